@@ -1,0 +1,117 @@
+"""EAD: Elastic-Net Attacks to Deep Neural Networks (Chen, Sharma, Zhang, Yi, Hsieh; AAAI 2018; arXiv 1709.04114)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from attacks.engine import Objective, Rows, Search, check_choice, check_not_negative, minimise
+from attacks.result import AttackResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class EAD:
+    """Minimise c·f(x, t) + β‖x - x₀‖₁ + ‖x - x₀‖₂² over x in [0, 1]ᵖ (equation 7) by algorithm 1.
+
+    One run serves every decision rule: ``result["en"]`` keeps the successful iterate of least β‖δ‖₁ + ‖δ‖₂²,
+    ``result["l1"]`` of least ‖δ‖₁, ``result["l2"]`` of least ‖δ‖₂.
+
+    Parameters
+    ----------
+    beta : float or Tensor
+        β ≥ 0, the weight of the L1 distance; a tensor (N,) gives each example its own.
+    kappa : float or Tensor
+        κ ≥ 0, the confidence margin (in logits) that a success must reach; likewise.
+    learning_rate : float
+        α₀ of the step size αₖ = α₀·√(1 - k/I).
+    binary_search_steps, initial_const : int, float
+        Search steps over c, and the first c.
+    max_iterations : int
+        I, the iterations of one search step.
+    abort_early : bool
+        End an example's search step when its loss has not fallen by 0.01 % over the last tenth of the iterations.
+    targeted : bool
+        Whether the labels given are target classes (equation 3) or true classes to leave (equation 6).
+    method : "fista" or "ista"
+        With the momentum of algorithm 1, or without.
+    threshold : "beta" or "scaled"
+        The shrinkage threshold: β as equation 8 has it, or αₖ·β as the proximal step of β‖·‖₁ would have it.
+    momentum : "paper" or "code"
+        k/(k+3) as in algorithm 1, or (k+1)/(k+4) as the authors' code counts it.
+    """
+
+    beta: float | Tensor = 1e-3
+    kappa: float | Tensor = 0.0
+    learning_rate: float = 1e-2
+    binary_search_steps: int = 9
+    max_iterations: int = 1000
+    initial_const: float = 1e-3
+    abort_early: bool = True
+    targeted: bool = True
+    method: Literal["fista", "ista"] = "fista"
+    threshold: Literal["beta", "scaled"] = "beta"
+    momentum: Literal["paper", "code"] = "paper"
+
+    RULES: ClassVar = ("en", "l1", "l2")
+
+    def __post_init__(self) -> None:
+        Search.of(self)
+        check_choice("method", self.method, ("fista", "ista"))
+        check_choice("threshold", self.threshold, ("beta", "scaled"))
+        check_choice("momentum", self.momentum, ("paper", "code"))
+        check_not_negative("beta", self.beta)
+
+    @property
+    def most_iterations(self) -> int:
+        """The gradient evaluations that an example takes without an abort."""
+        return self.binary_search_steps * self.max_iterations
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int | None = None
+    ) -> AttackResult:
+        """Attack `images` (N, C, H, W) in [0, 1] towards `targets` (N,), at most `batch_size` rows at a time."""
+        return minimise(
+            self,
+            Search.of(self),
+            model,
+            images,
+            targets,
+            rules=self.RULES,
+            beta=self.beta,
+            batch_size=batch_size,
+        )
+
+    def start(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Algorithm 1, initialisation: x⁽⁰⁾ = y⁽⁰⁾ = x₀."""
+        return images.clone(), images.clone()
+
+    def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor]:
+        """One pass of algorithm 1's loop; returns x⁽ᵏ⁺¹⁾ (B, C, H, W) and its logits (B, K)."""
+        x, y = rows.state
+        k = rows.iteration.to(x.dtype)[:, None, None, None]
+        beta = rows.beta[:, None, None, None]
+        rate = self.learning_rate * (1 - k / self.max_iterations).clamp(min=0).sqrt()
+
+        # x(k+1) = S_beta(y(k) - a_k grad g(y(k))),  g(y) = c f(y) + |y - x0|^2
+        _, gradient = objective.gradient(y, rows)
+        z = y - rate * (gradient + 2 * (y - rows.image))
+        x_next = shrink(z, rows.image, beta if self.threshold == "beta" else rate * beta)
+
+        # y(k+1) = x(k+1) + k/(k+3) (x(k+1) - x(k))
+        if self.method == "ista":
+            y.copy_(x_next)
+        else:
+            count = k if self.momentum == "paper" else k + 1
+            y.copy_(x_next + count / (count + 3) * (x_next - x))
+        x.copy_(x_next)
+        return x, objective.logits(x)
+
+
+def shrink(z: Tensor, origin: Tensor, threshold: Tensor) -> Tensor:
+    """S_β, the projected shrinkage-thresholding of equation 8.
+
+    Moves each value of `z` towards `origin` by `threshold`, onto it where it is nearer than that, and into [0, 1].
+    """
+    delta = z - origin
+    return (origin + (delta - torch.clamp(delta, -threshold, threshold))).clamp(0, 1)
