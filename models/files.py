@@ -1,0 +1,20 @@
+"""Files that are there whole or not at all."""
+
+import os
+import uuid
+from pathlib import Path
+
+__all__ = ["replace_file"]
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write `content` under a temporary name in the same folder, and rename it to `path`."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # a machine that is taken away must not leave a name without its bytes
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,140 @@
+"""How a model is made. The digest of a recipe names the trained model."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, cast
+
+from models.digest import digest_of
+
+__all__ = ["Recipe", "Training"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the weights are found, by gradient descent with a warm-up and a cosine decay of the learning rate.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the training images.
+    batch_size
+        Images a step.
+    learning_rate
+        Its peak, reached at the end of the warm-up.
+    optimizer
+        "adam", or "sgd" (with Nesterov's momentum where `momentum` > 0).
+    momentum
+        Of SGD, in [0, 1); Adam does not use it.
+    weight_decay
+        L2 penalty; decoupled (AdamW) with Adam.
+    seed
+        Of the first weights, the order of the images and dropout.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "momentum", "weight_decay"):  # 1 and 1.0 are one recipe
+            object.__setattr__(self, name, float(getattr(self, name)))
+        checks = {
+            "epochs": (self.epochs >= 1, "at least 1"),
+            "batch_size": (self.batch_size >= 1, "at least 1"),
+            "learning_rate": (0 < self.learning_rate < float("inf"), "above 0"),
+            "optimizer": (self.optimizer in ("adam", "sgd"), '"adam" or "sgd"'),
+            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
+            "weight_decay": (0 <= self.weight_decay < float("inf"), "at least 0"),
+            "seed": (0 <= self.seed < 2**63, "in 0..2^63 - 1"),
+        }
+        for name, (right, wanted) in checks.items():
+            if not right:
+                raise ValueError(f"training.{name} must be {wanted}, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that a trained model follows from.
+
+    Parameters
+    ----------
+    arch, parameters, num_classes
+        The architecture, as `models.build` takes it. `parameters` must fit in JSON.
+    trained_on
+        The identity of the data set whose training split it learns from.
+    defense
+        The defence's name and parameters, `{"name": "none"}` for an undefended model.
+    training
+        None where nothing is trained: with `weights`, or with torchvision's published weights (a parameter
+        `weights` of the architecture).
+    weights
+        SHA-256 (64 hex digits) of a weights file that the user brought.
+
+    Raises
+    ------
+    ValueError
+        No source of weights, or two; parameters that do not fit in JSON.
+    """
+
+    arch: str
+    parameters: Mapping[str, Any]
+    num_classes: int
+    trained_on: str
+    defense: Mapping[str, Any]
+    training: Training | None
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("parameters", "defense"):
+            object.__setattr__(self, name, _plain(getattr(self, name), name))
+        if "name" not in self.defense:
+            raise ValueError(f'recipe.defense needs a "name", got {self.defense!r}')
+        if self.weights is not None and self.training is not None:
+            raise ValueError("recipe: given weights are not trained further; leave out training or weights")
+        if self.weights is None and self.training is None and self.parameters.get("weights") is None:
+            raise ValueError("recipe: neither training nor weights say where the weights come from")
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that name the trained model."""
+        return digest_of(self.to_json())
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as JSON's own types, a digest's content: a changed key here renames every model."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Recipe":
+        """The recipe that `to_json` wrote.
+
+        Raises
+        ------
+        ValueError
+            Keys that a recipe does not have, or lacks.
+        """
+        training = content.get("training")
+        try:
+            return cls(**{**content, "training": None if training is None else Training(**training)})
+        except TypeError as error:
+            names = ", ".join(field.name for field in fields(cls))
+            raise ValueError(f"not a recipe ({error}); its keys are {names}") from error
+
+
+def _plain(value: object, where: str) -> Any:
+    """A copy made of JSON's own types with sorted keys, so that equal content compares equal."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise ValueError(f"recipe.{where}: keys must be strings, got {list(value)}")
+        return {key: _plain(value[key], f"{where}.{key}") for key in sorted(cast("Mapping[str, Any]", value))}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    raise ValueError(f"recipe.{where} must fit in JSON, got {type(value).__name__}")

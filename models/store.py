@@ -1,0 +1,122 @@
+"""Trained models on disk: a folder with `weights.safetensors` and `recipe.json`, never a pickle.
+
+Both are written under a temporary name and renamed, `recipe.json` last: where it is, the model is whole.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from models.files import replace_file
+from models.recipe import Recipe
+from models.registry import ImageNetNormalised, build, initial_parameters
+from models.training import seeded
+
+__all__ = ["is_stored", "load", "load_weights", "save"]
+
+WEIGHTS = "weights.safetensors"
+RECIPE = "recipe.json"
+
+
+def is_stored(folder: str | Path) -> bool:
+    """Whether the folder holds a whole model."""
+    return (Path(folder) / RECIPE).is_file()
+
+
+def save(folder: str | Path, recipe: Recipe, model: nn.Module, facts: Mapping[str, Any]) -> None:
+    """Write a trained model; a folder that holds one already is replaced file by file.
+
+    Parameters
+    ----------
+    facts
+        What was measured, such as `{"accuracy": 0.99}`; must fit in JSON.
+    """
+    folder = Path(folder)
+    content = json.dumps({"recipe": recipe.to_json(), "facts": dict(facts)}, indent=2, allow_nan=False)
+    # Copies, because safetensors refuses tensors that share memory or are not contiguous.
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / WEIGHTS, safetensors.torch.save(tensors))
+    replace_file(folder / RECIPE, (content + "\n").encode())
+
+
+def load(folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Recipe, dict[str, Any]]:
+    """The model (in eval mode, on `device`), its recipe and its facts.
+
+    Raises
+    ------
+    ValueError
+        A folder that holds no whole model, or one whose weights do not fit its recipe.
+    """
+    folder = Path(folder)
+    if not is_stored(folder):
+        raise ValueError(f"{folder} holds no trained model: there is no {RECIPE}")
+    try:
+        content = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        recipe, facts = Recipe.from_json(content["recipe"]), dict(content["facts"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / RECIPE} does not describe a trained model: {error}") from error
+    with seeded(0):  # the first weights are drawn only to be replaced
+        model = build(recipe.arch, num_classes=recipe.num_classes, **initial_parameters(recipe.arch, recipe.parameters))
+    load_weights(model, folder / WEIGHTS)
+    return model.to(device).eval(), recipe, facts
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load weights into a model: a safetensors file, or a state dict saved by `torch.save`.
+
+    A file of a plain torchvision network fits the network behind its normalisation too.
+
+    Raises
+    ------
+    ValueError
+        A file that is neither, or whose names or shapes are not the model's.
+    """
+    path = Path(path)
+    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_state_dict(path)
+    if isinstance(model, ImageNetNormalised) and not any(name.startswith("network.") for name in tensors):
+        model = model.network
+    expected = model.state_dict()
+    wrong = (
+        [f"lacks {name}" for name in expected if name not in tensors]
+        + [f"has the unknown {name}" for name in tensors if name not in expected]
+        + [
+            f"has {name} {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
+            for name, tensor in expected.items()
+            if name in tensors and tensors[name].shape != tensor.shape
+        ]
+    )
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(f"{path} does not fit the architecture: it {'; '.join(wrong[:3])}{more}")
+    model.load_state_dict(tensors)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    refusal = f"{path} must be a state dict of tensors, as torch.save writes it, or a .safetensors file"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    except (EOFError, RuntimeError, UnpicklingError, ValueError) as error:
+        raise ValueError(refusal) from error
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(refusal)
+    return dict(content)

@@ -1,0 +1,148 @@
+"""Training and evaluating a classifier. Shape letters: N images, C, H, W their sides, K classes."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, Dataset
+
+from models.recipe import Training
+
+__all__ = ["accuracy", "predictions", "seeded", "train"]
+
+WARM_UP = 0.1
+"""Share of the steps over which the learning rate rises to its peak."""
+
+type_Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def train(
+    model: nn.Module,
+    data: Dataset[Any],
+    training: Training,
+    *,
+    loss: type_Loss = functional.cross_entropy,
+    device: str | torch.device = "cpu",
+    on_batch: Callable[[int, int, float], None] | None = None,
+) -> None:
+    """Train a model in place; it ends on `device`, in eval mode.
+
+    The same model, data and `training` give the same weights bit for bit on the same kind of device with
+    the same number of threads. The caller's random state is left as it was.
+
+    Parameters
+    ----------
+    model
+        Images (B, C, H, W) in [0, 1] to logits (B, K).
+    data
+        Pairs of an image (C, H, W) and a label: an int, or whatever `loss` takes once batched.
+    loss
+        Of logits (B, K) and batched labels, to a scalar.
+    on_batch
+        Called after each batch with the images done, the images in all and the batch's loss.
+    """
+    device = torch.device(device)
+    generator = torch.Generator().manual_seed(training.seed)
+    # One image alone has no statistics for batch normalisation, so a last batch of one sits out its epoch.
+    lone = len(data) % training.batch_size == 1 and len(data) > 1  # type: ignore[arg-type]
+    loader = DataLoader(data, batch_size=training.batch_size, shuffle=True, drop_last=lone, generator=generator)
+    # Convolutions take about a fifth less time with the channels innermost.
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = _optimizer(model, training)
+    schedule = LambdaLR(optimizer, _warm_up_and_decay(training.epochs * len(loader)))
+    done, total = 0, training.epochs * (len(data) - lone)  # type: ignore[arg-type]
+    model.train()
+    with seeded(training.seed, device), _deterministic_convolutions():
+        for _ in range(training.epochs):
+            for images, labels in loader:
+                images = images.to(device, memory_format=torch.channels_last)
+                batch_loss = loss(model(images), labels.to(device))
+                optimizer.zero_grad()
+                batch_loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                done += len(images)
+                if on_batch is not None:
+                    on_batch(done, total, batch_loss.item())
+    model.zero_grad()
+    model.to(memory_format=torch.contiguous_format)
+    model.eval()
+
+
+def predictions(
+    model: nn.Module, data: Dataset[Any], *, batch_size: int = 512, device: str | torch.device = "cpu"
+) -> Tensor:
+    """The class that the model gives each image, int64 (N,) on the CPU; the model ends in eval mode."""
+    return _predictions_and_labels(model, data, batch_size, device)[0]
+
+
+def accuracy(
+    model: nn.Module, data: Dataset[Any], *, batch_size: int = 512, device: str | torch.device = "cpu"
+) -> float:
+    """The share of images that get their own class, in [0, 1]; the model ends in eval mode."""
+    predicted, labels = _predictions_and_labels(model, data, batch_size, device)
+    return (predicted == labels).double().mean().item()
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
+    """Torch's random state of the CPU and of `device` starts from `seed` inside, and is as before after."""
+    device = torch.device(device)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(seed)
+        for cuda in devices:  # torch.manual_seed would disturb every other device too
+            with torch.cuda.device(cuda):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def _predictions_and_labels(
+    model: nn.Module, data: Dataset[Any], batch_size: int, device: str | torch.device
+) -> tuple[Tensor, Tensor]:
+    # Even an unshuffled loader draws from the global random state unless it has a generator of its own.
+    loader = DataLoader(data, batch_size=batch_size, generator=torch.Generator())
+    model.to(device).eval()
+    with torch.inference_mode():
+        batches = [(model(images.to(device)).argmax(1).cpu(), labels) for images, labels in loader]
+    return torch.cat([predicted for predicted, _ in batches]), torch.cat([labels for _, labels in batches])
+
+
+@contextlib.contextmanager
+def _deterministic_convolutions() -> Iterator[None]:
+    # Not torch.backends.cudnn.flags: it fails where the caller has set torch.backends.fp32_precision.
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
+
+
+def _optimizer(model: nn.Module, training: Training) -> Optimizer:
+    if training.optimizer == "adam":
+        return torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    return torch.optim.SGD(
+        model.parameters(),
+        lr=training.learning_rate,
+        momentum=training.momentum,
+        weight_decay=training.weight_decay,
+        nesterov=training.momentum > 0,
+    )
+
+
+def _warm_up_and_decay(steps: int) -> Callable[[int], float]:
+    """Factor of the learning rate at each step: a linear rise over the warm-up, times half a cosine to 0."""
+    rise = max(1, round(WARM_UP * steps))
+
+    def factor(step: int) -> float:
+        return min(1.0, (step + 1) / rise) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+    return factor
