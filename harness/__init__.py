@@ -1,0 +1,1 @@
+"""The sweep: spec → cells → shards → workers → rows → tables, figures and MLflow runs."""

@@ -1,0 +1,1 @@
+"""Parquet: the rows of results, and image data sets. Nothing else in the project imports pyarrow."""

@@ -1,0 +1,88 @@
+"""The rows of results: their columns, how they are committed, and how they are read."""
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from harness.errors import UserError
+
+_TEXT = pa.string()
+
+SCHEMA = pa.schema(
+    [
+        ("dataset", _TEXT),
+        ("split", _TEXT),
+        ("image", pa.int64()),
+        ("label", pa.int64()),
+        ("target", pa.int64()),
+        ("model", _TEXT),
+        ("arch", _TEXT),
+        ("defense", _TEXT),
+        ("temperature", pa.float64()),
+        ("trained_on", _TEXT),
+        ("evaluated_on", _TEXT),
+        ("attack", _TEXT),
+        ("norm", _TEXT),
+        ("decision_rule", _TEXT),
+        ("beta", pa.float64()),
+        ("kappa", pa.float64()),
+        ("success", pa.bool_()),
+        ("l0", pa.float32()),
+        ("l1", pa.float32()),
+        ("l2", pa.float32()),
+        ("linf", pa.float32()),
+        ("margin", pa.float32()),
+        ("const", pa.float32()),
+        ("epsilon", pa.float32()),
+        ("iterations", pa.int64()),
+        ("cell", _TEXT),
+        ("shard", _TEXT),
+    ]
+)
+"""One row per example and decision rule; null where a column has no meaning, or the example failed."""
+
+_FLOATS = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]
+_OTHERS = [field.name for field in SCHEMA if not pa.types.is_floating(field.type)]
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Commit `rows` to `path`, whole or not at all."""
+    table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        pq.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            use_dictionary=_OTHERS,
+            column_encoding=dict.fromkeys(_FLOATS, "BYTE_STREAM_SPLIT"),
+        )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_rows(
+    parts: Sequence[Path], *, columns: Sequence[str] | None = None, cells: Collection[str] | None = None
+) -> pd.DataFrame:
+    """The rows in `parts`, or those of `cells` only.
+
+    Raises
+    ------
+    UserError
+        A part is not a Parquet file with the columns of :data:`SCHEMA`.
+    """
+    wanted = None if cells is None else ds.field("cell").isin(pa.array(sorted(cells), _TEXT))
+    try:
+        found = ds.dataset([str(part) for part in parts], schema=SCHEMA, format="parquet")
+        rows = found.to_table(columns=columns, filter=wanted)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{parts[0].parent}: not the rows of a sweep: {error}") from error
+    frame: pd.DataFrame = rows.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    return frame

@@ -1,0 +1,81 @@
+"""What a person sees while a sweep runs."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+
+from harness.executor import Outcome
+from harness.grid import Shard
+
+
+class Progress:
+    """Bars on the terminal: one for each victim in training, one for the examples attacked.
+
+    A context manager; without a terminal it prints nothing but failures.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._console = console
+        self._training: dict[str, TaskID] = {}
+        self._sweep: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    @contextmanager
+    def waiting(self, title: str) -> Iterator[None]:
+        """A spinner while something is awaited."""
+        task = self._bars.add_task(title, total=None)
+        try:
+            yield
+        finally:
+            self._bars.remove_task(task)
+
+    def report(self, title: str, done: int, total: int) -> None:
+        """How far a worker is with a task that takes long, such as training."""
+        if title not in self._training:
+            self._training[title] = self._bars.add_task(title, total=total)
+        self._bars.update(self._training[title], completed=done, total=total)
+
+    def victims_ready(self) -> None:
+        """No victim is in training any more."""
+        for task in self._bars.tasks:
+            self._bars.update(task.id, completed=task.total)
+
+    def begin_sweep(self, workers: int, shards: Sequence[Shard]) -> None:
+        """The shards that will be attacked, by that many workers."""
+        title = f"attacking on {workers} worker{'s' if workers != 1 else ''}"
+        self._sweep = self._bars.add_task(title, total=sum(len(shard.examples) for shard in shards))
+
+    def shard_ended(self, outcome: Outcome) -> None:
+        """A shard is done, or has failed."""
+        assert self._sweep is not None and isinstance(outcome.task, Shard)
+        self._bars.advance(self._sweep, len(outcome.task.examples))
+        if outcome.error:
+            self._console.print(f"[red]shard {outcome.task.digest} failed[/] on {outcome.worker}: {outcome.reason}")

@@ -1,0 +1,158 @@
+"""The results folder: what every report, dashboard and notebook reads.
+
+::
+
+    DIR/spec.yaml                     the spec as resolved
+    DIR/victims.json                  the victims, their accuracy, and the images drawn for each
+    DIR/models/<recipe>/              weights.safetensors, recipe.json, evaluation-<split>.json
+    DIR/examples/<shard>.parquet      one row per example and decision rule
+    DIR/shards/<shard>.json           when and where the shard ran, and what it cost; .error if it failed
+    DIR/report/                       the tables
+
+A file is written under a temporary name and renamed; a shard is done when its part stands in `examples`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness import spec as specs
+from harness.errors import UserError
+from harness.grid import Shard, Victim, blocks
+from harness.parquet import rows as parquet
+from harness.spec import Spec
+from models import replace_file
+
+_EXAMPLE = ["cell", "evaluated_on", "image", "target"]
+"""The columns that tell one row from every other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How a victim does on a split of a data set."""
+
+    dataset: str
+    """The data set's identity."""
+    size: int
+    wrong: Sequence[int]
+    """The images that it does not give their own label."""
+
+    @property
+    def accuracy(self) -> float:
+        """In [0, 1]."""
+        return 1 - len(self.wrong) / self.size
+
+
+class Results:
+    """The folder at `root`; made when something is first written to it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.examples = root / "examples"
+        self.shards = root / "shards"
+        self.report = root / "report"
+
+    def model(self, digest: str) -> Path:
+        """Where the victim of that recipe is stored."""
+        return self.root / "models" / digest
+
+    def begin(self, spec: Spec) -> None:
+        """Make the folder, and write the spec that its rows will answer."""
+        for folder in (self.examples, self.shards, self.report):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_text(self.root / "spec.yaml", specs.dump(spec))
+
+    def spec(self) -> Spec:
+        """The spec that the folder answers.
+
+        Raises
+        ------
+        UserError
+            The folder is not one of results.
+        """
+        if not (self.root / "spec.yaml").is_file():
+            raise UserError(f"{self.root}: no spec.yaml there; give the folder that `eadbench run` wrote")
+        return specs.load(self.root / "spec.yaml")
+
+    def evaluation(self, digest: str, dataset: str, split: str) -> Evaluation | None:
+        """How that victim does on a split, if it has been tested there."""
+        path = self.model(digest) / f"evaluation-{split}.json"
+        if not path.is_file():
+            return None
+        evaluation = Evaluation(**json.loads(path.read_text()))
+        return evaluation if evaluation.dataset == dataset else None
+
+    def write_evaluation(self, digest: str, split: str, evaluation: Evaluation) -> None:
+        """Store how that victim does on a split."""
+        write_text(self.model(digest) / f"evaluation-{split}.json", json.dumps(asdict(evaluation)))
+
+    def write_victims(self, dataset: str, victims: Sequence[Victim]) -> None:
+        """Store the victims and the images drawn for each, of the data set of that identity."""
+        content = {"dataset": dataset, "victims": [asdict(victim) for victim in victims]}
+        write_text(self.root / "victims.json", json.dumps(content))
+
+    def victims(self) -> tuple[str, list[Victim]]:
+        """The data set's identity, and the victims; none before a sweep has made them ready."""
+        path = self.root / "victims.json"
+        if not path.is_file():
+            return "", []
+        content = json.loads(path.read_text())
+        return content["dataset"], [Victim(**victim) for victim in content["victims"]]
+
+    def write_failure(self, shard: str, error: str) -> None:
+        """Store the traceback of what a shard failed with."""
+        write_text(self.shards / f"{shard}.error", error)
+
+    def commit(self, shard: Shard, rows: Sequence[dict[str, Any]], record: Mapping[str, Any]) -> None:
+        """Store a shard's record, and then its rows, which make it done."""
+        write_text(self.shards / f"{shard.digest}.json", json.dumps(record))
+        parquet.write_rows(self.examples / f"{shard.digest}.parquet", rows)
+        (self.shards / f"{shard.digest}.error").unlink(missing_ok=True)
+
+    def missing(self, shards: Iterable[Shard]) -> Iterator[Shard]:
+        """The shards that are not done, without the examples that the shards of an earlier spec have done."""
+        planned = list(shards)
+        done = {path.stem for path in self.examples.glob("[!.]*.parquet")}
+        earlier = done - {shard.digest for shard in planned}
+        held: set[tuple[Any, ...]] = set()
+        if earlier:
+            parts = [self.examples / f"{digest}.parquet" for digest in sorted(earlier)]
+            keys = parquet.read_rows(parts, columns=["cell", "image", "target"])
+            held = {(cell, image, None if target is pd.NA else target) for cell, image, target in keys.to_numpy()}
+        for shard in planned:
+            if shard.digest in done:
+                continue
+            rules = shard.setting.decision_rules
+            left = (
+                tuple(
+                    example
+                    for example in shard.examples
+                    if not all(
+                        (shard.cell(example.beta, example.kappa, rule).digest, example.image, example.target) in held
+                        for rule in rules
+                    )
+                )
+                if held
+                else shard.examples
+            )
+            if left:
+                yield replace(shard, examples=left)
+
+    def rows(self) -> pd.DataFrame:
+        """The rows that answer the spec: of its cells, and of the images that it draws."""
+        dataset, victims = self.victims()
+        cells = {cell.digest for block in blocks(self.spec(), dataset, victims) for cell in block.cells()}
+        rows = parquet.read_rows(sorted(self.examples.glob("[!.]*.parquet")), cells=cells)
+        drawn = {victim.digest: set(victim.images) for victim in victims}
+        ours = [image in drawn[model] for model, image in zip(rows["model"], rows["image"], strict=True)]
+        return rows[ours].drop_duplicates(_EXAMPLE, ignore_index=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, text.encode())

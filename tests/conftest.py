@@ -1,0 +1,31 @@
+"""What every test has: one torch thread, and a store of its own for MLflow and Ray."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_tracking_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_ray_folder() -> Iterator[None]:
+    """Ray's sockets need a short path, so not pytest's temporary folder."""
+    folder = Path(tempfile.mkdtemp(prefix="ead"))
+    (folder / "ray").mkdir()
+    os.environ["RAY_TMPDIR"] = str(folder)
+    yield
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,54 @@
+"""Small sweeps on the digits, and ways to run them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from rich.console import Console
+
+from harness import spec, sweep
+from harness.executor import Executor, SerialExecutor
+from harness.progress import Progress
+from harness.results import Results
+from harness.worker import Setup
+
+SMALL = """
+name: small
+dataset: {name: digits}
+images: {count: 3}
+victims: [{arch: digits, training: {epochs: 4, batch_size: 32, learning_rate: 3e-3}}]
+attacks:
+  - {name: cw, binary_search_steps: 3, max_iterations: 20}
+  - {name: fgm, norm: [l1, linf], epsilons: [0.1, 0.3, 2]}
+  - {name: ifgm, norm: l2, steps: 3, epsilons: [0.1, 0.5, 1, 2]}
+  - {name: ead, beta: [1e-3, 1e-2], binary_search_steps: 4, max_iterations: 30}
+shard_size: 20
+batch_size: 16
+"""
+
+
+def small(**changes: Any) -> spec.Spec:
+    """The small sweep, with top-level keys changed."""
+    return spec.parse(yaml.safe_load(SMALL) | changes)
+
+
+def run(what: spec.Spec, folder: Path, *, ray_workers: int | None = None) -> sweep.Done:
+    """Run a sweep in this process, or by so many Ray workers."""
+
+    def executor(setup: Setup, progress: Progress) -> Executor:
+        if ray_workers is None:
+            return SerialExecutor(setup, progress.report)
+        from harness.cluster import RayExecutor
+
+        return RayExecutor(setup, progress.report, address=None, workers=ray_workers)
+
+    with Progress(Console(quiet=True)) as progress:
+        return sweep.run(what, Results(folder), executor, progress)
+
+
+def rows(folder: Path, *, without: Sequence[str] = ()) -> pd.DataFrame:
+    """The rows of a sweep, in an order of their own."""
+    found = Results(folder).rows().drop(columns=list(without))
+    return found.sort_values(["cell", "image", "target"], ignore_index=True)

@@ -1,0 +1,101 @@
+"""A spec says what it means, and a wrong one is refused in one line that says what would be right."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness import spec
+from harness.errors import UserError
+
+SWEEPS = Path(__file__).parents[1] / "sweeps"
+
+BAD = {
+    "unknown key": ("images.cuont=3", "images.cuont: unknown key; did you mean count?"),
+    "unknown key at the top": ("imges=3", "imges: unknown key; did you mean images?"),
+    "unknown parameter": ("attacks.0.beta=3", "attacks[0].beta: unknown key; known keys: kappa, learning_rate"),
+    "unknown attack": ("attacks.0.name=cww", "attacks[0].name: must name a known attack: ead, cw, cov, fgm, ifgm"),
+    "unknown import": ("attacks.0.name=no_such:Attack", "attacks[0].name: no_such:Attack cannot be imported"),
+    "unknown data set": ("dataset.name=mnst", "dataset.name: must name a known data set: digits, mnist"),
+    "unknown data set parameter": ("dataset.root=x", "dataset.root: unknown key"),
+    "unknown defence": ("victims.0.defense=luck", "victims[0].defense: must be one of none, got 'luck'"),
+    "unknown target rule": ("targets=some", "targets: must be all, untargeted or {random: how many"),
+    "wrong type": ("attacks.0.max_iterations=many", "attacks[0].max_iterations: must be a"),
+    "wrong type in a list": ("attacks.3.beta=[x]", "attacks[3].beta[0]: must be a number"),
+    "a float for an int": ("images.count=2.5", "images.count: must be a"),
+    "too small": ("images.count=0", "images.count: must be greater than or equal to 1; got 0"),
+    "negative": ("attacks.3.beta=[1e-3, -1]", "attacks[3].beta must be finite and not negative, got -1"),
+    "not finite": ("attacks.0.kappa=.inf", "attacks[0].kappa must be finite and not negative, got inf"),
+    "no iterations": ("attacks.0.max_iterations=0", "attacks[0].max_iterations must be at least 1, got 0"),
+    "no learning": ("attacks.0.learning_rate=0", "attacks[0].learning_rate must be positive, got 0"),
+    "unknown norm": ("attacks.1.norm=l3", "attacks[1].norm[0]: must be 'l1', 'l2' or 'linf'; got 'l3'"),
+    "descending grid": ("attacks.1.epsilons=[2, 1]", "attacks[1].epsilons must be positive, finite and ascending"),
+    "unknown rule": ("attacks.3.decision_rules=[l3]", "attacks[3].decision_rules: must be a list from en, l1, l2"),
+    "rule of an attack without": ("attacks.0.decision_rules=[en]", "attacks[0].decision_rules: must be left out"),
+    "no attacks": ("attacks=[]", "attacks: must be a list of at least one attack"),
+    "empty axis": ("attacks.3.beta=[]", "attacks[3].beta: must not be empty"),
+    "no epochs": ("victims.0.training.epochs=0", "victims[0].training.epochs must be at least 1, got 0"),
+    "no training": ("victims.0.training=null", "victims[0]: needs training (such as {epochs: 10}) or weights"),
+    "training and weights": ("victims.0.weights=w.safetensors", "victims[0]: has training and weights"),
+    "missing": ("victims=[{training: {epochs: 1}}]", "victims[0].arch: is missing"),
+    "a name that is no folder": ("name=a/b", "name: must be letters, digits, '.', '_' and '-'"),
+    "negative seed": ("seed=-1", "seed: must be greater than or equal to 0; got -1"),
+}
+
+
+@pytest.mark.parametrize(("override", "message"), BAD.values(), ids=BAD.keys())
+def test_refused_in_one_line(override: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        spec.load(SWEEPS / "digits.yaml", [override])
+    text = str(error.value)
+    assert f"digits.yaml: {message}" in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("images.count", "must be path=value"),
+        ("attacks.9.kappa=1", "the spec has no attacks.9.kappa"),
+        ("seed.deep.er=1", "the spec has no seed.deep.er"),
+        ("seed={", "not valid YAML"),
+    ],
+)
+def test_overrides_that_fit_nowhere(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        spec.load(SWEEPS / "digits.yaml", [override])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        ("a: [", "not valid YAML"),
+        ("- a", "must be a mapping"),
+        ("!!python/name:os.system", "YAML"),
+    ],
+    ids=["missing", "no YAML", "a list", "a Python object"],
+)
+def test_files_that_are_no_spec(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "spec.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=message):
+        spec.load(path)
+
+
+@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_specs_resolve_and_read_back(path: Path) -> None:
+    resolved = spec.load(path)
+    assert spec.parse(yaml.safe_load(spec.dump(resolved))) == resolved
+    assert resolved.name == path.stem
+
+
+def test_overrides_and_defaults() -> None:
+    resolved = spec.load(SWEEPS / "digits.yaml", ["images.count=7", "attacks.3.beta=1e-1", "targets={random: 2}"])
+    assert resolved.images.count == 7
+    assert resolved.attacks[3]["beta"] == [0.1]
+    assert resolved.attacks[3]["decision_rules"] == ["en", "l1"]
+    assert resolved.attacks[3]["initial_const"] == 1e-3
+    assert resolved.targets == spec.RandomTargets(random=2)
+    assert resolved.victims[0].training is not None and resolved.victims[0].training["optimizer"] == "adam"

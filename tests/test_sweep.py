@@ -1,0 +1,174 @@
+"""A sweep gives its rows whoever computes them, once, and goes on where it was left."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import Tensor, nn
+
+from attacks import FGM, AttackResult
+from harness.parquet.rows import SCHEMA
+from harness.results import Results
+from tests.sweeps import rows, run, small
+
+DISTANCES = ["l0", "l1", "l2", "linf", "margin"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small sweep, run in this process."""
+    folder = tmp_path_factory.mktemp("finished") / "small"
+    run(small(), folder)
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fragile:
+    """An attack that fails while the file `trap` is there, or ends its worker."""
+
+    trap: str
+    deadly: bool = False
+    targeted: bool = True
+
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int) -> AttackResult:
+        if Path(self.trap).exists():
+            if self.deadly:
+                Path(self.trap).unlink()
+                os._exit(1)
+            raise RuntimeError("the trap is there")
+        return FGM(norm="linf", epsilons=[0.5])(model, images, targets, batch_size=batch_size)
+
+
+class TestRows:
+    def test_columns_are_the_contract(self, finished: Path) -> None:
+        assert list(rows(finished).columns) == SCHEMA.names
+
+    def test_one_row_per_example_and_rule(self, finished: Path) -> None:
+        examples = 3 * 9
+        found = rows(finished)
+        counts = found.groupby(["attack", "norm", "decision_rule", "beta"], dropna=False).size()
+        assert set(counts) == {examples}
+        assert len(counts) == 1 + 2 + 1 + 2 * 2
+        assert len(found.drop_duplicates(["cell", "image", "target"])) == len(found)
+
+    def test_failures_have_no_distances(self, finished: Path) -> None:
+        found = rows(finished)
+        assert 0 < found["success"].sum() < len(found)
+        assert found.loc[~found["success"], [*DISTANCES, "const", "epsilon"]].isna().all(axis=None)
+        assert found.loc[found["success"], DISTANCES].notna().all(axis=None)
+        assert (found.loc[found["success"], "margin"] > 0).all()
+        assert (found.loc[found["success"], "l1"] > 0).all()
+
+    def test_columns_without_a_meaning_are_null(self, finished: Path) -> None:
+        found = rows(finished)
+        searched = found["attack"].isin(["cw", "ead"])
+        assert (found["beta"].notna() == (found["attack"] == "ead")).all()
+        assert (found["decision_rule"].notna() == (found["attack"] == "ead")).all()
+        assert (found["norm"].notna() == ~searched).all()
+        assert (found["epsilon"].notna() == (found["success"] & ~searched)).all()
+        assert (found["const"].notna() == (found["success"] & searched)).all()
+        assert found["temperature"].isna().all()
+
+    def test_targets_are_every_incorrect_class(self, finished: Path) -> None:
+        for (_, label), part in rows(finished).groupby(["image", "label"]):
+            assert set(part["target"]) == set(range(10)) - {label}
+
+    def test_a_row_names_its_shard_and_its_record(self, finished: Path) -> None:
+        for shard, part in rows(finished).groupby("shard"):
+            record = json.loads((finished / "shards" / f"{shard}.json").read_text())
+            assert record["examples"] == len(part.drop_duplicates(["image", "target", "beta"]))
+            assert record["threads"] == 1 and record["seconds"] > 0
+
+
+class TestAnyoneGivesTheSameRows:
+    @pytest.mark.parametrize("workers", [1, 2])
+    def test_ray_to_the_bit(self, finished: Path, tmp_path: Path, workers: int) -> None:
+        """From nothing: the victim is trained by a Ray worker too."""
+        done = run(small(), tmp_path / "ray", ray_workers=workers)
+        assert not done.failures
+        pd.testing.assert_frame_equal(rows(tmp_path / "ray"), rows(finished), check_exact=True)
+        for part in (finished / "examples").glob("*.parquet"):
+            assert (tmp_path / "ray" / "examples" / part.name).read_bytes() == part.read_bytes()
+
+    def test_shard_size_to_rounding(self, finished: Path, tmp_path: Path) -> None:
+        run(small(shard_size=7, batch_size=5), tmp_path / "other")
+        ours, theirs = rows(tmp_path / "other", without=["shard"]), rows(finished, without=["shard"])
+        exact = [name for name in ours if name not in DISTANCES]
+        pd.testing.assert_frame_equal(ours[exact], theirs[exact], check_exact=True)
+        for name in DISTANCES:
+            np.testing.assert_allclose(ours[name].astype(float), theirs[name].astype(float), rtol=2e-3, atol=1e-4)
+
+
+class TestGoingOn:
+    def test_a_finished_sweep_has_nothing_to_do(self, finished: Path) -> None:
+        before = {path: path.stat().st_mtime_ns for path in (finished / "examples").iterdir()}
+        assert run(small(), finished).nothing
+        assert {path: path.stat().st_mtime_ns for path in (finished / "examples").iterdir()} == before
+
+    def test_an_interrupted_one_does_the_rest(self, finished: Path, tmp_path: Path) -> None:
+        run(small(), tmp_path / "cut")
+        lost = sorted((tmp_path / "cut" / "examples").iterdir())[::2]
+        for part in lost:
+            part.unlink()
+        (tmp_path / "cut" / "examples" / f".{lost[0].name}.1.tmp").write_text("half a part")
+        done = run(small(), tmp_path / "cut")
+        assert (done.victims, done.shards) == (0, len(lost))
+        pd.testing.assert_frame_equal(rows(tmp_path / "cut"), rows(finished), check_exact=True)
+
+    def test_a_changed_spec_runs_what_is_new(self, tmp_path: Path) -> None:
+        folder = tmp_path / "grown"
+        run(small(), folder)
+        more = small(
+            images={"count": 4},
+            attacks=[{"name": "ead", "beta": [1e-3, 1e-2, 0.1], "binary_search_steps": 4, "max_iterations": 30}],
+        )
+        done = run(more, folder)
+        assert done.examples == 4 * 9 * 3 - 3 * 9 * 2
+        assert len(rows(folder)) == 4 * 9 * 3 * 2
+        assert run(more, folder).nothing
+        assert run(small(), folder).nothing
+        assert set(rows(folder)["attack"]) == {"cw", "fgm", "ifgm", "ead"}
+
+    def test_a_changed_recipe_shares_no_row(self, finished: Path, tmp_path: Path) -> None:
+        other = small(victims=[{"arch": "digits", "training": {"epochs": 4, "batch_size": 32, "seed": 1}}])
+        run(other, tmp_path / "other")
+        assert not set(rows(tmp_path / "other")["cell"]) & set(rows(finished)["cell"])
+
+
+class TestFaults:
+    def attacks(self, trap: Path, *, deadly: bool = False) -> list[dict[str, object]]:
+        return [
+            {"name": "tests.test_sweep:Fragile", "trap": str(trap), "deadly": deadly},
+            {"name": "fgm", "norm": "linf", "epsilons": [0.5]},
+        ]
+
+    def test_a_failed_shard_leaves_the_others(self, tmp_path: Path) -> None:
+        trap = tmp_path / "trap"
+        trap.touch()
+        what, folder = small(attacks=self.attacks(trap)), tmp_path / "faulty"
+        done = run(what, folder)
+        assert [failure.reason for failure in done.failures] == ["RuntimeError: the trap is there"] * 2
+        assert done.shards == 2
+        assert set(rows(folder)["attack"]) == {"fgm"}
+        assert len(list(folder.glob("shards/*.error"))) == 2
+        trap.unlink()
+        again = run(what, folder)
+        assert (again.shards, again.failures) == (2, [])
+        assert not list(folder.glob("shards/*.error"))
+
+    def test_a_shard_outlives_its_worker(self, tmp_path: Path) -> None:
+        trap = tmp_path / "trap"
+        trap.touch()
+        done = run(small(attacks=self.attacks(trap, deadly=True)), tmp_path / "deadly", ray_workers=2)
+        assert not done.failures
+        assert len(rows(tmp_path / "deadly")) == 2 * 3 * 9
+
+    def test_rows_that_are_no_rows(self, finished: Path, tmp_path: Path) -> None:
+        run(small(attacks=self.attacks(tmp_path / "none")), tmp_path / "broken")
+        next((tmp_path / "broken" / "examples").iterdir()).write_text("not parquet")
+        with pytest.raises(Exception, match="not the rows of a sweep"):
+            Results(tmp_path / "broken").rows()
