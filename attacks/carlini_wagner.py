@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.engine import Objective, Rows, Search, check_not_negative, minimise
+from attacks.engine import BATCH_SIZE, Objective, Rows, Search, check_not_negative, minimise
 from attacks.result import AttackResult
 
 INSIDE = 1 - 1e-6
@@ -44,7 +44,7 @@ class CarliniWagner:
         return self.binary_search_steps * self.max_iterations
 
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int | None = None
+        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int = BATCH_SIZE
     ) -> AttackResult:
         """Attack `images` (N, C, H, W) in [0, 1] towards `targets` (N,), at most `batch_size` rows at a time."""
         descent = AdamInTanhSpace(self.learning_rate)
@@ -81,7 +81,7 @@ class COV:
         return self.binary_search_steps * self.max_iterations
 
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int | None = None
+        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int = BATCH_SIZE
     ) -> AttackResult:
         """Attack `images` (N, C, H, W) in [0, 1] towards `targets` (N,), at most `batch_size` rows at a time."""
         descent = AdamInTanhSpace(self.learning_rate)
@@ -107,6 +107,10 @@ class AdamInTanhSpace:
         """w⁽⁰⁾ = arctanh of x₀, moments zero."""
         w = torch.atanh((2 * images - 1) * INSIDE)
         return w, torch.zeros_like(w), torch.zeros_like(w)
+
+    def still(self, objective: Objective, rows: Rows) -> Tensor:
+        """(B,) zero: Adam's first step has the length of its learning rate, however small the gradient."""
+        return torch.zeros_like(rows.const)
 
     def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor]:
         """One step of Adam; returns x⁽ᵏ⁾ (B, C, H, W), at which the gradient was taken, and its logits (B, K)."""

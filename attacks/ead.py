@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from attacks.engine import Objective, Rows, Search, check_choice, check_not_negative, minimise
+from attacks import distances
+from attacks.engine import BATCH_SIZE, Objective, Rows, Search, check_choice, check_not_negative, minimise
 from attacks.result import AttackResult
 
 
@@ -30,7 +31,8 @@ class EAD:
     max_iterations : int
         I, the iterations of one search step.
     abort_early : bool
-        End an example's search step when its loss has not fallen by 0.01 % over the last tenth of the iterations.
+        End an example's search step when, over the last tenth of the iterations, its loss has not fallen by 0.01 %
+        and no success was better than those that earlier search steps kept.
     targeted : bool
         Whether the labels given are target classes (equation 3) or true classes to leave (equation 6).
     method : "fista" or "ista"
@@ -68,7 +70,7 @@ class EAD:
         return self.binary_search_steps * self.max_iterations
 
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int | None = None
+        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int = BATCH_SIZE
     ) -> AttackResult:
         """Attack `images` (N, C, H, W) in [0, 1] towards `targets` (N,), at most `batch_size` rows at a time."""
         return minimise(
@@ -85,6 +87,18 @@ class EAD:
     def start(self, images: Tensor) -> tuple[Tensor, ...]:
         """Algorithm 1, initialisation: x⁽⁰⁾ = y⁽⁰⁾ = x₀."""
         return images.clone(), images.clone()
+
+    def still(self, objective: Objective, rows: Rows) -> Tensor:
+        """(B,) the greatest c whose first step is shrunk away.
+
+        Then x⁽¹⁾ = y⁽¹⁾ = x₀, where the same gradient is taken with a smaller αₖ: equation 8 shrinks it for ever.
+        """
+        _, gradient = objective.gradient(rows.image, rows)
+        outwards = torch.where(gradient > 0, rows.image == 0, rows.image == 1)
+        steepest = distances.linf(gradient.masked_fill(outwards, 0)) / rows.const
+        threshold = rows.beta if self.threshold == "beta" else self.learning_rate * rows.beta
+        still = threshold / (self.learning_rate * steepest) * (1 - 1e-6)  # rounding must not still a row that moves
+        return still.masked_fill(steepest == 0, torch.inf)
 
     def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor]:
         """One pass of algorithm 1's loop; returns x⁽ᵏ⁺¹⁾ (B, C, H, W) and its logits (B, K)."""

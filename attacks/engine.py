@@ -22,9 +22,11 @@ from attacks.criterion import attack_loss, margin, succeeds
 from attacks.frozen import check_inputs, frozen
 from attacks.result import AttackResult, confirmed
 
-DEFAULT_BATCH_SIZE = 128
+BATCH_SIZE = 128
+"""Rows attacked at a time, unless the caller says otherwise."""
+
 LEAST_FALL = 1e-4
-"""The relative fall of the loss over a tenth of the iterations under which a search step is aborted."""
+"""The relative fall over a tenth of the iterations that a loss must exceed for its search step to go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +89,15 @@ class Rows:
     """(B,) gradient evaluations so far."""
     best: Tensor
     """(B, R) the least distance of a success by each rule, infinite before the first."""
+    earlier: Tensor
+    """(B, R) `best` when this search step began."""
+    recent: Tensor
+    """(B, R) the least distance of a success in this tenth of the iterations."""
     best_const: Tensor
     best_image: Tensor
     """(B, R, C, H, W)."""
     state: tuple[Tensor, ...]
-    """What the descent keeps of each row; (B, C, H, W) each."""
+    """What the descent keeps of each row; (B, C, H, W) each. Stands last, which `tensors` and `take` rely on."""
 
     def __len__(self) -> int:
         return len(self.example)
@@ -118,9 +124,9 @@ class Rows:
 class Objective:
     """c·f(x) of the rows of a batch, as algorithms ask for it."""
 
-    def __init__(self, model: nn.Module, *, targeted: bool) -> None:
+    def __init__(self, model: nn.Module, search: Search) -> None:
         self.model = model
-        self.targeted = targeted
+        self.search = search
 
     @torch.no_grad()
     def logits(self, x: Tensor) -> Tensor:
@@ -128,12 +134,17 @@ class Objective:
         logits: Tensor = self.model(x)
         return logits
 
+    def running(self, rows: Rows) -> Tensor:
+        """(B,) bool: whether the row has iterations left; else it waits for its batch's tenth to end."""
+        return (rows.iteration < self.search.max_iterations) & (rows.step < self.search.binary_search_steps)
+
     def margin(self, logits: Tensor, rows: Rows) -> Tensor:
         """(B,) each row's lead towards its own label."""
-        return margin(logits, rows.label, targeted=self.targeted)
+        return margin(logits, rows.label, targeted=self.search.targeted)
 
     def gradient(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-        """The logits (B, K) at `x`, and the gradient (B, C, H, W) of each row's c·f."""
+        """The logits (B, K) at `x`, and the gradient (B, C, H, W) of each row's c·f; counted in `rows.spent`."""
+        rows.spent += self.running(rows)
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             logits: Tensor = self.model(x)
@@ -148,6 +159,9 @@ class Descent(Protocol):
     def start(self, images: Tensor) -> tuple[Tensor, ...]:
         """The state at k = 0; fresh tensors, one row per image."""
 
+    def still(self, objective: Objective, rows: Rows) -> Tensor:
+        """(B,) the greatest c with which a row at x₀ stays there, whatever the number of iterations."""
+
     def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor]:
         """Advance `rows.state` in place by one gradient; return the iterate to be judged and its logits."""
 
@@ -161,7 +175,7 @@ def minimise(
     *,
     rules: Sequence[str],
     beta: float | Tensor,
-    batch_size: int | None,
+    batch_size: int,
 ) -> AttackResult:
     """Attack every example by `descent` under `search`, and keep the best success by each of `rules`.
 
@@ -170,13 +184,12 @@ def minimise(
     ValueError
         Images, labels, β, κ or the model's output are not what they should be.
     """
-    batch_size = batch_size or DEFAULT_BATCH_SIZE
     with frozen(model), torch.no_grad():
-        labels = check_inputs(model, images, labels)
+        labels = check_inputs(model, images, labels, batch_size)
         run = _Run(
             descent=descent,
             search=search,
-            objective=Objective(model, targeted=search.targeted),
+            objective=Objective(model, search),
             images=images,
             labels=labels,
             beta=per_example("beta", beta, images),
@@ -271,7 +284,7 @@ class _Run:
         rows = self.admit(waiting[:batch_size])
         waiting = waiting[batch_size:]
         while len(rows):
-            for _ in range(self.search.window):
+            for _ in range(self.search.window):  # rows that run out of iterations on the way wait for the rest
                 x, logits = self.descent.iterate(self.objective, rows)
                 self.judge(rows, x, logits)
             self.end_steps(rows, x, logits)
@@ -288,11 +301,12 @@ class _Run:
         """Rows for `examples` (n,) at the start of their search."""
         image, label, kappa = self.images[examples], self.labels[examples], self.kappa[examples]
         logits = self.objective.logits(image)
-        start_loss = attack_loss(margin(logits, label, targeted=self.search.targeted), kappa)
+        lead = margin(logits, label, targeted=self.search.targeted)
+        start_loss = attack_loss(lead, kappa)
         const = torch.full_like(kappa, self.search.initial_const)
         count = torch.zeros_like(examples)
         best = self.best[examples]
-        return Rows(
+        rows = Rows(
             example=examples,
             image=image,
             label=label,
@@ -308,16 +322,30 @@ class _Run:
             last_loss=const * start_loss,
             spent=count.clone(),
             best=best,
+            earlier=best.clone(),
+            recent=best.clone(),
             best_const=torch.full_like(best, torch.nan),
             best_image=image.unsqueeze(1).repeat(1, len(self.rules), 1, 1, 1),
             state=self.descent.start(image),
         )
+        if self.search.abort_early:
+            self.pass_over(rows, ~succeeds(lead, kappa))
+        return rows
+
+    def pass_over(self, rows: Rows, failing: Tensor) -> None:
+        """Abort, before they begin, the first search steps of rows whose c is too small to move them from x₀.
+
+        Such a step fails if x₀ does, as it does in the rows that are `failing` (B,).
+        """
+        still = self.descent.still(self.objective, rows)
+        for _ in range(self.search.binary_search_steps):
+            passed = failing & (rows.const <= still)
+            self.next_steps(rows, passed)
 
     def judge(self, rows: Rows, x: Tensor, logits: Tensor) -> None:
         """Keep each row's iterate `x` where it succeeds and is better than its best."""
         lead = self.objective.margin(logits, rows)
-        running = rows.iteration < self.search.max_iterations
-        success = succeeds(lead, rows.kappa) & running
+        success = succeeds(lead, rows.kappa) & self.objective.running(rows)
         delta = x - rows.image
         l1, square = distances.l1(delta), distances.l2_squared(delta)
         by_rule = {"en": rows.beta * l1 + square, "l1": l1, "l2": square}
@@ -327,24 +355,35 @@ class _Run:
         torch.where(better, distance, rows.best, out=rows.best)
         torch.where(better, rows.const.unsqueeze(1), rows.best_const, out=rows.best_const)
         torch.where(better[:, :, None, None, None], x.unsqueeze(1), rows.best_image, out=rows.best_image)
+        torch.where(success.unsqueeze(1) & (distance < rows.recent), distance, rows.recent, out=rows.recent)
         rows.reached |= success
-        rows.spent += running
         rows.iteration += 1
 
     def end_steps(self, rows: Rows, x: Tensor, logits: Tensor) -> None:
-        """Start the next search step of every row that stalled at the iterate `x`, or has no iterations left."""
+        """Start the next search step of every row that has no iterations left, or is aborted at the iterate `x`.
+
+        A step goes on while its loss falls, or while it meets successes that are better than all that earlier steps
+        kept: as its learning rate decays, EAD goes on to lower the L1 distance where its loss has long settled.
+        """
         delta = x - rows.image
         loss = rows.const * attack_loss(self.objective.margin(logits, rows), rows.kappa)
         loss += rows.beta * distances.l1(delta) + distances.l2_squared(delta)
         ended = rows.iteration >= self.search.max_iterations
         if self.search.abort_early:
-            ended |= ~(rows.last_loss - loss > LEAST_FALL * rows.last_loss.abs())
+            falls = rows.last_loss - loss > LEAST_FALL * rows.last_loss.abs()
+            ended |= ~falls & ~(rows.recent < rows.earlier).any(1)
+        rows.last_loss = loss
+        rows.recent.fill_(torch.inf)
+        self.next_steps(rows, ended)
 
+    def next_steps(self, rows: Rows, ended: Tensor) -> None:
+        """Take the rows whose search step has `ended` (B,) back to x₀, with their next c."""
         const, lower, upper = next_const(rows.const, rows.lower, rows.upper, rows.reached)
         rows.const = torch.where(ended, const, rows.const)
         rows.lower = torch.where(ended, lower, rows.lower)
         rows.upper = torch.where(ended, upper, rows.upper)
-        rows.last_loss = torch.where(ended, rows.const * rows.start_loss, loss)
+        rows.last_loss = torch.where(ended, rows.const * rows.start_loss, rows.last_loss)
+        rows.earlier = torch.where(ended.unsqueeze(1), rows.best, rows.earlier)
         rows.step += ended
         rows.iteration.masked_fill_(ended, 0)
         rows.reached &= ~ended

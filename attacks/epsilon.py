@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from attacks.criterion import margin, succeeds
-from attacks.engine import DEFAULT_BATCH_SIZE
 from attacks.frozen import check_inputs, frozen
 from attacks.result import AttackResult, confirmed
 
@@ -57,7 +56,7 @@ def smallest_epsilon(
     epsilons: Sequence[float] | None,
     gradients_each: int,
     targeted: bool,
-    batch_size: int | None,
+    batch_size: int,
 ) -> AttackResult:
     """Take every example up the grid of ε to its first success.
 
@@ -69,9 +68,8 @@ def smallest_epsilon(
         Images, labels or the model's output are not what they should be.
     """
     grid = images.new_tensor(epsilons or GRIDS[norm])
-    batch_size = batch_size or DEFAULT_BATCH_SIZE
     with frozen(model), torch.no_grad():
-        labels = check_inputs(model, images, labels)
+        labels = check_inputs(model, images, labels, batch_size)
         found, tried = images.clone(), torch.zeros_like(labels)
         epsilon = images.new_full((len(images),), torch.nan)
         batches = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from attacks import distances
+from attacks.engine import BATCH_SIZE
 from attacks.epsilon import GRIDS, Direction, check_grid, smallest_epsilon
 from attacks.fgm import direction
 from attacks.result import AttackResult
@@ -37,7 +38,7 @@ class IFGM:
         return 1 + (self.steps - 1) * len(self.epsilons or GRIDS[self.norm])
 
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int | None = None
+        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int = BATCH_SIZE
     ) -> AttackResult:
         """Attack `images` (N, C, H, W) in [0, 1] towards `targets` (N,), at most `batch_size` rows at a time."""
         return smallest_epsilon(

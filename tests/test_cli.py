@@ -12,7 +12,10 @@ from harness import cli
 from harness.tables import CSV_COLUMNS
 from tests.sweeps import SMALL
 
-PAPER_COLUMNS = "table,dataset,defense,temperature,attack,decision_rule,beta,kappa,case,asr,l1,l2,linf".split(",")
+PAPER_COLUMNS = [
+    *["table", "dataset", "defense", "temperature", "attack", "decision_rule", "beta", "kappa", "case"],
+    *["asr", "l1", "l2", "linf"],
+]
 
 
 class Run:

@@ -116,15 +116,15 @@ MISUSES: dict[str, tuple[Misuse, str]] = {
         r"targets must be in 0\.\.3",
     ),
     "logits (N,)": (lambda x, y: (nn.Sequential(smooth(), nn.Flatten(0)), x, y), NOT_LOGITS),
-    "one class": (lambda x, y: (Constant(torch.zeros(1)), x, y * 0), NOT_LOGITS + r" \(N, K >= 2\)"),
+    "one class": (lambda x, y: (Constant(torch.zeros(1)), x, y * 0), NOT_LOGITS + r" \(1, K >= 2\)"),
     "logits (N, K, 1)": (lambda x, y: (nn.Sequential(smooth(), nn.Unflatten(1, (4, 1))), x, y), NOT_LOGITS),
 }
 
 
-@pytest.mark.parametrize("batch_size", [None, 3])
+@pytest.mark.parametrize("batch_size", [128, 3])
 @pytest.mark.parametrize("misuse", MISUSES)
 @each_attack
-def test_misuse_is_refused_in_one_line(name: str, misuse: str, batch_size: int | None) -> None:
+def test_misuse_is_refused_in_one_line(name: str, misuse: str, batch_size: int) -> None:
     batch = examples(smooth())
     make, message = MISUSES[misuse]
     model, images, labels = make(batch.images, batch.labels)

@@ -23,7 +23,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "5 iterations": {"max_iterations": 5, "learning_rate": 0.1},
     "9 iterations": {"max_iterations": 9, "learning_rate": 0.1},
     "25 iterations": {"max_iterations": 25},
-    "an objective below zero": {"initial_const": 100.0, "binary_search_steps": 4},
     "100 iterations": {"max_iterations": 100, "binary_search_steps": 6},
 }
 

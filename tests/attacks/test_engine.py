@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ SHORT: dict[str, Any] = {"binary_search_steps": 5, "max_iterations": 20, "learni
 GRID = tuple(0.05 * i for i in range(1, 21))
 
 
-def run(name: str, model: nn.Module, batch: Batch, batch_size: int | None = None) -> AttackResult:
+def run(name: str, model: nn.Module, batch: Batch, batch_size: int = 128) -> AttackResult:
     """The attack `name`, under the batch's β and κ where it has them."""
     attacks: dict[str, Callable[[], Callable[..., AttackResult]]] = {
         "ead": lambda: EAD(beta=batch.beta, kappa=batch.kappa, **SHORT),
@@ -72,7 +72,7 @@ def test_no_examples_give_an_empty_result(name: str) -> None:
 
 
 def test_a_row_that_stalls_does_not_end_its_neighbours() -> None:
-    """The first image's gradient is zero (a dead ReLU): it is aborted after a tenth, at every search step."""
+    """The first image's gradient is zero (a dead ReLU): it is aborted at every search step, before it begins."""
     weight = torch.tensor([0.0, 1.0], dtype=torch.float64)[:, None, None, None].repeat(1, 1, 2, 2)
     model = nn.Sequential(Linear(weight, torch.tensor([0.5, -1.0], dtype=torch.float64)), nn.ReLU())
     images = torch.tensor([0.05, 0.3, 0.45], dtype=torch.float64)[:, None, None, None].repeat(1, 1, 2, 2)
@@ -81,16 +81,34 @@ def test_a_row_that_stalls_does_not_end_its_neighbours() -> None:
     result = attack(model, images, labels)
     assert result["l2"].success.tolist() == [False, True, True]
     stalled, *others = result.iterations.tolist()
-    assert stalled == 4 * 5
+    assert stalled == 1
     assert stalled < min(others) and len(set(others)) == 2
     assert_same(result, [attack(model, images[row : row + 1], labels[row : row + 1]) for row in range(3)])
 
 
+@pytest.mark.parametrize("lead", [-2.0, 0.0, 2.0])
 @pytest.mark.parametrize(("iterations", "each"), [(1, 1), (2, 2), (5, 2), (9, 2), (25, 2), (100, 10), (1000, 100)])
-def test_a_stalled_step_takes_a_tenth_of_the_iterations(iterations: int, each: int) -> None:
-    image = torch.full((1, 1, 2, 2), 0.5)
-    attack = EAD(max_iterations=iterations, binary_search_steps=3)
-    assert attack(Constant(torch.zeros(2)), image, torch.tensor([1])).iterations.tolist() == [3 * each]
+def test_a_stalled_step_takes_a_tenth_of_the_iterations(iterations: int, each: int, lead: float) -> None:
+    """Whether the objective that does not fall is positive, zero or negative; but the first success is followed."""
+    attack = CarliniWagner(kappa=1, max_iterations=iterations, binary_search_steps=3)
+    model, image = Constant(torch.tensor([0, lead])), torch.full((1, 1, 2, 2), 0.5)
+    first = iterations if lead > 1 else each
+    assert attack(model, image, torch.tensor([1])).iterations.tolist() == [first + 2 * each]
+
+
+@pytest.mark.parametrize("threshold", ["beta", "scaled"])
+def test_a_step_that_cannot_leave_the_original_costs_nothing(threshold: Literal["beta", "scaled"]) -> None:
+    """The slope of f is 1, so c must be above threshold / learning rate = 1 to move x: 0.5 is passed over, 5 is run."""
+    model = Linear(torch.tensor([[[[0.0, 0.0]]], [[[1.0, 1.0]]]]), torch.tensor([0.6, 0.0]))
+    image, label = torch.full((1, 1, 1, 2), 0.2), torch.tensor([1])
+    beta = 0.1 if threshold == "beta" else 1.0
+    settings: dict[str, Any] = {"threshold": threshold, "beta": beta, "learning_rate": 0.1, "max_iterations": 20}
+    two_steps = EAD(initial_const=0.5, binary_search_steps=2, **settings)(model, image, label)
+    second_alone = EAD(initial_const=5, binary_search_steps=1, **settings)(model, image, label)
+    assert two_steps["l1"].success.all()
+    assert_same(two_steps, [second_alone])
+    patient = EAD(initial_const=0.5, binary_search_steps=1, abort_early=False, **settings)(model, image, label)
+    assert patient.iterations.tolist() == [20] and not patient["l1"].success.any()
 
 
 @pytest.mark.parametrize("attack", [EAD, CarliniWagner, COV])

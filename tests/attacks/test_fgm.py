@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from attacks import FGM, IFGM, AttackResult
 from attacks.criterion import margin
 from attacks.epsilon import GRIDS
+from attacks.ifgm import into_ball
 from tests.attacks.models import Constant, Linear, Shifted, Wavy, examples, linear, smooth
 from tests.attacks.transcription import fgm, logit_gap
 
@@ -163,6 +164,27 @@ def test_every_success_holds_and_lies_in_the_ball_and_the_box(attack: type, norm
     assert (lead[kept.success] > 0).all()
     assert (getattr(kept, norm) <= kept.epsilon + 1e-9)[kept.success].all()
     assert kept.images.amin() >= 0 and kept.images.amax() <= 1
+
+
+@pytest.mark.parametrize(
+    ("norm", "radius", "projected"),
+    [
+        ("l1", 3.5, [1.5, -2.0]),
+        ("l1", 7.5, [3.0, -4.0]),
+        ("l2", 2.5, [1.5, -2.0]),
+        ("l2", 5.5, [3.0, -4.0]),
+        ("linf", 3.5, [3.0, -3.5]),
+        ("linf", 4.5, [3.0, -4.0]),
+    ],
+)
+def test_what_is_outside_the_ball_is_scaled_or_clipped_onto_it(
+    norm: str, radius: float, projected: list[float]
+) -> None:
+    """Ten steps of ε/10 end in the ε-ball by themselves, so this is tested by itself."""
+    delta = torch.tensor([3.0, -4.0]).view(1, 1, 1, 2)
+    ball = torch.full((1, 1, 1, 1), radius)
+    assert into_ball(delta, ball, norm).flatten().tolist() == pytest.approx(projected)
+    assert not into_ball(0 * delta, ball, norm).any()
 
 
 @pytest.mark.parametrize(

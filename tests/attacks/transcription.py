@@ -55,16 +55,19 @@ def objective(
     return c * f(model, x, label, kappa, targeted) + beta * (x - x0).abs().sum() + ((x - x0) ** 2).sum()
 
 
-def judge(outcome: Outcome, model: nn.Module, x: Tensor, x0: Tensor, label: int, c: float, settings: Settings) -> bool:
-    """Keep `x` under each rule by which it is the best success yet; say whether it succeeds."""
+def judge(
+    outcome: Outcome, model: nn.Module, x: Tensor, x0: Tensor, label: int, c: float, settings: Settings
+) -> dict[str, float] | None:
+    """Keep `x` under each rule by which it is the best success yet; its distances if it succeeds."""
     lead = -logit_gap(model, x, label, settings["targeted"]).item()
     if not (lead > 0 and lead >= settings["kappa"]):
-        return False
+        return None
     l1, square = (x - x0).abs().sum().item(), ((x - x0) ** 2).sum().item()
-    for rule, distance in (("en", settings["beta"] * l1 + square), ("l1", l1), ("l2", square)):
+    distances = {"en": settings["beta"] * l1 + square, "l1": l1, "l2": square}
+    for rule, distance in distances.items():
         if distance < outcome.winners[rule].distance:
             outcome.winners[rule] = Winner(distance, c, x.clone())
-    return True
+    return distances
 
 
 def next_c(c: float, lower: float, upper: float, success: bool) -> tuple[float, float, float]:
@@ -79,17 +82,27 @@ def next_c(c: float, lower: float, upper: float, success: bool) -> tuple[float, 
     return c, lower, upper
 
 
-class Stall:
-    """The abort: compares the objective with what it was one window of iterations ago."""
+class Abort:
+    """Looks once per window of iterations: has the objective fallen, or was a success better than earlier steps'?"""
 
-    def __init__(self, first: float, max_iterations: int, enabled: bool) -> None:
-        self.before, self.window, self.enabled = first, max(2, max_iterations // 10), enabled
+    def __init__(self, outcome: Outcome, rules: tuple[str, ...], start: float, settings: Settings) -> None:
+        self.before, self.enabled = start, settings["abort_early"]
+        self.window = max(2, settings["max_iterations"] // 10)
+        self.earlier = {rule: outcome.winners[rule].distance for rule in rules}
+        self.recent = dict.fromkeys(rules, math.inf)
+
+    def met(self, distances: dict[str, float]) -> None:
+        """A success in this window."""
+        self.recent = {rule: min(least, distances[rule]) for rule, least in self.recent.items()}
 
     def at(self, iterations: int, loss: float) -> bool:
+        """Whether the step ends after so many iterations."""
         if not self.enabled or iterations % self.window != 0:
             return False
         before, self.before = self.before, loss
-        return not before - loss > 1e-4 * abs(before)
+        better = any(self.recent[rule] < self.earlier[rule] for rule in self.earlier)
+        self.recent = dict.fromkeys(self.recent, math.inf)
+        return not before - loss > 1e-4 * abs(before) and not better
 
 
 def shrunk(z: Tensor, x0: Tensor, threshold: float) -> Tensor:
@@ -137,7 +150,9 @@ def ead_step(outcome: Outcome, model: nn.Module, x0: Tensor, label: int, c: floa
     last = settings["max_iterations"]
     x, y, succeeded = x0.clone(), x0.clone(), False
     start = objective(model, x0, x0, label, c, beta, kappa, targeted).item()
-    stall = Stall(start, last, settings["abort_early"])
+    abort = Abort(outcome, RULES, start, settings)
+    if settings["abort_early"] and not outcome.iterations:
+        outcome.iterations = 1  # the gradient at x0, which tells for every c whether a first step moves
     for k in range(last):
         alpha = settings["learning_rate"] * math.sqrt(1 - k / last)
         y = y.detach().requires_grad_()
@@ -149,9 +164,14 @@ def ead_step(outcome: Outcome, model: nn.Module, x0: Tensor, label: int, c: floa
             momentum = {"paper": k / (k + 3), "code": (k + 1) / (k + 4)}[settings["momentum"]]
             y = x_new + momentum * (x_new - x) if settings["method"] == "fista" else x_new
             x = x_new
+            distances = judge(outcome, model, x, x0, label, c, settings)
+            if settings["abort_early"] and k == 0 and torch.equal(x, x0) and not distances:
+                return False  # it will never move
             outcome.iterations += 1
-            succeeded |= judge(outcome, model, x, x0, label, c, settings)
-            if stall.at(k + 1, objective(model, x, x0, label, c, beta, kappa, targeted).item()):
+            if distances:
+                succeeded = True
+                abort.met(distances)
+            if abort.at(k + 1, objective(model, x, x0, label, c, beta, kappa, targeted).item()):
                 break
     return succeeded
 
@@ -162,7 +182,7 @@ def tanh_step(outcome: Outcome, model: nn.Module, x0: Tensor, label: int, c: flo
     w = torch.atanh((2 * x0 - 1) * (1 - 1e-6)).requires_grad_()
     adam, succeeded = torch.optim.Adam([w], lr=settings["learning_rate"]), False
     start = objective(model, x0, x0, label, c, beta, kappa, targeted).item()
-    stall = Stall(start, settings["max_iterations"], settings["abort_early"])
+    abort = Abort(outcome, settings.get("rules", RULES), start, settings)
     for k in range(settings["max_iterations"]):
         x = (torch.tanh(w) + 1) / 2
         loss = objective(model, x, x0, label, c, beta, kappa, targeted)
@@ -170,8 +190,10 @@ def tanh_step(outcome: Outcome, model: nn.Module, x0: Tensor, label: int, c: flo
         adam.step()
         outcome.iterations += 1
         with torch.no_grad():
-            succeeded |= judge(outcome, model, x.detach(), x0, label, c, settings)
-        if stall.at(k + 1, loss.item()):
+            if distances := judge(outcome, model, x.detach(), x0, label, c, settings):
+                succeeded = True
+                abort.met(distances)
+        if abort.at(k + 1, loss.item()):
             break
     return succeeded
 
