@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from attacks import distances
-from attacks.engine import BATCH_SIZE, Objective, Rows, Search, check_choice, check_not_negative, minimise
+from attacks.checks import check_choice, check_not_negative
+from attacks.engine import BATCH_SIZE, minimise
 from attacks.result import AttackResult
+from attacks.search import Objective, Rows, Search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,7 @@ class EAD:
             count = k if self.momentum == "paper" else k + 1
             y.copy_(x_next + count / (count + 3) * (x_next - x))
         x.copy_(x_next)
-        return x, objective.logits(x)
+        return x, objective.logits(x, rows)
 
 
 def shrink(z: Tensor, origin: Tensor, threshold: Tensor) -> Tensor:

@@ -8,162 +8,24 @@ iterations, where steps end.
 Shapes: N examples, B slots, R decision rules, K classes.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from attacks import distances
+from attacks.checks import check_inputs, per_example
 from attacks.constants import UNBOUNDED, next_const
 from attacks.criterion import attack_loss, margin, succeeds
-from attacks.frozen import check_inputs, frozen
+from attacks.frozen import frozen
 from attacks.result import AttackResult, confirmed
+from attacks.search import Descent, Objective, Rows, Search
 
 BATCH_SIZE = 128
 """Rows attacked at a time, unless the caller says otherwise."""
 
 LEAST_FALL = 1e-4
 """The relative fall over a tenth of the iterations that a loss must exceed for its search step to go on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What every search over c is told; see :class:`attacks.EAD` for the fields."""
-
-    kappa: float | Tensor
-    learning_rate: float
-    binary_search_steps: int
-    max_iterations: int
-    initial_const: float
-    abort_early: bool
-    targeted: bool
-
-    @classmethod
-    def of(cls, attack: Any) -> Self:
-        """The fields of `attack` that are the search's."""
-        return cls(**{field.name: getattr(attack, field.name) for field in fields(cls)})
-
-    def __post_init__(self) -> None:
-        for name in ("binary_search_steps", "max_iterations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("learning_rate", "initial_const"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        check_not_negative("kappa", self.kappa)
-
-    @property
-    def window(self) -> int:
-        """A tenth of the iterations: how often the abort is tested. At least two, so that there is a fall to see."""
-        return max(2, self.max_iterations // 10)
-
-
-@dataclass(kw_only=True)
-class Rows:
-    """The batch: every tensor holds one entry per slot."""
-
-    example: Tensor
-    """(B,) which of the N examples sits in the slot."""
-    image: Tensor
-    """(B, C, H, W) x₀."""
-    label: Tensor
-    beta: Tensor
-    kappa: Tensor
-    start_loss: Tensor
-    """(B,) f at x₀."""
-    const: Tensor
-    lower: Tensor
-    upper: Tensor
-    step: Tensor
-    """(B,) search steps done."""
-    iteration: Tensor
-    """(B,) k, iterations done in this search step."""
-    reached: Tensor
-    """(B,) bool: whether this search step has succeeded."""
-    last_loss: Tensor
-    """(B,) the objective a tenth of the iterations ago."""
-    spent: Tensor
-    """(B,) gradient evaluations so far."""
-    best: Tensor
-    """(B, R) the least distance of a success by each rule, infinite before the first."""
-    earlier: Tensor
-    """(B, R) `best` when this search step began."""
-    recent: Tensor
-    """(B, R) the least distance of a success in this tenth of the iterations."""
-    best_const: Tensor
-    best_image: Tensor
-    """(B, R, C, H, W)."""
-    state: tuple[Tensor, ...]
-    """What the descent keeps of each row; (B, C, H, W) each. Stands last, which `tensors` and `take` rely on."""
-
-    def __len__(self) -> int:
-        return len(self.example)
-
-    def tensors(self) -> list[Tensor]:
-        """Every tensor, the state's last."""
-        *own, state = (getattr(self, field.name) for field in fields(self))
-        return [*own, *state]
-
-    def take(self, slots: Tensor) -> "Rows":
-        """The rows in `slots`, as a smaller batch."""
-        names = [field.name for field in fields(self)][:-1]
-        return Rows(
-            **{name: getattr(self, name)[slots] for name in names},
-            state=tuple(part[slots] for part in self.state),
-        )
-
-    def put(self, slots: Tensor, others: "Rows") -> None:
-        """Write the rows of `others` into `slots`."""
-        for mine, theirs in zip(self.tensors(), others.tensors(), strict=True):
-            mine[slots] = theirs
-
-
-class Objective:
-    """c·f(x) of the rows of a batch, as algorithms ask for it."""
-
-    def __init__(self, model: nn.Module, search: Search) -> None:
-        self.model = model
-        self.search = search
-
-    @torch.no_grad()
-    def logits(self, x: Tensor) -> Tensor:
-        """(B, K) the model's logits at `x`."""
-        logits: Tensor = self.model(x)
-        return logits
-
-    def running(self, rows: Rows) -> Tensor:
-        """(B,) bool: whether the row has iterations left; else it waits for its batch's tenth to end."""
-        return (rows.iteration < self.search.max_iterations) & (rows.step < self.search.binary_search_steps)
-
-    def margin(self, logits: Tensor, rows: Rows) -> Tensor:
-        """(B,) each row's lead towards its own label."""
-        return margin(logits, rows.label, targeted=self.search.targeted)
-
-    def gradient(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-        """The logits (B, K) at `x`, and the gradient (B, C, H, W) of each row's c·f; counted in `rows.spent`."""
-        rows.spent += self.running(rows)
-        x = x.detach().requires_grad_()
-        with torch.enable_grad():
-            logits: Tensor = self.model(x)
-            loss = rows.const * attack_loss(self.margin(logits, rows), rows.kappa)
-            (gradient,) = torch.autograd.grad(loss.sum(), x)
-        return logits.detach(), gradient
-
-
-class Descent(Protocol):
-    """An algorithm that walks from x₀ towards a lower objective."""
-
-    def start(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The state at k = 0; fresh tensors, one row per image."""
-
-    def still(self, objective: Objective, rows: Rows) -> Tensor:
-        """(B,) the greatest c with which a row at x₀ stays there, whatever the number of iterations."""
-
-    def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Advance `rows.state` in place by one gradient; return the iterate to be judged and its logits."""
 
 
 def minimise(
@@ -196,7 +58,7 @@ def minimise(
             kappa=per_example("kappa", search.kappa, images),
             rules=rules,
         )
-        run.to_the_end(batch_size)
+        batch_size = run.to_the_end(batch_size)
         kept = {
             rule: confirmed(
                 model,
@@ -211,46 +73,7 @@ def minimise(
             )
             for r, rule in enumerate(rules)
         }
-    return AttackResult(kept=kept, iterations=run.spent)
-
-
-def per_example(name: str, value: float | Tensor, images: Tensor) -> Tensor:
-    """`value` as a tensor (N,) of the images' type and device.
-
-    Raises
-    ------
-    ValueError
-        A tensor of another length.
-    """
-    values = torch.as_tensor(value, dtype=images.dtype, device=images.device)
-    if values.ndim and values.shape != images.shape[:1]:
-        raise ValueError(f"{name} must be a number or a tensor ({len(images)},), got a tensor {tuple(values.shape)}")
-    return values.expand(len(images))
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Refuse a `value` that is none of `choices`.
-
-    Raises
-    ------
-    ValueError
-        In one line, with what was given.
-    """
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-
-
-def check_not_negative(name: str, value: float | Tensor) -> None:
-    """Refuse a number, or a tensor that holds one, that is negative or not finite.
-
-    Raises
-    ------
-    ValueError
-        In one line, with what was given.
-    """
-    values = torch.as_tensor(value)
-    if not ((values >= 0) & values.isfinite()).all():
-        raise ValueError(f"{name} must be finite and not negative, got {values.tolist()}")
+    return AttackResult(kept=kept, iterations=run.spent, forward_passes=run.seen + len(rules), computed=run.computed)
 
 
 class _Run:
@@ -272,35 +95,58 @@ class _Run:
         self.images, self.labels, self.beta, self.kappa = images, labels, beta, kappa
         count = len(images)
         self.spent = torch.zeros(count, dtype=torch.int64, device=images.device)
+        self.seen = self.spent.clone()
+        self.computed = 0
         self.best = images.new_full((count, len(rules)), torch.inf)
         self.best_const = images.new_full((count, len(rules)), torch.nan)
         self.best_image = images.new_zeros(count, len(rules), *images.shape[1:])
 
-    def to_the_end(self, batch_size: int) -> None:
-        """Walk all examples through a batch of at most `batch_size` slots."""
+    def to_the_end(self, batch_size: int) -> int:
+        """Walk all examples through a batch of at most `batch_size` slots; return the size that fitted.
+
+        Where the device's memory does not hold the batch, those in it wait again, for one of half the size.
+        """
+        rows: Rows | None = None
         waiting = torch.arange(len(self.images), device=self.images.device)
-        if not len(waiting):
-            return
-        rows = self.admit(waiting[:batch_size])
-        waiting = waiting[batch_size:]
-        while len(rows):
-            for _ in range(self.search.window):  # rows that run out of iterations on the way wait for the rest
-                x, logits = self.descent.iterate(self.objective, rows)
-                self.judge(rows, x, logits)
-            self.end_steps(rows, x, logits)
-            done = (rows.step >= self.search.binary_search_steps).nonzero().squeeze(1)
-            if len(done):
-                self.collect(rows.take(done))
-                fresh, waiting = waiting[: len(done)], waiting[len(done) :]
-                if len(fresh):
-                    rows.put(done[: len(fresh)], self.admit(fresh))
-                if len(fresh) < len(done):
-                    rows = rows.take((rows.step < self.search.binary_search_steps).nonzero().squeeze(1))
+        while rows is not None or len(waiting):
+            try:
+                if rows is None:
+                    rows = self.admit(waiting[:batch_size])
+                    waiting = waiting[batch_size:]
+                rows, waiting = self.walk(rows, waiting)
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                if rows is not None:
+                    waiting = torch.cat([rows.example, waiting])
+                    rows = None
+                batch_size = batch_size // 2
+        return batch_size
+
+    def walk(self, rows: Rows, waiting: Tensor) -> tuple[Rows | None, Tensor]:
+        """Take `rows` a tenth of the iterations further; those that are done make room for those `waiting`."""
+        for _ in range(self.search.window):  # rows that run out of iterations on the way wait for the others
+            x, logits = self.descent.iterate(self.objective, rows)
+            self.judge(rows, x, logits)
+        self.computed += len(rows) * self.search.window
+        self.end_steps(rows, x, logits)
+
+        done = (rows.step >= self.search.binary_search_steps).nonzero().squeeze(1)
+        if len(done):
+            refilled, vacant = done[: len(waiting)], done[len(waiting) :]
+            fresh = self.admit(waiting[: len(refilled)]) if len(refilled) else None
+            self.collect(rows.take(done))
+            if fresh is not None:
+                rows.put(refilled, fresh)
+            waiting = waiting[len(refilled) :]
+            staying = torch.ones_like(rows.reached).index_fill(0, vacant, False)
+            rows = rows.take(staying) if len(vacant) else rows
+        return rows if len(rows) else None, waiting
 
     def admit(self, examples: Tensor) -> Rows:
         """Rows for `examples` (n,) at the start of their search."""
         image, label, kappa = self.images[examples], self.labels[examples], self.kappa[examples]
-        logits = self.objective.logits(image)
+        logits = self.objective.model(image)
         lead = margin(logits, label, targeted=self.search.targeted)
         start_loss = attack_loss(lead, kappa)
         const = torch.full_like(kappa, self.search.initial_const)
@@ -321,6 +167,7 @@ class _Run:
             reached=torch.zeros_like(count, dtype=torch.bool),
             last_loss=const * start_loss,
             spent=count.clone(),
+            seen=count + 1,
             best=best,
             earlier=best.clone(),
             recent=best.clone(),
@@ -393,6 +240,7 @@ class _Run:
     def collect(self, rows: Rows) -> None:
         """Store what rows that are done have found."""
         self.spent[rows.example] = rows.spent
+        self.seen[rows.example] = rows.seen
         self.best[rows.example] = rows.best
         self.best_const[rows.example] = rows.best_const
         self.best_image[rows.example] = rows.best_image

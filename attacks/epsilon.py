@@ -11,8 +11,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from attacks.checks import check_inputs
 from attacks.criterion import margin, succeeds
-from attacks.frozen import check_inputs, frozen
+from attacks.frozen import frozen
 from attacks.result import AttackResult, confirmed
 
 GRIDS = {
@@ -67,47 +68,90 @@ def smallest_epsilon(
     ValueError
         Images, labels or the model's output are not what they should be.
     """
-    grid = images.new_tensor(epsilons or GRIDS[norm])
     with frozen(model), torch.no_grad():
         labels = check_inputs(model, images, labels, batch_size)
-        found, tried = images.clone(), torch.zeros_like(labels)
-        epsilon = images.new_full((len(images),), torch.nan)
-        batches = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
-        first = torch.cat([direction(*batch) for batch in batches])
-        waiting = (first.flatten(1) != 0).any(1).nonzero().squeeze(1)
-        live, waiting = waiting[:batch_size], waiting[batch_size:]
-        while len(live):
-            width = max(1, batch_size // len(live))
-            at = tried[live].unsqueeze(1) + torch.arange(width, device=images.device)
-            rows = live.repeat_interleave(width)
-            x = craft(
-                direction,
-                images[rows],
-                labels[rows],
-                first[rows],
-                grid[at.clamp(max=len(grid) - 1)].view(-1, 1, 1, 1),
-            )
-            lead = margin(model(x), labels[rows], targeted=targeted)
-            success = succeeds(lead, torch.zeros_like(lead)).view_as(at) & (at < len(grid))
-
-            hit, column = success.any(1), success.int().argmax(1)
-            winner = (torch.arange(len(live), device=images.device) * width + column)[hit]
-            found[live[hit]] = x[winner]
-            epsilon[live[hit]] = grid[at.flatten()[winner]]
-            tried[live] = torch.where(hit, tried[live] + column + 1, (tried[live] + width).clamp(max=len(grid)))
-            live = live[~hit & (tried[live] < len(grid))]
-            room = batch_size - len(live)
-            live, waiting = torch.cat([live, waiting[:room]]), waiting[room:]
-
+        climb = _Climb(craft, direction, model, images, labels, images.new_tensor(epsilons or GRIDS[norm]), targeted)
+        batch_size = climb.to_the_end(batch_size)
         kept = confirmed(
             model,
             images,
             labels,
-            epsilon.isfinite(),
-            found,
-            kappa=torch.zeros_like(epsilon),
+            climb.epsilon.isfinite(),
+            climb.found,
+            kappa=torch.zeros_like(climb.epsilon),
             targeted=targeted,
             batch_size=batch_size,
-            epsilon=epsilon,
+            epsilon=climb.epsilon,
         )
-    return AttackResult(kept={norm: kept}, iterations=1 + gradients_each * tried)
+    return AttackResult(
+        kept={norm: kept},
+        iterations=1 + gradients_each * climb.tried,
+        forward_passes=2 + (gradients_each + 1) * climb.tried,
+        computed=len(images) + gradients_each * climb.computed,
+    )
+
+
+class _Climb:
+    """One call of :func:`smallest_epsilon`: the examples, the grid, and how far up it each of them is."""
+
+    def __init__(
+        self,
+        craft: Craft,
+        direction: Direction,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        grid: Tensor,
+        targeted: bool,
+    ) -> None:
+        self.craft, self.direction, self.model, self.targeted = craft, direction, model, targeted
+        self.images, self.labels, self.grid = images, labels, grid
+        self.first = torch.zeros_like(images)
+        self.found = images.clone()
+        self.epsilon = images.new_full((len(images),), torch.nan)
+        self.tried = torch.zeros_like(labels)
+        self.computed = 0
+
+    def to_the_end(self, batch_size: int) -> int:
+        """Take all examples as far as they go, at most `batch_size` rows at a time; return the size that fitted."""
+        everyone = torch.arange(len(self.images), device=self.images.device)
+        batch_size = self.through(self.turn, everyone, batch_size)
+        return self.through(self.climb, everyone[(self.first.flatten(1) != 0).any(1)], batch_size)
+
+    @staticmethod
+    def through(stage: Callable[[Tensor, int], Tensor], left: Tensor, batch_size: int) -> int:
+        """Pass by pass until no example is `left`; one that memory does not hold is done again at half the size."""
+        while len(left):
+            try:
+                left = stage(left, batch_size)
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                batch_size = batch_size // 2
+        return batch_size
+
+    def turn(self, examples: Tensor, batch_size: int) -> Tensor:
+        """Find the direction at x₀ of the first of `examples` in one pass; return the others."""
+        batch = examples[:batch_size]
+        self.first[batch] = self.direction(self.images[batch], self.labels[batch])
+        return examples[batch_size:]
+
+    def climb(self, examples: Tensor, batch_size: int) -> Tensor:
+        """Try the next few ε of the first of `examples` in one pass; return the examples that must go on."""
+        live, waiting = examples[:batch_size], examples[batch_size:]
+        width = max(1, batch_size // len(live))
+        at = self.tried[live].unsqueeze(1) + torch.arange(width, device=live.device)
+        rows = live.repeat_interleave(width)
+        epsilons = self.grid[at.clamp(max=len(self.grid) - 1)].view(-1, 1, 1, 1)
+        x = self.craft(self.direction, self.images[rows], self.labels[rows], self.first[rows], epsilons)
+        lead = margin(self.model(x), self.labels[rows], targeted=self.targeted)
+        success = succeeds(lead, torch.zeros_like(lead)).view_as(at) & (at < len(self.grid))
+
+        hit, column = success.any(1), success.int().argmax(1)
+        winner = (torch.arange(len(live), device=live.device) * width + column)[hit]
+        self.found[live[hit]] = x[winner]
+        self.epsilon[live[hit]] = epsilons.flatten()[winner]
+        reached = torch.where(hit, column + 1, width)
+        self.tried[live] = (self.tried[live] + reached).clamp(max=len(self.grid))
+        self.computed += len(rows)
+        return torch.cat([live[~hit & (self.tried[live] < len(self.grid))], waiting])

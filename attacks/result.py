@@ -47,11 +47,17 @@ class AttackResult(Mapping[str, Adversarial]):
     Attributes
     ----------
     iterations : Tensor
-        (N,) gradient evaluations that each example needed.
+        (N,) gradient evaluations (backward passes) that each example needed.
+    forward_passes : Tensor
+        (N,) forward passes that each example needed, its tests at the end included.
+    computed : int
+        Gradient evaluations of the whole batch, rows that only filled it up included.
     """
 
     kept: Mapping[str, Adversarial]
     iterations: Tensor
+    forward_passes: Tensor
+    computed: int
 
     def __getitem__(self, rule: str) -> Adversarial:
         return self.kept[rule]

@@ -20,7 +20,7 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from harness.errors import EnvironmentFault, UserError
 from harness.executor import Outcome
-from harness.worker import Report, Setup, Task, Worker
+from harness.worker import Report, Setup, Tally, Task, Worker
 
 ATTEMPTS = 3
 """How many workers a task may take down with it."""
@@ -42,9 +42,9 @@ class RemoteWorker:
     def _remember(self, title: str, done: int, total: int) -> None:
         self._last = (title, done, total)
 
-    def do(self, task: Task) -> None:
+    def do(self, task: Task) -> Tally:
         """Do a task."""
-        self._worker.do(task)
+        return self._worker.do(task)
 
     @ray.method(concurrency_group="watch")
     def last(self) -> tuple[str, int, int] | None:
@@ -116,9 +116,9 @@ class RayExecutor:
                 self._look([actor for actor, _, _ in running.values()])
             for reference in ended:
                 actor, task, attempt = running.pop(reference)
-                error = None
+                tally, error = None, None
                 try:
-                    ray.get(reference)
+                    tally = ray.get(reference)
                 except RayTaskError as fault:
                     error = str(fault)
                 except RayActorError as fault:
@@ -129,7 +129,7 @@ class RayExecutor:
                         continue
                     error = f"it took {ATTEMPTS} workers down: {fault}"
                 self._idle.append(actor)
-                yield Outcome(task=task, worker=actor.name, error=error)
+                yield Outcome(task=task, worker=actor.name, tally=tally, error=error)
 
     def _look(self, actors: Sequence[_Actor]) -> None:
         """Pass on what running tasks report; an actor that does not answer at once is asked the next time."""

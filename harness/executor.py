@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from harness.worker import Report, Setup, Task, Worker
+from harness.worker import Report, Setup, Tally, Task, Worker
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a task ended: `error` is the traceback of what it failed with, or None."""
+    """How a task ended: what it took, or the traceback of what it failed with."""
 
     task: Task
     worker: str
-    error: str | None
+    tally: Tally | None = None
+    error: str | None = None
 
     @property
     def reason(self) -> str:
@@ -61,8 +62,8 @@ class SerialExecutor:
         """Do one task after another."""
         for task in tasks:
             try:
-                self._worker.do(task)
+                tally = self._worker.do(task)
             except Exception:  # whatever a task fails with is recorded, and the sweep goes on
                 yield Outcome(task=task, worker=self._worker.name, error=traceback.format_exc())
             else:
-                yield Outcome(task=task, worker=self._worker.name, error=None)
+                yield Outcome(task=task, worker=self._worker.name, tally=tally)

@@ -47,6 +47,10 @@ def keep(
             "shards": done.shards,
             "shards_failed": len(done.failures),
             "examples": done.examples,
+            "gradient_evaluations": done.gradient_evaluations,
+            "gradient_evaluations_per_second_per_worker": done.gradient_evaluations / done.worker_seconds
+            if done.worker_seconds
+            else None,
             **{f"accuracy.{victim.digest}": victim.accuracy for victim in victims},
         },
         cells=[

@@ -34,12 +34,14 @@ class Progress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}"),
             console=console,
             disable=not console.is_terminal,
         )
         self._console = console
         self._training: dict[str, TaskID] = {}
         self._sweep: TaskID | None = None
+        self._gradients, self._seconds = 0, 0.0
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -51,7 +53,7 @@ class Progress:
     @contextmanager
     def waiting(self, title: str) -> Iterator[None]:
         """A spinner while something is awaited."""
-        task = self._bars.add_task(title, total=None)
+        task = self._bars.add_task(title, total=None, rate="")
         try:
             yield
         finally:
@@ -60,7 +62,7 @@ class Progress:
     def report(self, title: str, done: int, total: int) -> None:
         """How far a worker is with a task that takes long, such as training."""
         if title not in self._training:
-            self._training[title] = self._bars.add_task(title, total=total)
+            self._training[title] = self._bars.add_task(title, total=total, rate="")
         self._bars.update(self._training[title], completed=done, total=total)
 
     def victims_ready(self) -> None:
@@ -71,11 +73,16 @@ class Progress:
     def begin_sweep(self, workers: int, shards: Sequence[Shard]) -> None:
         """The shards that will be attacked, by that many workers."""
         title = f"attacking on {workers} worker{'s' if workers != 1 else ''}"
-        self._sweep = self._bars.add_task(title, total=sum(len(shard.examples) for shard in shards))
+        total = sum(len(shard.examples) for shard in shards)
+        self._sweep = self._bars.add_task(title, total=total, rate="")
 
     def shard_ended(self, outcome: Outcome) -> None:
         """A shard is done, or has failed."""
         assert self._sweep is not None and isinstance(outcome.task, Shard)
-        self._bars.advance(self._sweep, len(outcome.task.examples))
         if outcome.error:
             self._console.print(f"[red]shard {outcome.task.digest} failed[/] on {outcome.worker}: {outcome.reason}")
+        if outcome.tally:
+            self._gradients += outcome.tally.gradient_evaluations
+            self._seconds += outcome.tally.seconds
+        rate = f"{self._gradients / self._seconds:,.0f} gradients/s a worker" if self._seconds else ""
+        self._bars.update(self._sweep, advance=len(outcome.task.examples), rate=rate)

@@ -14,7 +14,7 @@ from harness.grid import Shard, Victim
 from harness.progress import Progress
 from harness.results import Results
 from harness.spec import Spec
-from harness.worker import Setup, VictimTask
+from harness.worker import Setup, Tally, VictimTask
 from models import Recipe, Training, build, initial_parameters, is_stored, sha256_of_file
 
 MakeExecutor = Callable[[Setup, Progress], Executor]
@@ -38,6 +38,9 @@ class Done:
     shards: int
     examples: int
     failures: Sequence[Outcome]
+    gradient_evaluations: int
+    worker_seconds: float
+    """Spent on shards, by all workers together."""
 
     @property
     def nothing(self) -> bool:
@@ -48,7 +51,7 @@ class Done:
 def plan(spec: Spec, results: Results) -> Plan:
     """What there is to do for `spec` in `results`, with no work done."""
     data = datasets.load(**spec.dataset)
-    tasks = _victim_tasks(spec, data)
+    tasks = victim_tasks(spec, data)
     victims = [_victim(spec, data, results, task.recipe) for task in tasks]
     return Plan(
         data=data,
@@ -101,7 +104,8 @@ def run(spec: Spec, results: Results, executor: MakeExecutor, progress: Progress
                 )
         results.write_victims(ready.data.identity, ready.victims)
 
-        failures = []
+        failures: list[Outcome] = []
+        tallies: list[Tally] = []
         if ready.missing:
             progress.begin_sweep(workers().workers(), ready.missing)
             for outcome in workers().run(ready.missing):
@@ -110,15 +114,19 @@ def run(spec: Spec, results: Results, executor: MakeExecutor, progress: Progress
                 if outcome.error:
                     results.write_failure(outcome.task.digest, outcome.error)
                     failures.append(outcome)
+                elif outcome.tally:
+                    tallies.append(outcome.tally)
     return Done(
         victims=len(unready),
         shards=len(ready.missing) - len(failures),
         examples=sum(len(shard.examples) for shard in ready.missing),
         failures=failures,
+        gradient_evaluations=sum(tally.gradient_evaluations for tally in tallies),
+        worker_seconds=sum(tally.seconds for tally in tallies),
     )
 
 
-def _victim_tasks(spec: Spec, data: DataSet) -> list[VictimTask]:
+def victim_tasks(spec: Spec, data: DataSet) -> list[VictimTask]:
     """The recipes of a spec's victims, each once."""
     tasks = {}
     for i, victim in enumerate(spec.victims):

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import models
-from attacks import Adversarial
+from attacks import Adversarial, AttackResult
 from defenses import DEFENSES
 from harness import datasets
 from harness.grid import Shard
@@ -42,6 +42,14 @@ class VictimTask:
 
 Task = VictimTask | Shard
 
+
+class Tally(NamedTuple):
+    """What a shard took."""
+
+    gradient_evaluations: int
+    seconds: float
+
+
 Report = Callable[[str, int, int], None]
 """(what is done, how much of it, of how much), told while a task runs."""
 
@@ -60,16 +68,16 @@ class Worker:
         """The data set of the sweep."""
         return datasets.load(**self.setup.dataset)
 
-    def do(self, task: Task) -> None:
+    def do(self, task: Task) -> Tally:
         """Do `task` to its end, and commit what it gives."""
         if self.device == "cpu":
             torch.set_num_threads(self.setup.threads)
         torch.backends.cudnn.allow_tf32 = False  # a success is a success in float32
         torch.backends.cudnn.deterministic = True
-        if isinstance(task, VictimTask):
-            self.make_ready(task)
-        else:
-            self.attack(task)
+        if isinstance(task, Shard):
+            return self.attack(task)
+        self.make_ready(task)
+        return Tally(0, 0.0)
 
     def make_ready(self, task: VictimTask) -> None:
         """Train (or load) and store a victim that is not stored yet, and test it on the split that is attacked."""
@@ -107,7 +115,7 @@ class Worker:
         model, _, _ = models.load(self.results.model(digest), device=self.device)
         return model.to(memory_format=torch.channels_last)
 
-    def attack(self, shard: Shard) -> None:
+    def attack(self, shard: Shard) -> Tally:
         """Attack a shard's examples and commit their rows."""
         started, clock = datetime.now(UTC), time.perf_counter()
         images = getattr(self.data, self.setup.split).images([example.image for example in shard.examples])
@@ -120,26 +128,30 @@ class Worker:
             batch_size=self.setup.batch_size,
         )
         rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
-        rows = _rows(shard, self.data.name, rules, result.iterations)
+        rows = _rows(shard, self.data.name, rules, result)
+        tally = Tally(int(result.iterations.sum()), time.perf_counter() - clock)
         record = {
             "shard": shard.digest,
             "victim": shard.victim.digest,
             "attack": shard.setting.attack,
             "examples": len(shard.examples),
             "successes": {rule or shard.setting.attack: int(kept.success.sum()) for rule, kept in rules.items()},
-            "gradient_evaluations": int(result.iterations.sum()),
+            "gradient_evaluations": tally.gradient_evaluations,
+            "gradient_evaluations_computed": result.computed,
+            "gradient_evaluations_per_second": round(tally.gradient_evaluations / tally.seconds, 1),
             "started": started.isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - clock, 3),
+            "seconds": round(tally.seconds, 3),
             "worker": self.name,
             "device": torch.cuda.get_device_name() if self.device == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
         self.results.commit(shard, rows, record)
+        return tally
 
 
 def _rows(
-    shard: Shard, dataset: str, rules: Mapping[str | None, Adversarial], iterations: Tensor
+    shard: Shard, dataset: str, rules: Mapping[str | None, Adversarial], result: AttackResult
 ) -> list[dict[str, Any]]:
     """The rows of a shard, example after example, each by every decision rule."""
     victim = shard.victim
@@ -158,16 +170,18 @@ def _rows(
     }
     cells = {(cell.beta, cell.kappa, cell.decision_rule): cell.digest for cell in shard.cells()}
     figures = {rule: _figures(kept) for rule, kept in rules.items()}
+    passes = zip(shard.examples, result.iterations.tolist(), result.forward_passes.tolist(), strict=True)
     return [
         shared
         | example._asdict()
         | {name: values[i] for name, values in figures[rule].items()}
         | {
             "decision_rule": rule,
-            "iterations": spent,
+            "iterations": iterations,
+            "forward_passes": forward_passes,
             "cell": cells[example.beta, example.kappa, rule],
         }
-        for i, (example, spent) in enumerate(zip(shard.examples, iterations.tolist(), strict=True))
+        for i, (example, iterations, forward_passes) in enumerate(passes)
         for rule in rules
     ]
 

@@ -77,11 +77,21 @@ class TestRows:
         for (_, label), part in rows(finished).groupby(["image", "label"]):
             assert set(part["target"]) == set(range(10)) - {label}
 
+    def test_untargeted_rows_have_no_target(self, tmp_path: Path) -> None:
+        run(small(targets="untargeted"), tmp_path / "untargeted")
+        found = rows(tmp_path / "untargeted")
+        assert found["target"].isna().all()
+        assert len(found) == 3 * (1 + 2 + 1 + 2 * 2)
+        assert found["success"].mean() > 0.5
+        assert run(small(targets="untargeted"), tmp_path / "untargeted").nothing
+
     def test_a_row_names_its_shard_and_its_record(self, finished: Path) -> None:
         for shard, part in rows(finished).groupby("shard"):
             record = json.loads((finished / "shards" / f"{shard}.json").read_text())
             assert record["examples"] == len(part.drop_duplicates(["image", "target", "beta"]))
             assert record["threads"] == 1 and record["seconds"] > 0
+            spent = part.drop_duplicates(["image", "target", "beta"])["iterations"].sum()
+            assert record["gradient_evaluations"] == spent
 
 
 class TestAnyoneGivesTheSameRows:

@@ -43,9 +43,13 @@ SCHEMA = pa.schema(
         ("iterations", pa.int64()),
         ("cell", _TEXT),
         ("shard", _TEXT),
+        ("forward_passes", pa.int64()),
     ]
 )
-"""One row per example and decision rule; null where a column has no meaning, or the example failed."""
+"""One row per example and decision rule; null where a column has no meaning, or the example failed.
+
+`iterations` counts gradient evaluations, which are the backward passes.
+"""
 
 _FLOATS = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]
 _OTHERS = [field.name for field in SCHEMA if not pa.types.is_floating(field.type)]

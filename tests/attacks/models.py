@@ -169,3 +169,17 @@ class Poisoned(nn.Module):
         if self.poison == "one inf":
             return logits.masked_fill(marked & (torch.arange(logits.shape[1]) == 1), torch.inf)
         return logits.masked_fill(marked, float(self.poison))
+
+
+class Crowded(nn.Module):
+    """The `model` on a device whose memory holds `room` images at a time."""
+
+    def __init__(self, model: nn.Module, room: int) -> None:
+        super().__init__()
+        self.model, self.room = model, room
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError(f"{len(x)} images, room for {self.room}")
+        logits: Tensor = self.model(x)
+        return logits

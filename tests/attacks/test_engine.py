@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from attacks import COV, EAD, FGM, IFGM, Adversarial, AttackResult, CarliniWagner
 from attacks.criterion import margin
 from attacks.result import confirmed
-from tests.attacks.models import Batch, Constant, Fickle, Linear, Poisoned, examples, smooth
+from tests.attacks.models import Batch, Constant, Crowded, Fickle, Linear, Poisoned, examples, smooth
 
 SHORT: dict[str, Any] = {"binary_search_steps": 5, "max_iterations": 20, "learning_rate": 0.1}
 GRID = tuple(0.05 * i for i in range(1, 21))
@@ -61,6 +61,34 @@ def test_attack_of_cat_is_cat_of_attacks(name: str, data: st.DataObject) -> None
     pairs = zip(parts, sizes[1:], strict=True)
     others = [run(name, model, part, size) for part, size in pairs if len(part.labels)]
     assert_same(run(name, model, batch, sizes[0]), others)
+
+
+@pytest.mark.parametrize("name", ["ead", "cw", "cov", "fgm", "ifgm"])
+@pytest.mark.parametrize("room", [1, 3, 7])
+def test_a_batch_that_memory_does_not_hold_is_halved(name: str, room: int) -> None:
+    batch = examples(smooth())
+    assert_same(run(name, Crowded(smooth(), room), batch, 8), [run(name, smooth(), batch, 8)])
+
+
+def test_no_room_for_one_image_is_an_error() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        run("ead", Crowded(smooth(), 0), examples(smooth()))
+
+
+@pytest.mark.parametrize("name", ["ead", "cw", "cov", "fgm", "ifgm"])
+def test_passes_are_counted_by_example(name: str) -> None:
+    """Whatever the batch; and the rows that only fill it up are none while it is full."""
+    batch = examples(smooth())
+    whole, alone = run(name, smooth(), batch), run(name, smooth(), batch, 1)
+    assert torch.equal(whole.forward_passes, alone.forward_passes)
+    assert alone.computed >= alone.iterations.sum() - len(batch.labels)
+    per_gradient = {"ead": 2, "cw": 1, "cov": 1}
+    if name in per_gradient:
+        expected = per_gradient[name] * whole.iterations
+        torch.testing.assert_close(whole.forward_passes, expected, atol=5, rtol=0)
+    if name == "fgm":
+        tried = torch.where(whole["linf"].success, (whole["linf"].epsilon / 0.05).round(), len(GRID))
+        assert (whole.forward_passes - 2).tolist() == tried.tolist()
 
 
 @pytest.mark.parametrize("name", ["ead", "cw", "cov", "fgm", "ifgm"])
@@ -191,7 +219,8 @@ def test_a_row_of_broken_logits_fails_alone(name: str, poison: str) -> None:
         rule: Adversarial(**{name: values[others] for name, values in vars(kept).items()})
         for rule, kept in result.items()
     }
-    assert_same(AttackResult(kept=kept_others, iterations=result.iterations[others]), [healthy])
+    passes = {name: getattr(result, name)[others] for name in ("iterations", "forward_passes")}
+    assert_same(AttackResult(kept=kept_others, computed=result.computed, **passes), [healthy])
 
 
 @pytest.mark.parametrize("fading", [0, 1e-3])

@@ -1,0 +1,156 @@
+"""The words of a search over c: what it is told, what it knows of each row, and what algorithms ask of it.
+
+Shapes: B rows, R decision rules, K classes.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from attacks.checks import check_not_negative
+from attacks.criterion import attack_loss, margin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What every search over c is told; see :class:`attacks.EAD` for the fields."""
+
+    kappa: float | Tensor
+    learning_rate: float
+    binary_search_steps: int
+    max_iterations: int
+    initial_const: float
+    abort_early: bool
+    targeted: bool
+
+    @classmethod
+    def of(cls, attack: Any) -> Self:
+        """The fields of `attack` that are the search's."""
+        return cls(**{field.name: getattr(attack, field.name) for field in fields(cls)})
+
+    def __post_init__(self) -> None:
+        for name in ("binary_search_steps", "max_iterations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "initial_const"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        check_not_negative("kappa", self.kappa)
+
+    @property
+    def window(self) -> int:
+        """A tenth of the iterations: how often the abort is tested. At least two, so that there is a fall to see."""
+        return max(2, self.max_iterations // 10)
+
+
+@dataclass(kw_only=True)
+class Rows:
+    """The batch: every tensor holds one entry per slot."""
+
+    example: Tensor
+    """(B,) which of the N examples sits in the slot."""
+    image: Tensor
+    """(B, C, H, W) x₀."""
+    label: Tensor
+    beta: Tensor
+    kappa: Tensor
+    start_loss: Tensor
+    """(B,) f at x₀."""
+    const: Tensor
+    lower: Tensor
+    upper: Tensor
+    step: Tensor
+    """(B,) search steps done."""
+    iteration: Tensor
+    """(B,) k, iterations done in this search step."""
+    reached: Tensor
+    """(B,) bool: whether this search step has succeeded."""
+    last_loss: Tensor
+    """(B,) the objective a tenth of the iterations ago."""
+    spent: Tensor
+    """(B,) gradient evaluations so far."""
+    seen: Tensor
+    """(B,) forward passes so far."""
+    best: Tensor
+    """(B, R) the least distance of a success by each rule, infinite before the first."""
+    earlier: Tensor
+    """(B, R) `best` when this search step began."""
+    recent: Tensor
+    """(B, R) the least distance of a success in this tenth of the iterations."""
+    best_const: Tensor
+    best_image: Tensor
+    """(B, R, C, H, W)."""
+    state: tuple[Tensor, ...]
+    """What the descent keeps of each row; (B, C, H, W) each. Stands last, which `tensors` and `take` rely on."""
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor, the state's last."""
+        *own, state = (getattr(self, field.name) for field in fields(self))
+        return [*own, *state]
+
+    def take(self, slots: Tensor) -> "Rows":
+        """The rows in `slots`, as a smaller batch."""
+        names = [field.name for field in fields(self)][:-1]
+        return Rows(
+            **{name: getattr(self, name)[slots] for name in names},
+            state=tuple(part[slots] for part in self.state),
+        )
+
+    def put(self, slots: Tensor, others: "Rows") -> None:
+        """Write the rows of `others` into `slots`."""
+        for mine, theirs in zip(self.tensors(), others.tensors(), strict=True):
+            mine[slots] = theirs
+
+
+class Objective:
+    """c·f(x) of the rows of a batch, as algorithms ask for it."""
+
+    def __init__(self, model: nn.Module, search: Search) -> None:
+        self.model = model
+        self.search = search
+
+    @torch.no_grad()
+    def logits(self, x: Tensor, rows: Rows) -> Tensor:
+        """(B, K) the model's logits at `x`; counted in `rows.seen`."""
+        rows.seen += self.running(rows)
+        logits: Tensor = self.model(x)
+        return logits
+
+    def running(self, rows: Rows) -> Tensor:
+        """(B,) bool: whether the row has iterations left; else it waits for its batch's tenth to end."""
+        return (rows.iteration < self.search.max_iterations) & (rows.step < self.search.binary_search_steps)
+
+    def margin(self, logits: Tensor, rows: Rows) -> Tensor:
+        """(B,) each row's lead towards its own label."""
+        return margin(logits, rows.label, targeted=self.search.targeted)
+
+    def gradient(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
+        """The logits (B, K) at `x`, and the gradient (B, C, H, W) of each row's c·f; both counted."""
+        running = self.running(rows)
+        rows.spent += running
+        rows.seen += running
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            logits: Tensor = self.model(x)
+            loss = rows.const * attack_loss(self.margin(logits, rows), rows.kappa)
+            (gradient,) = torch.autograd.grad(loss.sum(), x)
+        return logits.detach(), gradient
+
+
+class Descent(Protocol):
+    """An algorithm that walks from x₀ towards a lower objective."""
+
+    def start(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The state at k = 0; fresh tensors, one row per image."""
+
+    def still(self, objective: Objective, rows: Rows) -> Tensor:
+        """(B,) the greatest c with which a row at x₀ stays there, whatever the number of iterations."""
+
+    def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Advance `rows.state` in place by one gradient; return the iterate to be judged and its logits."""

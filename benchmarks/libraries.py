@@ -1,0 +1,102 @@
+"""EAD and C&W of other libraries at the same settings, each by its own public interface."""
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from attacks import EAD, CarliniWagner
+from attacks.criterion import margin
+from attacks.distances import l1
+
+STEPS = 9
+BETA = 1e-3
+
+Attack = Callable[[], list[Tensor]]
+"""Crafts the examples of every decision rule that is compared: the library's EN and L1, or its one C&W."""
+
+
+def compare(
+    model: nn.Module, images: Tensor, targets: Tensor, *, iterations: int, seconds: Callable[[Attack], float]
+) -> Iterator[tuple[str, str, str]]:
+    """Seconds, ASR and mean L1 of each library, and its seconds over ours; one run each."""
+    for title, contenders in (
+        ("EAD, both rules", _ead(model, images, targets, iterations)),
+        ("C&W", _carlini_wagner(model, images, targets, iterations)),
+    ):
+        ours = None
+        for name, attack in contenders.items():
+            found: list[Tensor] = []
+            took = seconds(lambda attack=attack, found=found: found.extend(attack()))  # type: ignore[misc]
+            ours = ours or took
+            figures = "; ".join(_figures(model, images, targets, examples) for examples in found)
+            yield f"{title}: {name}, {took:.0f} s; {figures}", f"{took / ours:.1f} ×", ""
+
+
+def _figures(model: nn.Module, images: Tensor, targets: Tensor, examples: Tensor) -> str:
+    """ASR and mean L1, tested as our own attacks are."""
+    with torch.no_grad():
+        success = margin(model(examples), targets, targeted=True) > 0
+    return f"ASR {100 * success.float().mean():.1f} %, L1 {l1(examples - images)[success].mean():.2f}"
+
+
+def _ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
+    import foolbox
+    import torchattacks
+
+    bounded = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
+    wanted = foolbox.criteria.TargetedMisclassification(targets)
+
+    def ours() -> list[Tensor]:
+        result = EAD(beta=BETA, max_iterations=iterations)(model, images, targets, batch_size=100)
+        return [result["en"].images, result["l1"].images]
+
+    def by_foolbox(abort: bool) -> list[Tensor]:
+        return [
+            foolbox.attacks.EADAttack(
+                binary_search_steps=STEPS,
+                steps=iterations,
+                regularization=BETA,
+                decision_rule=rule,
+                abort_early=abort,
+            ).run(bounded, images, wanted)
+            for rule in ("EN", "L1")
+        ]
+
+    def by_torchattacks(abort: bool) -> list[Tensor]:
+        found = []
+        for kind in (torchattacks.EADEN, torchattacks.EADL1):
+            attack = kind(model, max_iterations=iterations, binary_search_steps=STEPS, beta=BETA, abort_early=abort)
+            attack.set_mode_targeted_by_label(quiet=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found.append(attack(images, targets))
+        return found
+
+    return {
+        "ours": ours,
+        "foolbox, abort": lambda: by_foolbox(True),
+        "foolbox": lambda: by_foolbox(False),
+        "torchattacks, abort": lambda: by_torchattacks(True),
+        "torchattacks": lambda: by_torchattacks(False),
+    }
+
+
+def _carlini_wagner(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
+    import foolbox
+
+    bounded = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
+    wanted = foolbox.criteria.TargetedMisclassification(targets)
+
+    def by_foolbox(abort: bool) -> list[Tensor]:
+        attack = foolbox.attacks.L2CarliniWagnerAttack(
+            binary_search_steps=STEPS, steps=iterations, stepsize=1e-2, initial_const=1e-3, abort_early=abort
+        )
+        return [attack.run(bounded, images, wanted)]
+
+    return {
+        "ours": lambda: [CarliniWagner(max_iterations=iterations)(model, images, targets, batch_size=100)["l2"].images],
+        "foolbox, abort": lambda: by_foolbox(True),
+        "foolbox": lambda: by_foolbox(False),
+    }
