@@ -341,7 +341,7 @@ class TestLoad:
             (
                 "minst",
                 {},
-                "unknown data set 'minst'; did you mean 'mnist'\\? known: digits, mnist, cifar10, parquet",
+                r"must name a known data set: digits, mnist, cifar10, parquet, folder, .* \(did you mean mnist\?\)",
             ),
             (
                 "digits",

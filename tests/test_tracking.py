@@ -17,15 +17,9 @@ from typing import Any
 import pytest
 
 from harness.errors import EnvironmentFault, TrackingFault
-from harness.tracking import (
-    CellRecord,
-    Logged,
-    SweepRecord,
-    default_tracking_uri,
-    log_sweep,
-    page_command,
-    redact,
-)
+from harness.records import CellRecord, Logged, SweepRecord
+from harness.tracking import log_sweep
+from harness.tracking_uri import default_tracking_uri, page_command, redact
 
 BETAS = (0.001, 0.01, 0.1)
 KAPPAS = (0, 20)
@@ -263,7 +257,8 @@ FRESH = """
 import sys
 from pathlib import Path
 from tests.test_tracking import a_sweep
-from harness.tracking import default_tracking_uri, log_sweep
+from harness.tracking import log_sweep
+from harness.tracking_uri import default_tracking_uri
 assert "mlflow" not in sys.modules, "imported before it is needed"
 log_sweep(a_sweep("fresh"), default_tracking_uri(Path("results")))
 """
