@@ -162,7 +162,10 @@ def _connect(address: str | None) -> None:
     try:
         ray.init(address, runtime_env={"py_modules": [str(root / package) for package in PACKAGES]}, **quiet)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as fault:
-        raise EnvironmentFault(f"--address {address}: no Ray cluster answers there: {fault}") from fault
+        raise EnvironmentFault(
+            f"--address {address}: no Ray cluster answers there ({fault}); "
+            "where Ray asks for a token, set RAY_AUTH_MODE=token"
+        ) from fault
 
 
 def _options(threads: int) -> dict[str, Any]:
