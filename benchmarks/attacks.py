@@ -10,17 +10,20 @@ is there. Use an otherwise idle machine; `--only` picks lines. The comparison wi
 import argparse
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import libraries
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+sys.path[0] = str(Path(__file__).parents[1])  # not this file's folder, where `attacks` would be this file
+
 from attacks import EAD, IFGM, CarliniWagner
+from benchmarks import libraries
 from harness import datasets, spec
 from harness.results import Results
 from harness.sweep import victim_tasks
