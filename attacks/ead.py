@@ -102,8 +102,8 @@ class EAD:
         still = threshold / (self.learning_rate * steepest) * (1 - 1e-6)  # rounding must not still a row that moves
         return still.masked_fill(steepest == 0, torch.inf)
 
-    def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor]:
-        """One pass of algorithm 1's loop; returns x⁽ᵏ⁺¹⁾ (B, C, H, W) and its logits (B, K)."""
+    def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, None]:
+        """One pass of algorithm 1's loop; returns x⁽ᵏ⁺¹⁾ (B, C, H, W), which the model has not seen yet."""
         x, y = rows.state
         k = rows.iteration.to(x.dtype)[:, None, None, None]
         beta = rows.beta[:, None, None, None]
@@ -121,7 +121,7 @@ class EAD:
             count = k if self.momentum == "paper" else k + 1
             y.copy_(x_next + count / (count + 3) * (x_next - x))
         x.copy_(x_next)
-        return x, objective.logits(x, rows)
+        return x, None
 
 
 def shrink(z: Tensor, origin: Tensor, threshold: Tensor) -> Tensor:

@@ -125,11 +125,12 @@ class _Run:
 
     def walk(self, rows: Rows, waiting: Tensor) -> tuple[Rows | None, Tensor]:
         """Take `rows` a tenth of the iterations further; those that are done make room for those `waiting`."""
-        for _ in range(self.search.window):  # rows that run out of iterations on the way wait for the others
+        window = self.search.window
+        for i in range(window):  # rows that run out of iterations on the way wait for the others
             x, logits = self.descent.iterate(self.objective, rows)
-            self.judge(rows, x, logits)
-        self.computed += len(rows) * self.search.window
-        self.end_steps(rows, x, logits)
+            lead = self.judge(rows, x, logits, everywhere=i == window - 1)
+        self.computed += len(rows) * window
+        self.end_steps(rows, x, lead)
 
         done = (rows.step >= self.search.binary_search_steps).nonzero().squeeze(1)
         if len(done):
@@ -170,7 +171,7 @@ class _Run:
             seen=count + 1,
             best=best,
             earlier=best.clone(),
-            recent=best.clone(),
+            fresh=torch.zeros_like(count, dtype=torch.bool),
             best_const=torch.full_like(best, torch.nan),
             best_image=image.unsqueeze(1).repeat(1, len(self.rules), 1, 1, 1),
             state=self.descent.start(image),
@@ -189,38 +190,47 @@ class _Run:
             passed = failing & (rows.const <= still)
             self.next_steps(rows, passed)
 
-    def judge(self, rows: Rows, x: Tensor, logits: Tensor) -> None:
-        """Keep each row's iterate `x` where it succeeds and is better than its best."""
-        lead = self.objective.margin(logits, rows)
-        success = succeeds(lead, rows.kappa) & self.objective.running(rows)
+    def judge(self, rows: Rows, x: Tensor, logits: Tensor | None, *, everywhere: bool) -> Tensor:
+        """Keep each row's iterate `x` where it succeeds and is better than its best; return its lead (B,).
+
+        Whether it succeeds matters where it could be the step's first success, the best of all, or this tenth's
+        first to beat what earlier steps kept. Where the `logits` are not known, the model runs only there, unless
+        the lead is asked for `everywhere`.
+        """
         delta = x - rows.image
         l1, square = distances.l1(delta), distances.l2_squared(delta)
         by_rule = {"en": rows.beta * l1 + square, "l1": l1, "l2": square}
         distance = torch.stack([by_rule[rule] for rule in self.rules], dim=1)
+        beats_earlier = (distance < rows.earlier).any(1)
+        wanted = ~rows.reached | (distance < rows.best).any(1) | (beats_earlier & ~rows.fresh) | everywhere
+        wanted &= self.objective.running(rows)
+        lead = self.objective.lead(x, logits, rows, wanted)
+        success = succeeds(lead, rows.kappa) & wanted
 
         better = success.unsqueeze(1) & (distance < rows.best)
         torch.where(better, distance, rows.best, out=rows.best)
         torch.where(better, rows.const.unsqueeze(1), rows.best_const, out=rows.best_const)
         torch.where(better[:, :, None, None, None], x.unsqueeze(1), rows.best_image, out=rows.best_image)
-        torch.where(success.unsqueeze(1) & (distance < rows.recent), distance, rows.recent, out=rows.recent)
         rows.reached |= success
+        rows.fresh |= success & beats_earlier
         rows.iteration += 1
+        return lead
 
-    def end_steps(self, rows: Rows, x: Tensor, logits: Tensor) -> None:
-        """Start the next search step of every row that has no iterations left, or is aborted at the iterate `x`.
+    def end_steps(self, rows: Rows, x: Tensor, lead: Tensor) -> None:
+        """Start the next search step of every row that has no iterations left, or is aborted at `x`.
 
         A step goes on while its loss falls, or while it meets successes that are better than all that earlier steps
         kept: as its learning rate decays, EAD goes on to lower the L1 distance where its loss has long settled.
         """
-        delta = x - rows.image
-        loss = rows.const * attack_loss(self.objective.margin(logits, rows), rows.kappa)
-        loss += rows.beta * distances.l1(delta) + distances.l2_squared(delta)
         ended = rows.iteration >= self.search.max_iterations
         if self.search.abort_early:
+            delta = x - rows.image
+            loss = rows.const * attack_loss(lead, rows.kappa)
+            loss += rows.beta * distances.l1(delta) + distances.l2_squared(delta)
             falls = rows.last_loss - loss > LEAST_FALL * rows.last_loss.abs()
-            ended |= ~falls & ~(rows.recent < rows.earlier).any(1)
-        rows.last_loss = loss
-        rows.recent.fill_(torch.inf)
+            ended |= ~falls & ~rows.fresh
+            rows.last_loss = loss
+            rows.fresh.fill_(False)
         self.next_steps(rows, ended)
 
     def next_steps(self, rows: Rows, ended: Tensor) -> None:
@@ -234,6 +244,7 @@ class _Run:
         rows.step += ended
         rows.iteration.masked_fill_(ended, 0)
         rows.reached &= ~ended
+        rows.fresh &= ~ended
         for part, start in zip(rows.state, self.descent.start(rows.image), strict=True):
             torch.where(ended[:, None, None, None], start, part, out=part)
 

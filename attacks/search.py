@@ -78,8 +78,8 @@ class Rows:
     """(B, R) the least distance of a success by each rule, infinite before the first."""
     earlier: Tensor
     """(B, R) `best` when this search step began."""
-    recent: Tensor
-    """(B, R) the least distance of a success in this tenth of the iterations."""
+    fresh: Tensor
+    """(B,) bool: whether this tenth of the iterations has met a success better, by any rule, than `earlier`."""
     best_const: Tensor
     best_image: Tensor
     """(B, R, C, H, W)."""
@@ -116,19 +116,29 @@ class Objective:
         self.search = search
 
     @torch.no_grad()
-    def logits(self, x: Tensor, rows: Rows) -> Tensor:
-        """(B, K) the model's logits at `x`; counted in `rows.seen`."""
-        rows.seen += self.running(rows)
-        logits: Tensor = self.model(x)
-        return logits
+    def lead(self, x: Tensor, logits: Tensor | None, rows: Rows, wanted: Tensor) -> Tensor:
+        """(B,) each row's lead at `x` where it is `wanted` (B,); elsewhere of no meaning.
+
+        Unless the `logits` (B, K) at `x` are known, the model runs, and a forward pass is counted, where it is
+        wanted. That spares a CPU the other rows; a GPU would have to wait to learn which they are, and computes all.
+        """
+        if logits is not None:
+            return self.margin(logits, rows.label)
+        rows.seen += wanted
+        if x.is_cuda:
+            return self.margin(self.model(x), rows.label)
+        lead, slots = torch.full_like(rows.const, -torch.inf), wanted.nonzero().squeeze(1)
+        if len(slots):
+            lead[slots] = self.margin(self.model(x[slots]), rows.label[slots])
+        return lead
 
     def running(self, rows: Rows) -> Tensor:
         """(B,) bool: whether the row has iterations left; else it waits for its batch's tenth to end."""
         return (rows.iteration < self.search.max_iterations) & (rows.step < self.search.binary_search_steps)
 
-    def margin(self, logits: Tensor, rows: Rows) -> Tensor:
-        """(B,) each row's lead towards its own label."""
-        return margin(logits, rows.label, targeted=self.search.targeted)
+    def margin(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(B,) each row's lead towards what the attack wants of its label."""
+        return margin(logits, labels, targeted=self.search.targeted)
 
     def gradient(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
         """The logits (B, K) at `x`, and the gradient (B, C, H, W) of each row's c·f; both counted."""
@@ -138,7 +148,7 @@ class Objective:
         x = x.detach().requires_grad_()
         with torch.enable_grad():
             logits: Tensor = self.model(x)
-            loss = rows.const * attack_loss(self.margin(logits, rows), rows.kappa)
+            loss = rows.const * attack_loss(self.margin(logits, rows.label), rows.kappa)
             (gradient,) = torch.autograd.grad(loss.sum(), x)
         return logits.detach(), gradient
 
@@ -152,5 +162,5 @@ class Descent(Protocol):
     def still(self, objective: Objective, rows: Rows) -> Tensor:
         """(B,) the greatest c with which a row at x₀ stays there, whatever the number of iterations."""
 
-    def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Advance `rows.state` in place by one gradient; return the iterate to be judged and its logits."""
+    def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor | None]:
+        """Advance `rows.state` in place by one gradient; return the iterate to be judged, and its logits if known."""

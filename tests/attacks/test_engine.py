@@ -82,13 +82,20 @@ def test_passes_are_counted_by_example(name: str) -> None:
     whole, alone = run(name, smooth(), batch), run(name, smooth(), batch, 1)
     assert torch.equal(whole.forward_passes, alone.forward_passes)
     assert alone.computed >= alone.iterations.sum() - len(batch.labels)
-    per_gradient = {"ead": 2, "cw": 1, "cov": 1}
-    if name in per_gradient:
-        expected = per_gradient[name] * whole.iterations
-        torch.testing.assert_close(whole.forward_passes, expected, atol=5, rtol=0)
+    extra = whole.forward_passes - whole.iterations
+    if name == "ead":  # x is tested where it could matter, and once a tenth of the iterations
+        assert (extra <= whole.iterations + 5).all()
+    if name in ("cw", "cov"):
+        assert (extra <= 5).all()
     if name == "fgm":
         tried = torch.where(whole["linf"].success, (whole["linf"].epsilon / 0.05).round(), len(GRID))
         assert (whole.forward_passes - 2).tolist() == tried.tolist()
+
+
+def test_iterates_that_could_change_nothing_are_not_tested() -> None:
+    batch = examples(smooth())
+    result = EAD(beta=batch.beta, max_iterations=200, learning_rate=0.1)(smooth(), batch.images, batch.labels)
+    assert result.forward_passes.sum() < 1.9 * result.iterations.sum()
 
 
 @pytest.mark.parametrize("name", ["ead", "cw", "cov", "fgm", "ifgm"])
