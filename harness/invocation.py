@@ -13,7 +13,7 @@ import pandas as pd
 
 from harness import spec as specs
 from harness.aggregate import ALL_TARGETS, FIGURES, attack_name, rule_name
-from harness.grid import Cell, blocks
+from harness.grid import Cell, Victim, blocks
 from harness.records import CellRecord, Logged, SweepRecord
 from harness.results import Results, write_text
 from harness.sweep import Done
@@ -32,9 +32,10 @@ def keep(
     """Store what MLflow is to say of an invocation in ``DIR/invocations``."""
     spec = results.spec()
     dataset, victims = results.victims()
-    arches = {victim.digest: victim for victim in victims}
+    by_digest = {victim.digest: victim for victim in victims}
     cells = {cell.digest: cell for block in blocks(spec, dataset, victims) for cell in block.cells()}
     identity = f"{started:%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
+    rate = done.gradient_evaluations / done.worker_seconds if done.worker_seconds else None
     record = SweepRecord(
         experiment=spec.name,
         invocation=identity,
@@ -48,36 +49,38 @@ def keep(
             "shards_failed": len(done.failures),
             "examples": done.examples,
             "gradient_evaluations": done.gradient_evaluations,
-            "gradient_evaluations_per_second_per_worker": done.gradient_evaluations / done.worker_seconds
-            if done.worker_seconds
-            else None,
+            "gradient_evaluations_per_second_per_worker": rate,
             **{f"accuracy.{victim.digest}": victim.accuracy for victim in victims},
         },
         cells=[
-            CellRecord(
-                digest=cell.digest,
-                name=_name(cell),
-                params={
-                    "model": cell.victim,
-                    "arch": arches[cell.victim].arch,
-                    "defense": arches[cell.victim].defense,
-                    "temperature": arches[cell.victim].temperature,
-                    "attack": attack_name(cell.attack, cell.parameters.get("norm")),
-                    "decision_rule": cell.decision_rule,
-                    "beta": cell.beta,
-                    "kappa": cell.kappa,
-                    **{name: value for name, value in cell.parameters.items() if not isinstance(value, list)},
-                },
-                metrics=_metrics(lines),
-                dataset=dataset,
-                dataset_digest=f"{dataset}/{cell.split}"[:36],
-            )
+            _cell_record(cells[str(digest)], by_digest[cells[str(digest)].victim], lines)
             for digest, lines in summary.groupby("cell", sort=False)
-            for cell in [cells[str(digest)]]
         ],
         finished=True,
     )
     write_text(results.root / "invocations" / f"{identity}.json", json.dumps(asdict(record)))
+
+
+def _cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame) -> CellRecord:
+    """What MLflow is to say of a cell, from its lines of the summary."""
+    return CellRecord(
+        digest=cell.digest,
+        name=_name(cell),
+        params={
+            "model": victim.digest,
+            "arch": victim.arch,
+            "defense": victim.defense,
+            "temperature": victim.temperature,
+            "attack": attack_name(cell.attack, cell.parameters.get("norm")),
+            "decision_rule": cell.decision_rule,
+            "beta": cell.beta,
+            "kappa": cell.kappa,
+            **{name: value for name, value in cell.parameters.items() if not isinstance(value, list)},
+        },
+        metrics=_metrics(lines),
+        dataset=cell.dataset,
+        dataset_digest=f"{cell.dataset}/{cell.split}",
+    )
 
 
 def log(results: Results, tracking_uri: str) -> list[Logged]:

@@ -149,7 +149,7 @@ class Results:
         rows = parquet.read_rows(sorted(self.examples.glob("[!.]*.parquet")), cells=cells)
         drawn = {victim.digest: set(victim.images) for victim in victims}
         ours = [image in drawn[model] for model, image in zip(rows["model"], rows["image"], strict=True)]
-        return rows[ours].drop_duplicates(_EXAMPLE, ignore_index=True)
+        return rows.loc[pd.Series(ours, index=rows.index, dtype=bool)].drop_duplicates(_EXAMPLE, ignore_index=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
@@ -61,8 +61,11 @@ class Spec(Strict):
     attacks: list[dict[str, Any]] = Field(min_length=1, description="a list of at least one attack")
     shard_size: int = Field(default=200, ge=1)
     """Examples in a shard: the unit of scheduling, retry and commit."""
-    batch_size: int = Field(default=128, ge=1)
-    """Examples attacked at a time."""
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=128, description="a number of examples, at least 1, or auto"
+    )
+    """Examples attacked at a time. With auto, each worker finds the fastest: its rows then agree with those of other
+    workers to rounding, and not to the bit."""
     resources: Resources = Resources()
 
     @property

@@ -5,15 +5,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
 import models
 from attacks import Adversarial, AttackResult
+from attacks.throughput import fastest_batch_size
 from defenses import DEFENSES
 from harness import datasets
 from harness.grid import Shard
@@ -28,7 +29,7 @@ class Setup:
     dataset: Mapping[str, Any]
     split: str
     results: Path
-    batch_size: int
+    batch_size: int | Literal["auto"]
     threads: int
 
 
@@ -62,6 +63,7 @@ class Worker:
         self.results = Results(setup.results)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.victim = lru_cache(maxsize=1)(self._victim)
+        self.batch_size = cache(self._batch_size)
 
     @cached_property
     def data(self) -> datasets.DataSet:
@@ -115,17 +117,25 @@ class Worker:
         model, _, _ = models.load(self.results.model(digest), device=self.device)
         return model.to(memory_format=torch.channels_last)
 
+    def _batch_size(self, digest: str) -> int:
+        """The spec's, or the fastest for that victim on this worker's device."""
+        if self.setup.batch_size != "auto":
+            return self.setup.batch_size
+        image = getattr(self.data, self.setup.split).images([0])[0]
+        return fastest_batch_size(self.victim(digest), image.to(self.device))
+
     def attack(self, shard: Shard) -> Tally:
         """Attack a shard's examples and commit their rows."""
         started, clock = datetime.now(UTC), time.perf_counter()
         images = getattr(self.data, self.setup.split).images([example.image for example in shard.examples])
         labels = torch.tensor([e.label if e.target is None else e.target for e in shard.examples])
+        batch_size = self.batch_size(shard.victim.digest)
         attack = shard.setting.build(shard.examples, self.device)
         result = attack(
             self.victim(shard.victim.digest),
             images.to(self.device),
             labels.to(self.device),
-            batch_size=self.setup.batch_size,
+            batch_size=batch_size,
         )
         rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
         rows = _rows(shard, self.data.name, rules, result)
@@ -144,6 +154,7 @@ class Worker:
             "worker": self.name,
             "device": torch.cuda.get_device_name() if self.device == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
+            "batch_size": batch_size,
             "torch": torch.__version__,
         }
         self.results.commit(shard, rows, record)

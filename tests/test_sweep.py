@@ -104,8 +104,9 @@ class TestAnyoneGivesTheSameRows:
         for part in (finished / "examples").glob("*.parquet"):
             assert (tmp_path / "ray" / "examples" / part.name).read_bytes() == part.read_bytes()
 
-    def test_shard_size_to_rounding(self, finished: Path, tmp_path: Path) -> None:
-        run(small(shard_size=7, batch_size=5), tmp_path / "other")
+    @pytest.mark.parametrize("sizes", [{"shard_size": 7, "batch_size": 5}, {"batch_size": "auto"}], ids=str)
+    def test_other_sizes_to_rounding(self, finished: Path, tmp_path: Path, sizes: dict[str, object]) -> None:
+        run(small(**sizes), tmp_path / "other")
         ours, theirs = rows(tmp_path / "other", without=["shard"]), rows(finished, without=["shard"])
         exact = [name for name in ours if name not in DISTANCES]
         pd.testing.assert_frame_equal(ours[exact], theirs[exact], check_exact=True)
