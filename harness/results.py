@@ -13,7 +13,8 @@ A file is written under a temporary name and renamed; a shard is done when its p
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import pandas as pd
 
 from harness import spec as specs
 from harness.errors import UserError
-from harness.grid import Shard, Victim, blocks
+from harness.grid import Example, Shard, Victim, blocks
 from harness.parquet import rows as parquet
 from harness.spec import Spec
 from models import replace_file
@@ -124,22 +125,7 @@ class Results:
             keys = parquet.read_rows(parts, columns=["cell", "image", "target"])
             held = {(cell, image, None if target is pd.NA else target) for cell, image, target in keys.to_numpy()}
         for shard in planned:
-            if shard.digest in done:
-                continue
-            rules = shard.setting.decision_rules
-            left = (
-                tuple(
-                    example
-                    for example in shard.examples
-                    if not all(
-                        (shard.cell(example.beta, example.kappa, rule).digest, example.image, example.target) in held
-                        for rule in rules
-                    )
-                )
-                if held
-                else shard.examples
-            )
-            if left:
+            if shard.digest not in done and (left := _left(shard, held)):
                 yield replace(shard, examples=left)
 
     def rows(self) -> pd.DataFrame:
@@ -150,6 +136,20 @@ class Results:
         drawn = {victim.digest: set(victim.images) for victim in victims}
         ours = [image in drawn[model] for model, image in zip(rows["model"], rows["image"], strict=True)]
         return rows.loc[pd.Series(ours, index=rows.index, dtype=bool)].drop_duplicates(_EXAMPLE, ignore_index=True)
+
+
+def _left(shard: Shard, held: Collection[tuple[Any, ...]]) -> Sequence[Example]:
+    """The examples of which `held`, of (cell, image, target), does not have the rows of every decision rule."""
+    if not held:
+        return shard.examples
+    cells = defaultdict(list)
+    for cell in shard.cells():
+        cells[cell.beta, cell.kappa].append(cell.digest)
+    return tuple(
+        example
+        for example in shard.examples
+        if not all((cell, example.image, example.target) in held for cell in cells[example.beta, example.kappa])
+    )
 
 
 def write_text(path: Path, text: str) -> None:
