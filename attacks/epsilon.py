@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from attacks.checks import check_inputs
+from attacks.checks import check_choice, check_inputs
 from attacks.criterion import margin, succeeds
 from attacks.frozen import frozen
 from attacks.result import AttackResult, confirmed
@@ -38,8 +38,7 @@ def check_grid(norm: str, epsilons: Sequence[float] | None) -> None:
     ValueError
         In one line, with what was given.
     """
-    if norm not in GRIDS:
-        raise ValueError(f"norm must be one of {', '.join(GRIDS)}, got {norm!r}")
+    check_choice("norm", norm, tuple(GRIDS))
     if epsilons is not None and (
         not epsilons or any(low >= high for low, high in pairwise([0.0, *epsilons, math.inf]))
     ):

@@ -1,6 +1,5 @@
 """The rows of results: their columns, how they are committed, and how they are read."""
 
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from harness.errors import UserError
+from models import replace_file
 
 _TEXT = pa.string()
 
@@ -57,19 +57,15 @@ _OTHERS = [field.name for field in SCHEMA if not pa.types.is_floating(field.type
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Commit `rows` to `path`, whole or not at all."""
-    table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        pq.write_table(
-            table,
-            temporary,
-            compression="zstd",
-            use_dictionary=_OTHERS,
-            column_encoding=dict.fromkeys(_FLOATS, "BYTE_STREAM_SPLIT"),
-        )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = pa.BufferOutputStream()
+    pq.write_table(
+        pa.Table.from_pylist(list(rows), schema=SCHEMA),
+        content,
+        compression="zstd",
+        use_dictionary=_OTHERS,
+        column_encoding=dict.fromkeys(_FLOATS, "BYTE_STREAM_SPLIT"),
+    )
+    replace_file(path, content.getvalue().to_pybytes())
 
 
 def read_rows(
