@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Mapping
 
-from torch import nn
+from defenses.adversarial_training import AdversarialTraining
+from defenses.defense import Defense
+from defenses.distillation import Distillation, DistillationTeacher
+from defenses.pgd_training import PGDTraining
+from defenses.undefended import Undefended
 
-from defenses import undefended
+__all__ = ["DEFENSES", "AdversarialTraining", "Defense"]
 
-__all__ = ["DEFENSES"]
-
-DEFENSES: Mapping[str, Callable[..., nn.Module]] = {
-    "none": undefended.train_victim,
+DEFENSES: Mapping[str, Callable[..., Defense]] = {
+    "none": Undefended,
+    "distillation": Distillation,
+    "distillation_teacher": DistillationTeacher,
+    "adversarial_training": AdversarialTraining,
+    "pgd_training": PGDTraining,
 }

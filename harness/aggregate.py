@@ -145,7 +145,8 @@ def _place(setting: dict[str, Any]) -> tuple[Any, ...]:
         value, order = setting[name], orders.get(name, ())
         if pd.isna(value):
             return (False,)
-        return (True, order.index(value) if value in order else len(order), value)
+        kind = value.partition(":")[0] if name == "defense" else value
+        return (True, order.index(kind) if kind in order else len(order), value)
 
     victim = [key(name) for name in ("dataset", "arch", "defense", "temperature", "model")]
     tested = (setting["evaluated_on"] != setting["model"], setting["evaluated_on"])

@@ -20,7 +20,8 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from harness.errors import EnvironmentFault, UserError
 from harness.executor import Outcome
-from harness.worker import Report, Setup, Tally, Task, Worker
+from harness.tasks import Setup, Tally, Task
+from harness.worker import Report, Worker
 
 ATTEMPTS = 3
 """How many workers a task may take down with it."""

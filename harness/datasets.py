@@ -24,7 +24,7 @@ from harness.image_files import DecodedOnce, common_mode, decode, read_files
 from harness.parquet.images import read_image_table
 from models import digest_of, sha256_of_file
 
-__all__ = ["DATASETS", "DataSet", "Split", "load"]
+__all__ = ["DATASETS", "DataSet", "Split", "gather", "load"]
 
 
 class Split(Dataset[tuple[Tensor, int]]):
@@ -231,7 +231,7 @@ Labelled = tuple[Tensor, Tensor]
 
 
 def _in_memory(name: str, train: Labelled, test: Labelled, class_names: tuple[str, ...]) -> DataSet:
-    splits = [Split(labels, functools.partial(_gather, images)) for images, labels in (train, test)]
+    splits = [Split(labels, functools.partial(gather, images)) for images, labels in (train, test)]
     return DataSet(
         name=name,
         identity=name,
@@ -243,7 +243,8 @@ def _in_memory(name: str, train: Labelled, test: Labelled, class_names: tuple[st
     )
 
 
-def _gather(images: Tensor, indices: Sequence[int]) -> Tensor:
+def gather(images: Tensor, indices: Sequence[int]) -> Tensor:
+    """Images (n, C, H, W) by index, of images (N, C, H, W) in memory: what a :class:`Split` of them reads."""
     return images[list(indices)]
 
 

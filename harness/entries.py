@@ -45,14 +45,16 @@ def look_up(name: object, table: Mapping[str, Any], kind: str) -> Any:
         raise UserError(f"{name} cannot be imported: {error}") from error
 
 
-def parameters_of(thing: Callable[..., Any], *, leave_out: Sequence[str] = ()) -> type[BaseModel]:
-    """A model of the keyword parameters of `thing`, a function or a dataclass; the :data:`AXES` become lists."""
+def parameters_of(
+    thing: Callable[..., Any], *, axes: Sequence[str] = AXES, leave_out: Sequence[str] = ()
+) -> type[BaseModel]:
+    """A model of the keyword parameters of `thing`, a function or a dataclass; its `axes` become lists."""
     found: dict[str, Any] = {}
     for parameter in inspect.signature(thing, eval_str=True).parameters.values():
         if parameter.name in leave_out:
             continue
         annotation, default = _without_tensors(parameter.annotation), parameter.default
-        if parameter.name in AXES:
+        if parameter.name in axes:
             several = types.GenericAlias(list, (annotation,))
             annotation = Annotated[several, BeforeValidator(_as_list), Field(min_length=1)]
             default = default if default is parameter.empty else [default]
@@ -107,8 +109,7 @@ def _in_words(problem: Any, model: type[BaseModel], where: str) -> str:
         path += f"[{part}]" if isinstance(part, int) else f".{part}"
         if field is not None and field.description:
             return f"{path.lstrip('.')}: must be {field.description}; got {problem['input']!r}"
-        if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            around = field.annotation
+        around = _model_in(field.annotation) or around if field is not None else around
     path = path.lstrip(".")
     if problem["type"] == "missing":
         return f"{path}: is missing"
@@ -121,6 +122,12 @@ def _in_words(problem: Any, model: type[BaseModel], where: str) -> str:
     message = problem["msg"][0].lower() + problem["msg"][1:]
     message = message.replace("input should", "must").replace("must be a valid", "must be a")
     return f"{path}: {message}; got {problem['input']!r}"
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, one or a list of them."""
+    inner = get_args(annotation)[0] if get_origin(annotation) is list else annotation
+    return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 
 
 def _without_tensors(annotation: Any) -> Any:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from harness.worker import Report, Setup, Tally, Task, Worker
+from harness.grid import Shard
+from harness.tasks import Setup, Tally, Task, Transfer
+from harness.worker import Report, Worker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +19,15 @@ class Outcome:
     worker: str
     tally: Tally | None = None
     error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What failed, in words."""
+        if isinstance(self.task, Shard):
+            return f"shard {self.task.digest}"
+        if isinstance(self.task, Transfer):
+            return f"shard {self.task.shard} on victim {self.task.onto}"
+        return f"victim {self.task.recipe.digest}"
 
     @property
     def reason(self) -> str:

@@ -43,6 +43,8 @@ class Victim:
     """On the split that is attacked, in [0, 1]; None before it is known."""
     images: Sequence[int] = field(repr=False)
     labels: Sequence[int] = field(repr=False)
+    attacked: bool = True
+    """False for one that examples are only tested on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +101,7 @@ class Shard:
     victim: Victim
     setting: Setting
     examples: Sequence[Example]
+    save_images: bool = False
 
     @cached_property
     def digest(self) -> str:
@@ -144,7 +147,7 @@ def settings(spec: Spec) -> list[Setting]:
 
 
 def drawn_images(spec: Spec, size: int, wrong: Sequence[int]) -> list[int]:
-    """The images to attack, of a split of `size` images of which the victim gets those in `wrong` wrong.
+    """The images to attack, of a split of `size` images without those in `wrong`, which are classified wrongly.
 
     The order is drawn from the spec's seed alone, so victims share the images that each gets right, and a greater
     count adds images to those of a smaller one.
@@ -167,10 +170,18 @@ def targets(spec: Spec, dataset: str, image: int, label: int, classes: int) -> l
 
 
 def blocks(spec: Spec, dataset: str, victims: Sequence[Victim]) -> list[Shard]:
-    """One empty shard for every victim and setting: what the sweep's shards and cells are cut from."""
+    """One empty shard for every attacked victim and setting: what the sweep's shards and cells are cut from."""
     return [
-        Shard(dataset=dataset, split=spec.images.split, victim=victim, setting=setting, examples=())
+        Shard(
+            dataset=dataset,
+            split=spec.images.split,
+            victim=victim,
+            setting=setting,
+            examples=(),
+            save_images=spec.save_images == "successes",
+        )
         for victim, setting in product(victims, settings(spec))
+        if victim.attacked
     ]
 
 

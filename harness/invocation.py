@@ -110,11 +110,17 @@ def _name(cell: Cell) -> str:
 
 
 def _metrics(lines: pd.DataFrame) -> dict[str, float | None]:
-    """Such as ``average.l1``, of one cell's lines of the summary; None for what is not known."""
-    cases = lines.set_index("case")
-    figures = {f"{case}.{name}": cases.at[case, name] for case in cases.index for name in FIGURES}
-    everywhere = {name.replace("all_targets_", "all_targets."): lines[name].iloc[0] for name in ALL_TARGETS}
-    return {name: None if pd.isna(value) else float(value) for name, value in (figures | everywhere).items()}
+    """Such as ``average.l1``, of one cell's lines of the summary; None for what is not known.
+
+    What it achieves on another victim is called ``on.<victim>.average.asr``.
+    """
+    found: dict[str, float | None] = {}
+    for (model, tested), part in lines.groupby(["model", "evaluated_on"], sort=False):
+        cases, where = part.set_index("case"), "" if model == tested else f"on.{tested}."
+        figures: dict[str, Any] = {f"{case}.{name}": cases.at[case, name] for case in cases.index for name in FIGURES}
+        figures |= {name.replace("all_targets_", "all_targets."): part[name].iloc[0] for name in ALL_TARGETS}
+        found |= {where + name: None if pd.isna(value) else float(value) for name, value in figures.items()}
+    return found
 
 
 def git_revision() -> str | None:

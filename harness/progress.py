@@ -1,6 +1,6 @@
 """What a person sees while a sweep runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -17,7 +17,6 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from harness.executor import Outcome
-from harness.grid import Shard
 
 
 class Progress:
@@ -40,7 +39,7 @@ class Progress:
         )
         self._console = console
         self._training: dict[str, TaskID] = {}
-        self._sweep: TaskID | None = None
+        self._current: TaskID | None = None
         self._gradients, self._seconds = 0, 0.0
 
     def __enter__(self) -> Self:
@@ -65,24 +64,25 @@ class Progress:
             self._training[title] = self._bars.add_task(title, total=total, rate="")
         self._bars.update(self._training[title], completed=done, total=total)
 
-    def victims_ready(self) -> None:
-        """No victim is in training any more."""
+    def complete(self) -> None:
+        """All that was begun is done."""
         for task in self._bars.tasks:
             self._bars.update(task.id, completed=task.total)
 
-    def begin_sweep(self, workers: int, shards: Sequence[Shard]) -> None:
-        """The shards that will be attacked, by that many workers."""
-        title = f"attacking on {workers} worker{'s' if workers != 1 else ''}"
-        total = sum(len(shard.examples) for shard in shards)
-        self._sweep = self._bars.add_task(title, total=total, rate="")
+    def begin(self, title: str, total: int, workers: int | None = None) -> None:
+        """Tasks will end that add up to `total`."""
+        if workers is not None:
+            title = f"{title} on {workers} worker{'s' if workers != 1 else ''}"
+        self._current = self._bars.add_task(title, total=total, rate="")
+        self._gradients, self._seconds = 0, 0.0
 
-    def shard_ended(self, outcome: Outcome) -> None:
-        """A shard is done, or has failed."""
-        assert self._sweep is not None and isinstance(outcome.task, Shard)
+    def ended(self, outcome: Outcome, size: int) -> None:
+        """A task is done, or has failed."""
+        assert self._current is not None
         if outcome.error:
-            self._console.print(f"[red]shard {outcome.task.digest} failed[/] on {outcome.worker}: {outcome.reason}")
+            self._console.print(f"[red]{outcome.name} failed[/] on {outcome.worker}: {outcome.reason}")
         if outcome.tally:
             self._gradients += outcome.tally.gradient_evaluations
             self._seconds += outcome.tally.seconds
-        rate = f"{self._gradients / self._seconds:,.0f} gradients/s a worker" if self._seconds else ""
-        self._bars.update(self._sweep, advance=len(outcome.task.examples), rate=rate)
+        rate = f"{self._gradients / self._seconds:,.0f} gradients/s a worker" if self._gradients else ""
+        self._bars.update(self._current, advance=size, rate=rate)

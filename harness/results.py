@@ -6,10 +6,13 @@
     DIR/victims.json                  the victims, their accuracy, and the images drawn for each
     DIR/models/<recipe>/              weights.safetensors, recipe.json, evaluation-<split>.json
     DIR/examples/<shard>.parquet      one row per example and decision rule
+    DIR/examples/<shard>-<victim>.parquet   the same examples, tested on another victim
+    DIR/images/<shard>.parquet        the adversarial images of a shard, where the spec saves them
     DIR/shards/<shard>.json           when and where the shard ran, and what it cost; .error if it failed
-    DIR/report/                       the tables
+    DIR/report/                       the tables and figures
 
-A file is written under a temporary name and renamed; a shard is done when its part stands in `examples`.
+A file is written under a temporary name and renamed; a shard is done when its part stands in `examples` (and in
+`images`). The examples that adversarial training learns from are shards like others, of the training split.
 """
 
 import json
@@ -26,6 +29,7 @@ from harness.errors import UserError
 from harness.grid import Example, Shard, Victim, blocks
 from harness.parquet import rows as parquet
 from harness.spec import Spec
+from harness.tasks import Transfer
 from models import replace_file
 
 _EXAMPLE = ["cell", "evaluated_on", "image", "target"]
@@ -54,6 +58,7 @@ class Results:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.examples = root / "examples"
+        self.images = root / "images"
         self.shards = root / "shards"
         self.report = root / "report"
 
@@ -63,7 +68,7 @@ class Results:
 
     def begin(self, spec: Spec) -> None:
         """Make the folder, and write the spec that its rows will answer."""
-        for folder in (self.examples, self.shards, self.report):
+        for folder in (self.examples, self.images, self.shards, self.report):
             folder.mkdir(parents=True, exist_ok=True)
         write_text(self.root / "spec.yaml", specs.dump(spec))
 
@@ -92,9 +97,21 @@ class Results:
         write_text(self.model(digest) / f"evaluation-{split}.json", json.dumps(asdict(evaluation)))
 
     def write_victims(self, dataset: str, victims: Sequence[Victim]) -> None:
-        """Store the victims and the images drawn for each, of the data set of that identity."""
-        content = {"dataset": dataset, "victims": [asdict(victim) for victim in victims]}
+        """Store the victims and the images drawn for each, of the data set of that identity.
+
+        Those that examples were only tested on stay.
+        """
+        digests = {victim.digest for victim in victims}
+        tested = [v for v in self.victims()[1] if not v.attacked and v.digest not in digests]
+        content = {"dataset": dataset, "victims": [asdict(victim) for victim in [*victims, *tested]]}
         write_text(self.root / "victims.json", json.dumps(content))
+
+    def add_tested(self, victims: Sequence[Victim]) -> None:
+        """Store further victims that the examples are tested on."""
+        dataset, known = self.victims()
+        digests = {victim.digest for victim in known}
+        new = [replace(v, attacked=False, images=[], labels=[]) for v in victims if v.digest not in digests]
+        self.write_victims(dataset, [*known, *new])
 
     def victims(self) -> tuple[str, list[Victim]]:
         """The data set's identity, and the victims; none before a sweep has made them ready."""
@@ -104,29 +121,55 @@ class Results:
         content = json.loads(path.read_text())
         return content["dataset"], [Victim(**victim) for victim in content["victims"]]
 
-    def write_failure(self, shard: str, error: str) -> None:
-        """Store the traceback of what a shard failed with."""
-        write_text(self.shards / f"{shard}.error", error)
+    def part(self, shard: str, onto: str | None = None) -> Path:
+        """Where the rows of a shard are, tested on its own victim or on another."""
+        return self.examples / (f"{shard}.parquet" if onto is None else f"{shard}-{onto}.parquet")
+
+    def image_part(self, shard: str) -> Path:
+        """Where the adversarial images of a shard are."""
+        return self.images / f"{shard}.parquet"
+
+    def write_failure(self, task: str, error: str) -> None:
+        """Store the traceback of what a task failed with."""
+        write_text(self.shards / f"{task}.error", error)
 
     def commit(self, shard: Shard, rows: Sequence[dict[str, Any]], record: Mapping[str, Any]) -> None:
         """Store a shard's record, and then its rows, which make it done."""
         write_text(self.shards / f"{shard.digest}.json", json.dumps(record))
-        parquet.write_rows(self.examples / f"{shard.digest}.parquet", rows)
+        parquet.write_rows(self.part(shard.digest), rows)
         (self.shards / f"{shard.digest}.error").unlink(missing_ok=True)
 
     def missing(self, shards: Iterable[Shard]) -> Iterator[Shard]:
         """The shards that are not done, without the examples that the shards of an earlier spec have done."""
         planned = list(shards)
-        done = {path.stem for path in self.examples.glob("[!.]*.parquet")}
+        done = {path.stem for path in self.examples.glob("[!.]*.parquet") if "-" not in path.stem}
+        if any(shard.save_images for shard in planned):
+            done &= {path.stem for path in self.images.glob("[!.]*.parquet")}
         earlier = done - {shard.digest for shard in planned}
         held: set[tuple[Any, ...]] = set()
         if earlier:
-            parts = [self.examples / f"{digest}.parquet" for digest in sorted(earlier)]
+            parts = [self.part(digest) for digest in sorted(earlier)]
             keys = parquet.read_rows(parts, columns=["cell", "image", "target"])
             held = {(cell, image, None if target is pd.NA else target) for cell, image, target in keys.to_numpy()}
         for shard in planned:
             if shard.digest not in done and (left := _left(shard, held)):
                 yield replace(shard, examples=left)
+
+    def untested(self, onto: Mapping[str, Sequence[str]], split: str) -> list[Transfer]:
+        """The shards of a split whose images have yet to be tested on other victims.
+
+        Parameters
+        ----------
+        onto
+            For each victim the others that its examples are to be tested on, by their digests.
+        """
+        found = []
+        for path in sorted(self.images.glob("[!.]*.parquet")):
+            record = json.loads((self.shards / f"{path.stem}.json").read_text())
+            if record["split"] == split and self.part(path.stem).exists():
+                others = onto.get(record["victim"], ())
+                found += [Transfer(shard=path.stem, onto=o) for o in others if not self.part(path.stem, o).exists()]
+        return found
 
     def rows(self) -> pd.DataFrame:
         """The rows that answer the spec: of its cells, and of the images that it draws."""

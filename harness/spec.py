@@ -7,19 +7,22 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
-from attacks import ATTACKS
-from defenses import DEFENSES
 from harness.datasets import DATASETS
-from harness.entries import AXES, Strict, look_up, named, parameters_of, validated
+from harness.entries import Strict, named, validated
 from harness.errors import UserError
-from models import Training
+from harness.resolving import resolved_attack, resolved_defense, resolved_training
 
 
 class Images(Strict):
-    """Which images are attacked: the first `count` of a seeded order that the victim classifies correctly."""
+    """Which images are attacked: the first `count` of a seeded order that are classified correctly.
+
+    By the victim that is attacked (`each`, as in the paper), or by every victim of the sweep (`all`), which then
+    attack the same images.
+    """
 
     count: int = Field(ge=1)
     split: Literal["test", "train"] = "test"
+    correct_on: Literal["each", "all"] = "each"
 
 
 class RandomTargets(Strict):
@@ -29,13 +32,25 @@ class RandomTargets(Strict):
 
 
 class Victim(Strict):
-    """How a victim is made: trained by `training`, or given by a file of `weights`."""
+    """How a victim is made: trained by `training`, or given by a file of `weights`.
 
+    A list of a defence's temperature or ε makes as many victims.
+    """
+
+    name: str | None = None
+    """What `evaluated_on` calls it."""
     arch: str
     parameters: dict[str, Any] = Field(default={})
-    defense: str = "none"
+    defense: str | dict[str, Any] = Field(
+        default="none", description="a defence's name, or {name: {parameter: value}} with its parameters"
+    )
+    """As resolved: `{name: {parameter: value}}`."""
     training: dict[str, Any] | None = None
     weights: str | None = None
+    attacked: bool = True
+    """False for a victim that examples are only tested on."""
+    evaluated_on: Literal["all"] | list[str] = Field(default=[], description="all, or a list of names of victims")
+    """The other victims that the examples crafted on this one are tested on."""
 
 
 class Resources(Strict):
@@ -59,6 +74,8 @@ class Spec(Strict):
     )
     victims: list[Victim] = Field(min_length=1)
     attacks: list[dict[str, Any]] = Field(min_length=1, description="a list of at least one attack")
+    save_images: Literal["none", "successes"] | None = Field(default=None, description="none or successes")
+    """Whether adversarial images are stored; unless given, those that are tested on other victims."""
     shard_size: int = Field(default=200, ge=1)
     """Examples in a shard: the unit of scheduling, retry and commit."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
@@ -74,8 +91,16 @@ class Spec(Strict):
         return self.targets != "untargeted"
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Spec:
-    """The spec in the file at `path`, with `overrides` such as ``images.count=10`` or ``attacks.0.beta=[1e-3]``.
+def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None) -> Spec:
+    """The spec in the file at `path`, at one of its scales, with overrides.
+
+    Parameters
+    ----------
+    overrides
+        Such as ``images.count=10`` or ``attacks.0.beta=[1e-3]``.
+    scale
+        A key of the file's mapping `scales`, whose values are overrides of their own:
+        ``scales: {tiny: {images.count: 10}}``. Unless given, the spec as it stands.
 
     Raises
     ------
@@ -90,9 +115,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Spec:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: must be a mapping with the keys {', '.join(Spec.model_fields)}")
-    for override in overrides:
-        _set(content, override)
     try:
+        for place, value in _at_scale(content.pop("scales", {}), scale).items():
+            _set(content, str(place), value, f"scales.{scale}: the spec has no {place}")
+        for override in overrides:
+            _override(content, override)
         return parse(content)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
@@ -107,11 +134,14 @@ def parse(content: Mapping[str, Any]) -> Spec:
         One line: the field's path, what was given, what would be right.
     """
     spec = validated(Spec, content)
+    _check_evaluated_on(spec)
+    transfers = any(victim.evaluated_on for victim in spec.victims)
     return spec.model_copy(
         update={
             "dataset": named(spec.dataset, DATASETS, "data set", "dataset"),
             "victims": [_victim(victim, f"victims[{i}]") for i, victim in enumerate(spec.victims)],
-            "attacks": [_attack(entry, f"attacks[{i}]") for i, entry in enumerate(spec.attacks)],
+            "attacks": [resolved_attack(entry, f"attacks[{i}]") for i, entry in enumerate(spec.attacks)],
+            "save_images": spec.save_images or ("successes" if transfers else "none"),
         }
     )
 
@@ -122,61 +152,68 @@ def dump(spec: Spec) -> str:
 
 
 def _victim(victim: Victim, where: str) -> Victim:
-    """A victim with the defaults of its training."""
-    if victim.defense not in DEFENSES:
-        raise UserError(f"{where}.defense: must be one of {', '.join(DEFENSES)}, got {victim.defense!r}")
-    if victim.training is None:
-        if not (victim.weights or victim.parameters.get("weights")):
-            raise UserError(f"{where}: needs training (such as {{epochs: 10}}) or weights (a file)")
-        return victim
-    if victim.weights:
+    """A victim with the defaults of its defence and its training."""
+    defense = resolved_defense(victim.defense, f"{where}.defense")
+    if victim.training is None and not (victim.weights or victim.parameters.get("weights")):
+        raise UserError(f"{where}: needs training (such as {{epochs: 10}}) or weights (a file)")
+    if victim.training is not None and victim.weights:
         raise UserError(f"{where}: has training and weights; given weights are not trained further, leave out one")
-    training = validated(parameters_of(Training), victim.training, f"{where}.training").model_dump(mode="json")
-    try:
-        Training(**training)
-    except ValueError as error:
-        raise UserError(f"{where}.{error}") from error
-    return victim.model_copy(update={"training": training})
+    training = None if victim.training is None else resolved_training(victim.training, f"{where}.training")
+    return victim.model_copy(update={"defense": defense, "training": training})
 
 
-def _attack(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """An attack with its defaults, known to be right: each value of its axes is tried on its class."""
-    entry = dict(entry)
-    chosen = entry.pop("decision_rules", None)
-    resolved = named(entry, ATTACKS, "attack", where, leave_out=("targeted",))
-    attack = look_up(resolved["name"], ATTACKS, "attack")
-    rules = getattr(attack, "RULES", ())
-    if chosen is not None and not (rules and isinstance(chosen, list) and chosen and set(chosen) <= set(rules)):
-        right = f"a list from {', '.join(rules)}" if rules else f"left out: {resolved['name']} has none"
-        raise UserError(f"{where}.decision_rules: must be {right}; got {chosen!r}")
-
-    fixed = {name: value for name, value in resolved.items() if name not in ("name", *AXES)}
-    axes = {axis: resolved[axis] for axis in AXES if axis in resolved}
-    for axis, values in axes.items() or [("", [None])]:
-        for value in values:
-            setting = {other: first[0] for other, first in axes.items()} | ({axis: value} if axis else {})
-            try:
-                attack(**fixed, **setting)
-            except (TypeError, ValueError) as error:
-                raise UserError(f"{where}.{error}") from error
-    if rules:
-        resolved["decision_rules"] = chosen or [rule for rule in rules if rule != "l2"]
-    return resolved
+def _check_evaluated_on(spec: Spec) -> None:
+    """Examples are tested on victims that there are, and that have a name."""
+    names = [victim.name for victim in spec.victims if victim.name is not None]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"victims: two of them are called {twice!r}; give each its own name")
+    for i, victim in enumerate(spec.victims):
+        unknown = [name for name in victim.evaluated_on if name not in names] if victim.evaluated_on != "all" else []
+        if unknown:
+            known = ", ".join(names) or "none: give the victim a name"
+            raise UserError(f"victims[{i}].evaluated_on: no victim is called {unknown[0]!r}; there are {known}")
+        if victim.evaluated_on and not victim.attacked:
+            raise UserError(f"victims[{i}].evaluated_on: has no examples, as attacked is false; leave out one")
+        if victim.evaluated_on and spec.save_images == "none":
+            raise UserError(f"save_images: must be successes, as victims[{i}] has evaluated_on; got none")
+    if not any(victim.attacked for victim in spec.victims):
+        raise UserError("victims: at least one must be attacked")
 
 
-def _set(content: dict[str, Any], override: str) -> None:
-    """Write ``a.b=value`` into `content`; a number in the path picks an item of a list."""
+def _at_scale(scales: object, scale: str | None) -> dict[str, Any]:
+    """The overrides of a scale."""
+    if not isinstance(scales, dict) or not all(isinstance(overrides, dict) for overrides in scales.values()):
+        raise UserError(f"scales: must be a mapping such as {{tiny: {{images.count: 10}}}}; got {scales!r}")
+    if scale is None:
+        return {}
+    if scale not in scales:
+        raise UserError(f"--scale {scale}: the spec has {', '.join(map(str, scales)) or 'no scales'}")
+    overrides: dict[str, Any] = scales[scale]
+    return overrides
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    """Apply ``a.b=value``."""
     path, equals, value = override.partition("=")
-    *parents, last = (int(part) if part.isdecimal() else part for part in path.split("."))
-    place: Any = content
     try:
         parsed = yaml.safe_load(value)
-        for part in parents:
-            place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
-        place[last] = parsed
     except yaml.YAMLError as error:
         raise UserError(f"--set {override}: the value is not valid YAML") from error
-    except (LookupError, TypeError) as error:
-        raise UserError(f"--set {override}: the spec has no {path}") from error
     if not equals:
         raise UserError(f"--set {override}: must be path=value, such as images.count=10")
+    _set(content, path, parsed, f"--set {override}: the spec has no {path}")
+
+
+def _set(content: Any, path: str, value: Any, missing: str) -> None:
+    """Write a value at ``a.b`` in `content`; a number in the path picks an item of a list, ``*`` every item."""
+    part, dot, rest = path.partition(".")
+    try:
+        for place in range(len(content)) if part == "*" else [int(part) if part.isdecimal() else part]:
+            if not dot:
+                content[place] = value
+            else:
+                inner = content.setdefault(place, {}) if isinstance(content, dict) else content[place]
+                _set(inner, rest, value, missing)
+    except (LookupError, TypeError) as error:
+        raise UserError(missing) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,12 +19,12 @@ from rich.text import Text
 
 from harness.aggregate import ALL_TARGETS, CASES, FIGURES, GROUPS, INTERVALS, TIDY
 from harness.errors import UserError
+from harness.grid import Victim
 
 NO_VALUE = "\N{EN DASH}"
 CSV_COLUMNS = (*TIDY, *FIGURES, "images", *ALL_TARGETS, *INTERVALS, "model", "evaluated_on", "arch", "cell")
 _HEADS = {"beta": "β", "kappa": "κ", "asr": "ASR", "l1": "L1", "l2": "L2", "linf": "L∞"}
 _GROUP_HEADS = {case: f"{case} case" for case in CASES} | {"all_targets": "all targets"}
-_DEFENSES = {"none": "no defence", "adversarial_training": "adversarial training"}
 _LATEX = {"β": r"$\beta$", "κ": r"$\kappa$", "L1": "$L_1$", "L2": "$L_2$", "Linf": r"$L_\infty$"}
 _LATEX_ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -58,13 +58,15 @@ class _Page:
     lines: tuple[_Line, ...]
 
 
-def render(summary: pd.DataFrame, format: str) -> str:
+def render(summary: pd.DataFrame, format: str, victims: Sequence[Victim] = ()) -> str:
     """Render a summary as text.
 
     Parameters
     ----------
     summary
         From ``harness.aggregate.summarise``.
+    victims
+        What the examples were tested on, for the titles of transfers.
     format
         ``csv`` (tidy, floats in full precision, nothing for a missing value), ``markdown`` (with the mean
         over all targets as a fourth group) or ``latex`` (needs the package booktabs).
@@ -76,18 +78,18 @@ def render(summary: pd.DataFrame, format: str) -> str:
     """
     if format not in FORMATS:
         raise UserError(f"format: must be one of {', '.join(FORMATS)}, not {format!r}")
-    return FORMATS[format](summary)
+    return FORMATS[format](summary, victims)
 
 
-def terminal(summary: pd.DataFrame, *, width: int) -> Group:
-    """Lay a summary out for a terminal of ``width`` columns.
+def terminal(summary: pd.DataFrame, victims: Sequence[Victim] = (), *, width: int) -> Group:
+    """Lay a summary out for a terminal of ``width`` columns; ``victims`` say what examples were tested on.
 
     Where it fits, the cases stand side by side as in the paper, with the mean over all targets if there is
     room still; in a narrow terminal, below each other.
     """
     unlimited = Console(width=10_000)
     parts: list[Text | Table] = []
-    for page in _pages(summary):
+    for page in _pages(summary, victims):
         choices = (_side_by_side(page, GROUPS), _side_by_side(page, CASES), _stacked(page))
         fitting = (table for table in choices if unlimited.measure(table).maximum <= width)
         parts += [Text(page.title, style="italic"), next(fitting, choices[-1]), Text()]
@@ -112,6 +114,12 @@ def rate_text(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
+def defense_text(defense: str, temperature: float | None) -> str:
+    """Format a defence: ``no defence``, ``distillation T = 100``."""
+    text = "no defence" if defense == "none" else str(defense).replace("_", " ")
+    return text if temperature is None or math.isnan(temperature) else f"{text} T = {temperature:g}"
+
+
 def parameter_text(value: float) -> str:
     """Format beta or kappa: small ones as the paper's powers of ten (1e-3, 5e-5); empty for none."""
     if math.isnan(value):
@@ -122,8 +130,11 @@ def parameter_text(value: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def _pages(summary: pd.DataFrame) -> Iterator[_Page]:
+def _pages(summary: pd.DataFrame, victims: Sequence[Victim]) -> Iterator[_Page]:
     """Yield a page per table, data set and victim, in the summary's order."""
+    names = {
+        victim.digest: f"{defense_text(victim.defense, victim.temperature)} ({victim.digest})" for victim in victims
+    }
     for _, part in summary.groupby(["table", "dataset", "model", "evaluated_on"], sort=False):
         parameters = tuple(name for name in ("beta", "kappa") if part[name].notna().any())
         cells = {case: part[part["case"] == case] for case in CASES}
@@ -139,23 +150,20 @@ def _pages(summary: pd.DataFrame) -> Iterator[_Page]:
                 cells["best"][["attack", "decision_rule", *parameters]].to_numpy().tolist()
             )
         )
-        yield _Page(title=_title(part), parameters=parameters, lines=lines)
+        yield _Page(title=_title(part, names), parameters=parameters, lines=lines)
 
 
-def _title(part: pd.DataFrame) -> str:
+def _title(part: pd.DataFrame, names: Mapping[str, str]) -> str:
     """Say what was attacked: data set, architecture, defence, temperature, images, the victim's digest."""
     first = part.iloc[0]
     table = str(first["table"])
     table = f"Table {table}: " if table.isdigit() else f"{table}: " if table else ""
-    defense = _DEFENSES.get(first["defense"], str(first["defense"]))
-    if not math.isnan(first["temperature"]):
-        defense += f" T = {first['temperature']:g}"
+    defense = defense_text(first["defense"], first["temperature"])
     least, most = part["images"].min(), part["images"].max()
     images = f"{most} image{'' if most == 1 else 's'}" if least == most else f"{least} to {most} images"
-    victim = f"victim {first['model']}"
-    if first["evaluated_on"] != first["model"]:
-        victim = f"crafted on {first['model']}, tested on {first['evaluated_on']}"
-    return f"{table}{first['dataset']}, {first['arch']}, {defense}, {images}, {victim}"
+    victim, tested = first["model"], first["evaluated_on"]
+    where = f"victim {victim}" if tested == victim else f"crafted on {victim}, tested on {names.get(tested, tested)}"
+    return f"{table}{first['dataset']}, {first['arch']}, {defense}, {images}, {where}"
 
 
 def _figures(figures: pd.DataFrame) -> list[tuple[_Figure, ...]]:
@@ -219,12 +227,12 @@ def _marked(line: _Line, groups: Sequence[str], mark: str) -> list[str]:
     return [mark.format(figure.text) if figure.best else figure.text for figure in figures]
 
 
-def _csv(summary: pd.DataFrame) -> str:
+def _csv(summary: pd.DataFrame, _: Sequence[Victim]) -> str:
     return str(summary[list(CSV_COLUMNS)].to_csv(index=False, lineterminator="\n"))
 
 
-def _markdown(summary: pd.DataFrame) -> str:
-    return "\n".join(_markdown_page(page) for page in _pages(summary))
+def _markdown(summary: pd.DataFrame, victims: Sequence[Victim]) -> str:
+    return "\n".join(_markdown_page(page) for page in _pages(summary, victims))
 
 
 def _markdown_page(page: _Page) -> str:
@@ -243,8 +251,8 @@ def _markdown_escape(text: str) -> str:
     return re.sub(r"([\\|*<`\[])", r"\\\1", text)
 
 
-def _latex(summary: pd.DataFrame) -> str:
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(_latex_page(page) for page in _pages(summary))
+def _latex(summary: pd.DataFrame, victims: Sequence[Victim]) -> str:
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(_latex_page(page) for page in _pages(summary, victims))
 
 
 def _latex_page(page: _Page) -> str:
@@ -291,4 +299,8 @@ def _latex_power(text: str) -> str:
     return f"${factor}10^{{{int(exponent)}}}$" if power else text
 
 
-FORMATS: dict[str, Callable[[pd.DataFrame], str]] = {"csv": _csv, "markdown": _markdown, "latex": _latex}
+FORMATS: dict[str, Callable[[pd.DataFrame, Sequence[Victim]], str]] = {
+    "csv": _csv,
+    "markdown": _markdown,
+    "latex": _latex,
+}

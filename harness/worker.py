@@ -1,55 +1,24 @@
-"""What a worker does: make a victim ready, or attack the examples of a shard."""
+"""What a worker does: make a victim ready, attack the examples of a shard, or test them on another victim."""
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
 import models
-from attacks import Adversarial, AttackResult
 from attacks.throughput import fastest_batch_size
-from defenses import DEFENSES
 from harness import datasets
+from harness.crafted import crafted_images, crafted_rows, transferred_rows
 from harness.grid import Shard
+from harness.parquet.adversarial import read_images, write_images
+from harness.parquet.rows import read_rows, write_rows
 from harness.results import Evaluation, Results
-from models import Recipe
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setup:
-    """What every worker of a sweep is told."""
-
-    dataset: Mapping[str, Any]
-    split: str
-    results: Path
-    batch_size: int | Literal["auto"]
-    threads: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class VictimTask:
-    """Make the victim of a recipe ready: trained, or loaded from the user's weights file, and tested."""
-
-    recipe: Recipe
-    weights: str | None
-
-
-Task = VictimTask | Shard
-
-
-class Tally(NamedTuple):
-    """What a shard took."""
-
-    gradient_evaluations: int
-    seconds: float
-
+from harness.tasks import Setup, Tally, Task, Transfer, VictimTask
+from harness.victims import defense_of, label
 
 Report = Callable[[str, int, int], None]
 """(what is done, how much of it, of how much), told while a task runs."""
@@ -78,39 +47,56 @@ class Worker:
         torch.backends.cudnn.deterministic = True
         if isinstance(task, Shard):
             return self.attack(task)
-        self.make_ready(task)
-        return Tally(0, 0.0)
+        started = time.perf_counter()
+        if isinstance(task, Transfer):
+            self.transfer(task)
+        else:
+            self.make_ready(task)
+        return Tally(0, time.perf_counter() - started)
 
     def make_ready(self, task: VictimTask) -> None:
-        """Train (or load) and store a victim that is not stored yet, and test it on the split that is attacked."""
+        """Store a victim that is not stored yet, and test it on the splits that are asked for."""
         recipe, data = task.recipe, self.data
         folder = self.results.model(recipe.digest)
         if not models.is_stored(folder):
-            models.save(folder, recipe, self._made(task), {})
-        if self.results.evaluation(recipe.digest, data.identity, self.setup.split) is None:
-            split = getattr(data, self.setup.split)
-            predicted = models.predictions(self.victim(recipe.digest), split, device=self.device)
-            wrong = (predicted != split.labels).nonzero().squeeze(1).tolist()
-            self.results.write_evaluation(
-                recipe.digest,
-                self.setup.split,
-                Evaluation(dataset=data.identity, size=len(split), wrong=wrong),
-            )
+            shared = folder if self.setup.models is None else self.setup.models / recipe.digest
+            with models.claim(shared):
+                if not models.is_stored(shared):
+                    models.save(shared, recipe, self._made(task, shared / "checkpoint.safetensors"), {})
+            if shared != folder:
+                models.copy(shared, folder)
+        for name in task.tested_on:
+            if self.results.evaluation(recipe.digest, data.identity, name) is None:
+                split = getattr(data, name)
+                predicted = models.predictions(self.victim(recipe.digest), split, device=self.device)
+                wrong = (predicted != split.labels).nonzero().squeeze(1).tolist()
+                evaluation = Evaluation(dataset=data.identity, size=len(split), wrong=wrong)
+                self.results.write_evaluation(recipe.digest, name, evaluation)
 
-    def _made(self, task: VictimTask) -> nn.Module:
+    def _made(self, task: VictimTask, checkpoint: Path) -> nn.Module:
         recipe = task.recipe
         if task.weights is not None:
             model = models.build(recipe.arch, num_classes=recipe.num_classes, **recipe.parameters)
             models.load_weights(model, task.weights)
             return model
         epochs = recipe.training.epochs if recipe.training else 0
-        title = f"training {recipe.arch} ({recipe.digest[:6]}), {epochs} epochs"
-        return DEFENSES[recipe.defense["name"]](
+        title = f"training {recipe.arch}, {label(recipe.defense)} ({recipe.digest[:6]}), {epochs} epochs"
+        defense = defense_of(recipe)
+        return defense.train(
             recipe,
             self.data.train,
+            needed={part: self._victim(needed.digest) for part, needed in defense.needs(recipe).items()},
+            examples=self._examples(task.examples) if task.examples else None,
             device=self.device,
             on_batch=lambda done, total, _: self.report(title, done, total),
+            checkpoint=checkpoint,
         )
+
+    def _examples(self, shards: Sequence[str]) -> datasets.Split:
+        """The adversarial images of shards of the training split, with their true labels."""
+        keys, images = read_images([self.results.image_part(shard) for shard in shards])
+        labels = self.data.train.labels[keys["image"].tolist()]
+        return datasets.Split(labels, partial(datasets.gather, torch.from_numpy(images)))
 
     def _victim(self, digest: str) -> nn.Module:
         """As it is stored, so that the worker that trained it attacks the same one as every other."""
@@ -121,13 +107,13 @@ class Worker:
         """The spec's, or the fastest for that victim on this worker's device."""
         if self.setup.batch_size != "auto":
             return self.setup.batch_size
-        image = getattr(self.data, self.setup.split).images([0])[0]
+        image = self.data.test.images([0])[0]
         return fastest_batch_size(self.victim(digest), image.to(self.device))
 
     def attack(self, shard: Shard) -> Tally:
         """Attack a shard's examples and commit their rows."""
         started, clock = datetime.now(UTC), time.perf_counter()
-        images = getattr(self.data, self.setup.split).images([example.image for example in shard.examples])
+        images = getattr(self.data, shard.split).images([example.image for example in shard.examples])
         labels = torch.tensor([e.label if e.target is None else e.target for e in shard.examples])
         batch_size = self.batch_size(shard.victim.digest)
         attack = shard.setting.build(shard.examples, self.device)
@@ -138,10 +124,11 @@ class Worker:
             batch_size=batch_size,
         )
         rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
-        rows = _rows(shard, self.data.name, rules, result)
+        rows = crafted_rows(shard, self.data.name, rules, result)
         tally = Tally(int(result.iterations.sum()), time.perf_counter() - clock)
         record = {
             "shard": shard.digest,
+            "split": shard.split,
             "victim": shard.victim.digest,
             "attack": shard.setting.attack,
             "examples": len(shard.examples),
@@ -157,50 +144,14 @@ class Worker:
             "batch_size": batch_size,
             "torch": torch.__version__,
         }
+        if shard.save_images:
+            write_images(self.results.image_part(shard.digest), *crafted_images(shard, rules))
         self.results.commit(shard, rows, record)
         return tally
 
-
-def _rows(
-    shard: Shard, dataset: str, rules: Mapping[str | None, Adversarial], result: AttackResult
-) -> list[dict[str, Any]]:
-    """The rows of a shard, example after example, each by every decision rule."""
-    victim = shard.victim
-    shared = {
-        "dataset": dataset,
-        "split": shard.split,
-        "model": victim.digest,
-        "arch": victim.arch,
-        "defense": victim.defense,
-        "temperature": victim.temperature,
-        "trained_on": victim.trained_on,
-        "evaluated_on": victim.digest,
-        "attack": shard.setting.attack,
-        "norm": shard.setting.parameters.get("norm"),
-        "shard": shard.digest,
-    }
-    cells = {(cell.beta, cell.kappa, cell.decision_rule): cell.digest for cell in shard.cells()}
-    figures = {rule: _figures(kept) for rule, kept in rules.items()}
-    passes = zip(shard.examples, result.iterations.tolist(), result.forward_passes.tolist(), strict=True)
-    return [
-        shared
-        | example._asdict()
-        | {name: values[i] for name, values in figures[rule].items()}
-        | {
-            "decision_rule": rule,
-            "iterations": iterations,
-            "forward_passes": forward_passes,
-            "cell": cells[example.beta, example.kappa, rule],
-        }
-        for i, (example, iterations, forward_passes) in enumerate(passes)
-        for rule in rules
-    ]
-
-
-def _figures(kept: Adversarial) -> dict[str, Sequence[Any]]:
-    """The columns that an attack measures, as Python values, null for NaN."""
-    names = ("l0", "l1", "l2", "linf", "margin", "const", "epsilon")
-    columns: dict[str, Sequence[Any]] = {
-        name: [None if math.isnan(value) else value for value in getattr(kept, name).tolist()] for name in names
-    }
-    return columns | {"success": kept.success.tolist()}
+    def transfer(self, task: Transfer) -> None:
+        """Test a shard's stored images on another victim, and commit their rows."""
+        rows = read_rows([self.results.part(task.shard)])
+        stored = read_images([self.results.image_part(task.shard)])
+        tested = transferred_rows(rows, *stored, self.victim(task.onto), task.onto, self.device)
+        write_rows(self.results.part(task.shard, task.onto), tested)

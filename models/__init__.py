@@ -4,11 +4,12 @@ A model takes images (N, C, H, W) in [0, 1] and returns logits (N, K), never pro
 normalisation it needs is inside.
 """
 
+from models.claim import claim
 from models.digest import digest_of, sha256_of_file
 from models.files import replace_file
 from models.recipe import Recipe, Training
 from models.registry import MODELS, build, initial_parameters
-from models.store import is_stored, load, load_weights, save
+from models.store import copy, is_stored, load, load_weights, save
 from models.training import accuracy, predictions, seeded, train
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "Training",
     "accuracy",
     "build",
+    "claim",
+    "copy",
     "digest_of",
     "initial_parameters",
     "is_stored",

@@ -19,7 +19,7 @@ from models.recipe import Recipe
 from models.registry import ImageNetNormalised, build, initial_parameters
 from models.training import seeded
 
-__all__ = ["is_stored", "load", "load_weights", "save"]
+__all__ = ["copy", "is_stored", "load", "load_weights", "save"]
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
@@ -48,6 +48,13 @@ def save(folder: str | Path, recipe: Recipe, model: nn.Module, facts: Mapping[st
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / WEIGHTS, safetensors.torch.save(tensors))
     replace_file(folder / RECIPE, (content + "\n").encode())
+
+
+def copy(source: str | Path, folder: str | Path) -> None:
+    """Copy a stored model into another folder."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, RECIPE):
+        replace_file(Path(folder) / name, (Path(source) / name).read_bytes())
 
 
 def load(folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Recipe, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
+from models.checkpoint import Checkpoint
 from models.recipe import Training
 
 __all__ = ["accuracy", "predictions", "seeded", "train"]
@@ -28,8 +30,10 @@ def train(
     training: Training,
     *,
     loss: type_Loss = functional.cross_entropy,
+    perturb: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
     device: str | torch.device = "cpu",
     on_batch: Callable[[int, int, float], None] | None = None,
+    checkpoint: Path | None = None,
 ) -> None:
     """Train a model in place; it ends on `device`, in eval mode.
 
@@ -44,8 +48,13 @@ def train(
         Pairs of an image (C, H, W) and a label: an int, or whatever `loss` takes once batched.
     loss
         Of logits (B, K) and batched labels, to a scalar.
+    perturb
+        Given the model, a batch's images and its labels: the images that it is trained on instead.
     on_batch
         Called after each batch with the images done, the images in all and the batch's loss.
+    checkpoint
+        A file for where the training stands after each epoch. A training that finds one of its own goes on from it,
+        to the same weights; the file goes when the training ends.
     """
     device = torch.device(device)
     generator = torch.Generator().manual_seed(training.seed)
@@ -56,20 +65,28 @@ def train(
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(model, training)
     schedule = LambdaLR(optimizer, _warm_up_and_decay(training.epochs * len(loader)))
-    done, total = 0, training.epochs * (len(data) - lone)  # type: ignore[arg-type]
+    each = len(data) - lone  # type: ignore[arg-type]
+    stand = Checkpoint(checkpoint, training, model, optimizer, schedule, generator, device)
     model.train()
     with seeded(training.seed, device), _deterministic_convolutions():
-        for _ in range(training.epochs):
+        first = stand.read()
+        done = first * each
+        for epoch in range(first, training.epochs):
             for images, labels in loader:
-                images = images.to(device, memory_format=torch.channels_last)
-                batch_loss = loss(model(images), labels.to(device))
+                images, labels = images.to(device, memory_format=torch.channels_last), labels.to(device)
+                if perturb is not None:
+                    images = perturb(model, images, labels)
+                batch_loss = loss(model(images), labels)
                 optimizer.zero_grad()
                 batch_loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
                 done += len(images)
                 if on_batch is not None:
-                    on_batch(done, total, batch_loss.item())
+                    on_batch(done, training.epochs * each, batch_loss.item())
+            if epoch + 1 < training.epochs:
+                stand.write(epoch + 1)
+    stand.remove()
     model.zero_grad()
     model.to(memory_format=torch.contiguous_format)
     model.eval()

@@ -3,12 +3,14 @@
 import io
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from harness import cli
+from harness import cli, datasets
+from harness.commands import options
 from harness.tables import CSV_COLUMNS
 from tests.sweeps import SMALL
 
@@ -23,14 +25,14 @@ class Run:
 
     def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
         monkeypatch.setattr(sys, "argv", ["eadbench", *arguments])
-        monkeypatch.setattr(cli.out, "file", io.StringIO())
-        monkeypatch.setattr(cli.err, "file", io.StringIO())
+        monkeypatch.setattr(options.out, "file", io.StringIO())
+        monkeypatch.setattr(options.err, "file", io.StringIO())
         with pytest.raises(SystemExit) as ended:
             cli.main()
         self.code = ended.value.code or 0
         captured = capsys.readouterr()
-        self.out = cli.out.file.getvalue() + captured.out  # type: ignore[attr-defined]
-        self.err = cli.err.file.getvalue() + captured.err  # type: ignore[attr-defined]
+        self.out = options.out.file.getvalue() + captured.out  # type: ignore[attr-defined]
+        self.err = options.err.file.getvalue() + captured.err  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def spec_file(tmp_path: Path) -> Path:
 def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     planned = eadbench("plan", str(spec_file))
     assert planned.code == 0
-    assert "to train or load: digits" in planned.out
+    assert "to train or load first: digits, none" in planned.out
     assert re.search(r"EAD\s+4\s+54\s+3\s+≤ 6,480", planned.out)
     assert not Path("results").exists()
 
@@ -80,6 +82,56 @@ def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, 
     logged = eadbench("log", "results/small")
     assert "0 cells written, 8 were there" in logged.out
     assert len(_runs(tmp_path)) == 8 + 1
+
+
+def as_mnist() -> datasets.DataSet:
+    """The digits under MNIST's name, so that the paper has figures to compare with."""
+    return replace(datasets.load("digits"), name="mnist", identity="mnist")
+
+
+STUDY = """
+name: study
+dataset: {name: "tests.test_cli:as_mnist"}
+images: {count: 3}
+victims:
+  - {arch: digits, training: {epochs: 3, batch_size: 32, learning_rate: 3e-3}, evaluated_on: all}
+  - arch: digits
+    training: {epochs: 3, batch_size: 32, learning_rate: 3e-3}
+    defense: {distillation: {temperature: 100}}
+attacks:
+  - {name: ead, kappa: [0, 10], binary_search_steps: 3, max_iterations: 20, initial_const: 0.1}
+"""
+
+
+def test_a_study_from_run_to_claims(eadbench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "study.yaml").write_text(STUDY)
+    first = eadbench("run", "study.yaml", "--executor", "serial", "--models", "store")
+    assert first.code == 0
+    assert "ASR over every target, by victim tested on" in first.out
+    assert len(list(Path("store").glob("*/recipe.json"))) == 4
+    assert Path("results/study/report/transfer.csv").read_text().count("\n") == 1 + 4
+
+    drawn = eadbench("report", "results/study", "--figures")
+    names = {path.name for path in Path("results/study/report").glob("*.svg")}
+    assert drawn.code == 0 and "transfer_asr_over_kappa-mnist.svg" in names
+    assert sum(name.startswith("gallery") for name in names) == 2 * 2 * 2
+
+    beside = pd.read_csv(io.StringIO(eadbench("report", "results/study", "--compare", "paper", "--format", "csv").out))
+    assert set(zip(beside["defense"], beside["kappa"], strict=True)) >= {("none", 0), ("distillation", 0)}
+    paper = beside[(beside["defense"] == "distillation") & (beside["case"] == "average")]
+    assert set(paper["l1_paper"].round(3)) == {22.74, 18.44}
+    for format in ("markdown", "table"):
+        assert "paper" in eadbench("report", "results/study", "--compare", "paper", "--format", format).out
+
+    checked = eadbench("claims", "results/study")
+    assert checked.code == 0 and "not enough data" in checked.out
+    assert "**Not enough data.**" in eadbench("claims", "results/study", "--format", "markdown").out
+
+    (tmp_path / "other.yaml").write_text(STUDY.replace("epochs: 3", "epochs: 2"))
+    later = eadbench("transfer", "results/study", "--to", "other.yaml", "--executor", "serial")
+    assert later.code == 0 and "4 parts were tested on other victims" in later.out
+    refused = eadbench("report", "results/study", "--compare", "paper", "--format", "latex")
+    assert refused.code == 2 and "must be table, markdown or csv" in refused.err
 
 
 def _runs(folder: Path) -> pd.DataFrame:
@@ -132,8 +184,9 @@ def test_mistakes_take_one_line(eadbench, spec_file: Path, arguments: list[str],
     assert ended.err.strip().count("\n") == 0
 
 
-@pytest.mark.parametrize("table", ["attacks", "datasets", "models"])
+@pytest.mark.parametrize("table", ["attacks", "datasets", "defenses", "models"])
 def test_lists_what_a_spec_can_name(eadbench, table: str) -> None:  # type: ignore[no-untyped-def]
     listed = eadbench(table)
     assert listed.code == 0
-    assert {"attacks": "cov", "datasets": "parquet", "models": "cw_cifar10"}[table] in listed.out
+    expected = {"attacks": "cov", "datasets": "parquet", "defenses": "distillation", "models": "cw_cifar10"}
+    assert expected[table] in listed.out

@@ -18,7 +18,27 @@ BAD = {
     "unknown import": ("attacks.0.name=no_such:Attack", "attacks[0].name: no_such:Attack cannot be imported"),
     "unknown data set": ("dataset.name=mnst", "dataset.name: must name a known data set: digits, mnist"),
     "unknown data set parameter": ("dataset.root=x", "dataset.root: unknown key"),
-    "unknown defence": ("victims.0.defense=luck", "victims[0].defense: must be one of none, got 'luck'"),
+    "unknown defence": ("victims.0.defense=luck", "victims[0].defense: must name a known defence: none, distillation"),
+    "two defences": ("victims.0.defense={none: {}, distillation: {}}", "victims[0].defense: must name one defence"),
+    "temperature 0": (
+        "victims.0.defense={distillation: {temperature: [1, 0]}}",
+        "victims[0].defense.distillation.temperature must be above 0 and finite, got 0.0",
+    ),
+    "unknown attack in adversarial training": (
+        "victims.0.defense={adversarial_training: {attacks: [{name: cw}, {name: luck}]}}",
+        "victims[0].defense.adversarial_training.attacks[1].name: must name a known attack",
+    ),
+    "no radius": (
+        "victims.0.defense={pgd_training: {steps: 4}}",
+        "victims[0].defense.pgd_training.epsilon: is missing",
+    ),
+    "negative radius": (
+        "victims.0.defense={pgd_training: {steps: 4, epsilon: -1}}",
+        "victims[0].defense.pgd_training.epsilon must be above 0 and finite, got -1.0",
+    ),
+    "transfer to nobody": ("victims.0.evaluated_on=[other]", "victims[0].evaluated_on: no victim is called 'other'"),
+    "transfer to something": ("victims.0.evaluated_on=3", "victims[0].evaluated_on: must be all, or a list of names"),
+    "nobody is attacked": ("victims.0.attacked=false", "victims: at least one must be attacked"),
     "unknown target rule": ("targets=some", "targets: must be all, untargeted or {random: how many"),
     "wrong type": ("attacks.0.max_iterations=many", "attacks[0].max_iterations: must be a"),
     "wrong type in a list": ("attacks.3.beta=[x]", "attacks[3].beta[0]: must be a number"),
@@ -84,11 +104,42 @@ def test_files_that_are_no_spec(tmp_path: Path, content: str | None, message: st
         spec.load(path)
 
 
-@pytest.mark.parametrize("path", sorted(SWEEPS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SWEEPS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_specs_resolve_and_read_back(path: Path) -> None:
-    resolved = spec.load(path)
-    assert spec.parse(yaml.safe_load(spec.dump(resolved))) == resolved
-    assert resolved.name == path.stem
+    for scale in (None, *yaml.safe_load(path.read_text()).get("scales", {})):
+        resolved = spec.load(path, scale=scale)
+        assert spec.parse(yaml.safe_load(spec.dump(resolved))) == resolved
+        assert resolved.name == path.stem
+
+
+def test_scales_are_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    text = (SWEEPS / "digits.yaml").read_text()
+    path.write_text(text + "scales: {tiny: {images.count: 2, victims.*.training.epochs: 3}, odd: {attacks.9.beta: 1}}")
+    assert spec.load(path).images.count == 20
+    tiny = spec.load(path, ["images.count=5"], scale="tiny")
+    assert tiny.images.count == 5
+    assert [victim.training and victim.training["epochs"] for victim in tiny.victims] == [3]
+    for scale, message in (
+        ("huge", "--scale huge: the spec has tiny, odd"),
+        ("odd", "scales.odd: the spec has no att"),
+    ):
+        with pytest.raises(UserError, match=message):
+            spec.load(path, scale=scale)
+    path.write_text(text + "scales: [tiny]")
+    with pytest.raises(UserError, match="scales: must be a mapping"):
+        spec.load(path)
+
+
+def test_images_are_saved_where_they_are_needed() -> None:
+    def saved(*overrides: str) -> str | None:
+        return spec.load(SWEEPS / "digits.yaml", overrides).save_images
+
+    assert saved() == "none"
+    assert saved("save_images=successes") == "successes"
+    assert saved("victims.0.evaluated_on=all") == "successes"
+    with pytest.raises(UserError, match=r"save_images: must be successes, as victims\[0\] has evaluated_on; got none"):
+        saved("victims.0.evaluated_on=all", "save_images=none")
 
 
 def test_overrides_and_defaults() -> None:

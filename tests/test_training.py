@@ -51,7 +51,7 @@ class TestDigits:
         started = time.process_time()
         try:
             training = Training(epochs=30, batch_size=32, learning_rate=3e-3)
-            model = DEFENSES["none"](recipe(training), digits.train)
+            model = DEFENSES["none"]().train(recipe(training), digits.train)
         finally:
             torch.set_num_threads(threads)
         assert time.process_time() - started < 20
@@ -67,26 +67,26 @@ class TestTrain:
     SHORT = Training(epochs=1, batch_size=100, learning_rate=3e-3)
 
     def test_repeats_bit_for_bit(self, digits: datasets.DataSet) -> None:
-        first, second = (state(DEFENSES["none"](recipe(self.SHORT), digits.train)) for _ in range(2))
+        first, second = (state(DEFENSES["none"]().train(recipe(self.SHORT), digits.train)) for _ in range(2))
         assert same(first, second)
-        other = DEFENSES["none"](recipe(replace(self.SHORT, seed=1)), digits.train)
+        other = DEFENSES["none"]().train(recipe(replace(self.SHORT, seed=1)), digits.train)
         assert not same(first, state(other))
 
     def test_leaves_the_random_state_alone(self, digits: datasets.DataSet) -> None:
         before = torch.get_rng_state()
-        model = DEFENSES["none"](recipe(self.SHORT), digits.train)
+        model = DEFENSES["none"]().train(recipe(self.SHORT), digits.train)
         models.accuracy(model, digits.test)
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_leaves_the_model_as_attacks_want_it(self, digits: datasets.DataSet) -> None:
-        model = DEFENSES["none"](recipe(self.SHORT), digits.train)
+        model = DEFENSES["none"]().train(recipe(self.SHORT), digits.train)
         assert not any(module.training for module in model.modules())
         assert all(parameter.grad is None and parameter.is_contiguous() for parameter in model.parameters())
 
     def test_reports_every_batch(self, digits: datasets.DataSet) -> None:
         seen: list[tuple[int, int, float]] = []
         training = replace(self.SHORT, epochs=2, batch_size=698)  # 1397 images: two batches, and one image left over
-        DEFENSES["none"](recipe(training), digits.train, on_batch=lambda *report: seen.append(report))
+        DEFENSES["none"]().train(recipe(training), digits.train, on_batch=lambda *report: seen.append(report))
         assert [done for done, _, _ in seen] == [698, 1396, 2094, 2792]
         assert {total for _, total, _ in seen} == {2792}
         assert all(isinstance(loss, float) and loss > 0 for _, _, loss in seen)
@@ -161,9 +161,9 @@ class TestUndefended:
         monkeypatch.setitem(models.MODELS, "published", published)
         given = recipe(None, arch="published", parameters={"weights": "7"})
         nothing: Dataset[Any] = TensorDataset()
-        model = DEFENSES["none"](given, nothing)
+        model = DEFENSES["none"]().train(given, nothing)
         assert (model.get_parameter("1.weight") == 7).all() and not model.training
 
     def test_given_weights_are_not_trained(self, digits: datasets.DataSet) -> None:
         with pytest.raises(ValueError, match="has given weights: there is nothing to train"):
-            DEFENSES["none"](recipe(None, weights="0" * 64), digits.train)
+            DEFENSES["none"]().train(recipe(None, weights="0" * 64), digits.train)

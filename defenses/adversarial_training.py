@@ -1,0 +1,66 @@
+"""Adversarial training as in the paper's supplement: attacks' examples, with their true labels, join the data.
+
+"1,000 training images" are drawn from those that the undefended network classifies correctly, and attacked on it
+towards every incorrect class; the network is then trained anew on the training set and its examples together.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import ConcatDataset, Dataset
+
+from defenses.undefended import Undefended
+from models import Recipe
+
+__all__ = ["AdversarialTraining"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialTraining:
+    """Training on the adversarial examples of attacks on the undefended network.
+
+    Parameters
+    ----------
+    attacks
+        As in a spec: `[{name: cw}, {name: ead, decision_rules: [l1]}]`.
+    images
+        How many training images are attacked.
+    seed
+        Of the images' order.
+    """
+
+    attacks: Sequence[Mapping[str, Any]]
+    images: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.attacks:
+            raise ValueError("attacks must be a list of at least one attack")
+        if self.images < 1:
+            raise ValueError(f"images must be at least 1, got {self.images}")
+
+    def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
+        """The undefended network."""
+        if recipe.training is None:
+            raise ValueError("training is missing: adversarial training trains the network anew")
+        return {"undefended": replace(recipe, defense={"name": "none"})}
+
+    def train(
+        self,
+        recipe: Recipe,
+        data: Dataset[Any],
+        *,
+        needed: Mapping[str, nn.Module],
+        examples: Dataset[Any] | None,
+        device: str | torch.device = "cpu",
+        on_batch: Callable[[int, int, float], None] | None = None,
+        checkpoint: Path | None = None,
+    ) -> nn.Module:
+        """The network trained anew on `data` and `examples`."""
+        assert examples is not None
+        joined: Dataset[Any] = ConcatDataset([data, examples])
+        return Undefended().train(recipe, joined, device=device, on_batch=on_batch, checkpoint=checkpoint)

@@ -1,0 +1,45 @@
+"""What a defence is."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from models import Recipe
+
+__all__ = ["Defense"]
+
+
+class Defense(Protocol):
+    """A frozen keyword-only dataclass; its fields are what a spec gives, and with its name a recipe's `defense`."""
+
+    def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
+        """The models that `recipe` is trained from, by the part that they play."""
+
+    def train(
+        self,
+        recipe: Recipe,
+        data: Dataset[Any],
+        *,
+        needed: Mapping[str, nn.Module],
+        examples: Dataset[Any] | None,
+        device: str | torch.device,
+        on_batch: Callable[[int, int, float], None] | None,
+        checkpoint: Path | None,
+    ) -> nn.Module:
+        """The trained model of `recipe`, on `device` and in eval mode.
+
+        Parameters
+        ----------
+        data
+            The training split: pairs of an image (C, H, W) in [0, 1] and an int label.
+        needed
+            What :meth:`needs` asks for, trained, on `device` and in eval mode.
+        examples
+            Adversarial examples of training images with their true labels, for a defence that learns from them.
+        on_batch, checkpoint
+            As in `models.train`.
+        """

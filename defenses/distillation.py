@@ -1,0 +1,138 @@
+"""Defensive distillation: Papernot et al., "Distillation as a Defense to Adversarial Perturbations" (2016).
+
+A teacher is trained at temperature T, F(x) = softmax(Z(x) / T); a student of the same architecture learns the
+teacher's F(x) at T in place of the labels, and is used at T = 1. Teacher and student start from one network trained
+for one epoch at T = 1, as in the code of Carlini and Wagner (2017) from which the paper takes its models.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from defenses.undefended import fresh
+from models import Recipe, train
+
+__all__ = ["Distillation", "DistillationTeacher"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationTeacher:
+    """The teacher of defensive distillation: trained on the labels at temperature T."""
+
+    temperature: float
+
+    def __post_init__(self) -> None:
+        _check(self.temperature)
+        object.__setattr__(self, "temperature", float(self.temperature))
+
+    def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
+        """The network that it starts from."""
+        return {"initial": _initial(recipe)}
+
+    def train(
+        self,
+        recipe: Recipe,
+        data: Dataset[Any],
+        *,
+        needed: Mapping[str, nn.Module],
+        examples: Dataset[Any] | None = None,
+        device: str | torch.device = "cpu",
+        on_batch: Callable[[int, int, float], None] | None = None,
+        checkpoint: Path | None = None,
+    ) -> nn.Module:
+        """The trained teacher."""
+        return _train_at(self.temperature, recipe, data, needed["initial"], device, on_batch, checkpoint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """Defensive distillation at a temperature T above 0."""
+
+    temperature: float
+
+    def __post_init__(self) -> None:
+        _check(self.temperature)
+        object.__setattr__(self, "temperature", float(self.temperature))
+
+    def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
+        """The network that it starts from, and its teacher."""
+        teacher = {"name": "distillation_teacher", **asdict(self)}
+        return {"initial": _initial(recipe), "teacher": replace(recipe, defense=teacher)}
+
+    def train(
+        self,
+        recipe: Recipe,
+        data: Dataset[Any],
+        *,
+        needed: Mapping[str, nn.Module],
+        examples: Dataset[Any] | None = None,
+        device: str | torch.device = "cpu",
+        on_batch: Callable[[int, int, float], None] | None = None,
+        checkpoint: Path | None = None,
+    ) -> nn.Module:
+        """The trained student."""
+        soft = SoftLabels(data, needed["teacher"], self.temperature, device)
+        return _train_at(self.temperature, recipe, soft, needed["initial"], device, on_batch, checkpoint)
+
+
+class SoftLabels(Dataset[tuple[Tensor, Tensor]]):
+    """A data set's images, each with a teacher's probabilities (K,) at a temperature in place of its label."""
+
+    def __init__(
+        self, data: Dataset[Any], teacher: nn.Module, temperature: float, device: str | torch.device = "cpu"
+    ) -> None:
+        self._data = data
+        # Even an unshuffled loader draws from the global random state unless it has a generator of its own.
+        loader = DataLoader(data, batch_size=512, generator=torch.Generator())
+        with torch.inference_mode():
+            parts = [functional.softmax(teacher(images.to(device)) / temperature, 1).cpu() for images, _ in loader]
+        self._labels = torch.cat(parts).clone()
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self._data[index][0], self._labels[index]
+
+
+def _initial(recipe: Recipe) -> Recipe:
+    """One epoch without a defence."""
+    if recipe.training is None:
+        raise ValueError("training is missing: distillation trains its teacher and its student")
+    return replace(recipe, defense={"name": "none"}, training=replace(recipe.training, epochs=1))
+
+
+def _train_at(
+    temperature: float,
+    recipe: Recipe,
+    data: Dataset[Any],
+    start: nn.Module,
+    device: str | torch.device,
+    on_batch: Callable[[int, int, float], None] | None,
+    checkpoint: Path | None,
+) -> nn.Module:
+    """A network that goes on from `start` by the cross-entropy of softmax(Z(x) / T)."""
+    assert recipe.training is not None  # `needs` has refused it
+    model = fresh(recipe)
+    model.load_state_dict(start.state_dict())
+    train(
+        model,
+        data,
+        recipe.training,
+        loss=lambda logits, labels: functional.cross_entropy(logits / temperature, labels),
+        device=device,
+        on_batch=on_batch,
+        checkpoint=checkpoint,
+    )
+    return model
+
+
+def _check(temperature: float) -> None:
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature must be above 0 and finite, got {temperature!r}")

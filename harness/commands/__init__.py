@@ -1,0 +1,1 @@
+"""The commands of `eadbench`, each a function; `harness.cli` puts them together."""

@@ -1,0 +1,181 @@
+"""Commands that do work: run, transfer, plan, log."""
+
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from harness import aggregate, grid, report, spec
+from harness.commands.options import (
+    Address,
+    Folder,
+    ModelStore,
+    Overrides,
+    ResultsFolder,
+    Runner,
+    Scale,
+    SpecFile,
+    Where,
+    err,
+    out,
+)
+from harness.crew import MakeExecutor
+from harness.errors import TrackingFault
+from harness.executor import Executor, SerialExecutor
+from harness.progress import Progress
+from harness.results import Results
+from harness.tasks import Setup, VictimTask
+from harness.tracking_uri import default_tracking_uri, page_command
+
+if TYPE_CHECKING:
+    from harness.sweep import Done
+
+SHARDS_FAILED = 3
+"""Exit code of a sweep that ended without some of its shards."""
+
+
+def run(
+    spec_file: SpecFile,
+    results: ResultsFolder = None,
+    executor: Runner = Where.ray,
+    address: Address = None,
+    models: ModelStore = None,
+    scale: Scale = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run what is missing of a sweep, and print its table."""
+    from harness import invocation, sweep
+
+    what, folder = _open(spec_file, results, overrides, scale)
+    started, clock = datetime.now().astimezone(), time.perf_counter()
+    with Progress(err) as progress:
+        done = sweep.run(what, folder, _workers(what, executor, address), progress, models=models)
+    found = report.read(folder)
+    texts = report.write(folder, found)
+    out.print(report.terminal(found, width=out.width))
+    uri = default_tracking_uri(folder.root)
+    if done.nothing:
+        out.print("Nothing to do: every shard had been done before.")
+    else:
+        invocation.keep(folder, done, found.summary, texts, started, time.perf_counter() - clock)
+        try:
+            with err.status("logging to MLflow"):
+                invocation.log(folder, uri)
+        except TrackingFault as fault:
+            err.print(f"[yellow]warning:[/] {fault}; `eadbench log {folder.root}` writes it later", soft_wrap=True)
+    _print_places(folder, page_command(uri))
+    _end(done, folder)
+
+
+def transfer(
+    folder: Folder,
+    to: Annotated[Path, typer.Option(metavar="SPEC", help="The spec whose victims the examples are tested on.")],
+    executor: Runner = Where.ray,
+    address: Address = None,
+    models: ModelStore = None,
+    scale: Scale = None,
+    overrides: Overrides = None,
+) -> None:
+    """Test a sweep's stored adversarial images on other victims, and print the table."""
+    from harness import sweep
+
+    what, results = spec.load(to, overrides or (), scale=scale), Results(folder)
+    with Progress(err) as progress:
+        done = sweep.transfer(what, results, _workers(what, executor, address), progress, models=models)
+    found = report.read(results)
+    report.write(results, found)
+    out.print(report.terminal(found, width=out.width))
+    out.print(f"{done.transfers} parts were tested on other victims.")
+    _end(done, results)
+
+
+def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None, overrides: Overrides = None) -> None:
+    """Say what `run` would do, and do none of it."""
+    from harness import sweep
+    from harness.victims import label
+
+    what, folder = _open(spec_file, results, overrides, scale)
+    todo = sweep.plan(what, folder)
+    blocks = grid.blocks(what, todo.data.identity, todo.victims)
+    out.print(
+        f"[bold]{what.name}[/]: {todo.data.name}, {len(todo.victims)} victims, "
+        f"{sum(len(block.cells()) for block in blocks)} cells; results in {folder.root}"
+    )
+    for task in todo.first:
+        if isinstance(task, VictimTask):
+            out.print(
+                f"  to train or load first: {task.recipe.arch}, {label(task.recipe.defense)}, {task.recipe.digest}"
+            )
+        else:
+            name = aggregate.attack_name(task.setting.attack, task.setting.parameters.get("norm"))
+            out.print(f"  to craft first: {len(task.examples)} training examples by {name}")
+    table = Table("victim", "attack", "cells", "examples", "shards", "gradient evaluations", box=None)
+    totals = [0, 0, 0]
+    for block in blocks:
+        shards = [shard for shard in todo.missing if (shard.victim, shard.setting) == (block.victim, block.setting)]
+        examples = sum(len(shard.examples) for shard in shards)
+        most = examples * block.setting.build(()).most_iterations
+        name = aggregate.attack_name(block.setting.attack, block.setting.parameters.get("norm"))
+        table.add_row(
+            block.victim.arch,
+            name,
+            str(len(block.cells())),
+            f"{examples:,}",
+            f"{len(shards):,}",
+            f"≤ {most:,}",
+        )
+        totals = [total + more for total, more in zip(totals, (examples, len(shards), most), strict=True)]
+    table.add_section()
+    table.add_row("all", "", "", f"{totals[0]:,}", f"{totals[1]:,}", f"≤ {totals[2]:,}", style="bold")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    out.print(table)
+
+
+def log(folder: Folder) -> None:
+    """Write to MLflow what it lacks of a sweep."""
+    from harness import invocation
+
+    uri = default_tracking_uri(folder)
+    logged = invocation.log(Results(folder), uri)
+    cells = sum(one.cells_written for one in logged)
+    out.print(f"{len(logged)} invocations, {cells} cells written, {sum(one.cells_found for one in logged)} were there")
+    out.print(f"MLflow   {page_command(uri)}", soft_wrap=True)
+
+
+def _workers(what: spec.Spec, executor: Where, address: str | None) -> MakeExecutor:
+    """What makes the workers of a sweep."""
+
+    def make(setup: Setup, progress: Progress) -> Executor:
+        if executor is Where.serial:
+            return SerialExecutor(setup, progress.report)
+        from harness.cluster import RayExecutor
+
+        return RayExecutor(setup, progress.report, address=address, workers=what.resources.workers)
+
+    return make
+
+
+def _end(done: "Done", results: Results) -> None:
+    """Say what failed, and leave with the exit code for it."""
+    if done.failures:
+        err.print(
+            f"[red]{len(done.failures)} shards failed[/]; {results.shards}/*.error say why; run again to retry them"
+        )
+        raise typer.Exit(SHARDS_FAILED)
+
+
+def _open(
+    spec_file: Path, results: Path | None, overrides: list[str] | None, scale: str | None
+) -> tuple[spec.Spec, Results]:
+    what = spec.load(spec_file, overrides or (), scale=scale)
+    return what, Results(results or Path("results") / what.name)
+
+
+def _print_places(results: Results, page: str) -> None:
+    out.print(f"Rows     {results.examples}/*.parquet", soft_wrap=True, highlight=False)
+    out.print(f"Tables   {results.report}/table.csv, .md, .tex", soft_wrap=True, highlight=False)
+    out.print(f"MLflow   {page}", soft_wrap=True, highlight=False)

@@ -1,0 +1,1 @@
+"""The paper's own figures and claims, and how ours stand beside them."""

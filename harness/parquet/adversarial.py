@@ -1,0 +1,130 @@
+"""Adversarial images in Parquet: pixels as they are, bit for bit, that any reader of Parquet can read.
+
+Columns: cell, image, target (null if untargeted) and pixels, a list of C·H·W float32 in the order of (C, H, W); the
+shape (C, H, W) stands in the schema's metadata as JSON.
+
+The pixels are stored plain under zstd. On examples crafted by EAD and I-FGM this takes 0.6 to 0.85 of the bytes of
+BYTE_STREAM_SPLIT on MNIST and CIFAR-10, because pixels that an attack leaves alone repeat whole; only C&W's, where
+every pixel moves, would be a tenth smaller with it. Differences from the originals would save a third at best.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from harness.errors import UserError
+from models import replace_file
+
+__all__ = ["Images", "Key", "read_images", "write_images"]
+
+Key = tuple[str, int, int | None]
+"""Cell, image and target class: what names an adversarial image."""
+
+Images = NDArray[np.float32]
+
+_COLUMNS = ["cell", "image", "target"]
+_SHAPE = b"shape"
+_LEVEL = 9
+_ROW_GROUP_BYTES = 2**26
+
+
+def write_images(path: Path, keys: Sequence[Key], images: Images) -> None:
+    """Commit adversarial images to `path`, whole or not at all; equal content gives equal bytes.
+
+    Parameters
+    ----------
+    keys
+        What names each image; a target is None where the attack was untargeted.
+    images
+        float32 (N, C, H, W), N as many as `keys` and 0 allowed.
+
+    Raises
+    ------
+    ValueError
+        Images of another type or number of axes, or not as many as keys.
+    """
+    if images.dtype != np.float32 or images.ndim != 4 or len(images) != len(keys):
+        raise ValueError(f"images must be float32 ({len(keys)}, C, H, W), got {images.dtype} {images.shape}")
+    shape = images.shape[1:]
+    schema = _schema(shape)
+    pixels = pa.array(np.ascontiguousarray(images).ravel())
+    columns = [pa.array([key[i] for key in keys], schema.field(name).type) for i, name in enumerate(_COLUMNS)]
+    columns.append(pa.FixedSizeListArray.from_arrays(pixels, type=schema.field("pixels").type))
+    content = pa.BufferOutputStream()
+    pq.write_table(
+        pa.Table.from_arrays(columns, schema=schema),
+        content,
+        row_group_size=max(1, _ROW_GROUP_BYTES // max(1, 4 * int(np.prod(shape)))),
+        compression="zstd",
+        compression_level=_LEVEL,
+        use_dictionary=_COLUMNS,
+    )
+    replace_file(path, content.getvalue().to_pybytes())
+
+
+def read_images(
+    parts: Sequence[Path], *, cells: Collection[str] | None = None, images: Collection[int] | None = None
+) -> tuple[pd.DataFrame, Images]:
+    """The adversarial images in `parts`, or those of some cells or images only, part after part as written.
+
+    Returns
+    -------
+    DataFrame
+        cell, image and target (Int64, null where untargeted): N rows.
+    ndarray
+        float32 (N, C, H, W); (0, 0, 0, 0) if there are no parts.
+
+    Raises
+    ------
+    UserError
+        A part that is not a file of :func:`write_images`, or whose images are of another shape than the first's.
+    """
+    wanted = ds.scalar(True)
+    if cells is not None:
+        wanted &= ds.field("cell").isin(pa.array(sorted(cells), pa.string()))
+    if images is not None:
+        wanted &= ds.field("image").isin(pa.array(sorted(images), pa.int64()))
+    keys, pixels, shape = [_schema((0, 0, 0)).empty_table().select(_COLUMNS)], [], None
+    for part in parts:
+        table, found = _read(part, wanted)
+        if shape not in (None, found):
+            raise UserError(f"{part}: holds images of shape {found}, but {parts[0]} of {shape}; read one data set's")
+        shape = found
+        keys.append(table.select(_COLUMNS).replace_schema_metadata())
+        pixels.append(table.column("pixels").combine_chunks().flatten().to_numpy(zero_copy_only=False))
+    frame: pd.DataFrame = pa.concat_tables(keys).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    values = np.concatenate([np.empty(0, np.float32), *pixels])
+    return frame, values.reshape(len(frame), *(shape or (0, 0, 0)))
+
+
+def _read(part: Path, wanted: ds.Expression) -> tuple[pa.Table, tuple[int, ...]]:
+    """The rows of one file that are wanted, and the shape of its images."""
+    try:
+        schema = pq.read_schema(part)
+        shape = tuple(json.loads((schema.metadata or {})[_SHAPE]))
+        if not schema.equals(_schema(shape)):
+            raise ValueError("its columns are not cell, image, target and pixels")
+        return pq.ParquetDataset(part, filters=wanted).read(), shape
+    except KeyError as error:
+        raise UserError(f"{part}: not adversarial images of a sweep: no image shape in its metadata") from error
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{part}: not adversarial images of a sweep: {reason}") from error
+
+
+def _schema(shape: Sequence[int]) -> pa.Schema:
+    pixel = pa.field("element", pa.float32(), nullable=False)
+    fields = [
+        pa.field("cell", pa.string(), nullable=False),
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("target", pa.int64()),
+        pa.field("pixels", pa.list_(pixel, int(np.prod(shape))), nullable=False),
+    ]
+    return pa.schema(fields, metadata={_SHAPE: json.dumps(list(shape)).encode()})

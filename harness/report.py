@@ -1,0 +1,94 @@
+"""The report of a sweep, from its rows: tables, the transfer matrix, curves, galleries, and the paper beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from harness import aggregate, datasets, tables, transfer_matrix
+from harness.errors import UserError
+from harness.grid import Victim
+from harness.results import Results, write_text
+from harness.spec import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a sweep found."""
+
+    spec: Spec
+    victims: Sequence[Victim]
+    rows: pd.DataFrame
+    summary: pd.DataFrame
+
+
+def read(results: Results) -> Found:
+    """The rows that answer a folder's spec, and their summary."""
+    spec, rows = results.spec(), results.rows()
+    summary = aggregate.summarise(rows, seed=spec.seed).assign(table=spec.name)
+    return Found(spec=spec, victims=results.victims()[1], rows=rows, summary=summary)
+
+
+def terminal(found: Found, *, width: int) -> RenderableType:
+    """The tables, and the transfer matrix if examples were tested on other victims."""
+    summary = found.summary
+    matrix = transfer_matrix.matrix(summary, found.victims)
+    if matrix is None:
+        return tables.terminal(summary.assign(table=""), found.victims, width=width)
+    own = summary[summary["model"] == summary["evaluated_on"]].assign(table="")
+    return Group(
+        tables.terminal(own, found.victims, width=width), transfer_matrix.terminal(matrix, found.victims), Text()
+    )
+
+
+def text(found: Found, format: str) -> str:
+    """The tables as csv, markdown or latex."""
+    return tables.render(found.summary, format, found.victims)
+
+
+def write(results: Results, found: Found) -> dict[str, str]:
+    """Write the tables and the transfer matrix into ``DIR/report``; returns file name to text."""
+    endings = {"table.csv": "csv", "table.md": "markdown", "table.tex": "latex"}
+    texts = {file: text(found, format) for file, format in endings.items()}
+    matrix = transfer_matrix.matrix(found.summary, found.victims)
+    if matrix is not None:
+        texts["transfer.csv"] = str(matrix.to_csv(index=False, lineterminator="\n"))
+    for file, content in texts.items():
+        write_text(results.report / file, content)
+    return texts
+
+
+def draw(results: Results, found: Found) -> list[Path]:
+    """Draw curves over β, κ and T, and a gallery of every cell whose images are stored, into ``DIR/report``."""
+    from harness import figures, gallery
+
+    written = figures.save(figures.draw(found.summary, found.victims), results.report)
+    if found.spec.save_images == "successes":
+        data = datasets.load(**found.spec.dataset)
+        parts = sorted(results.images.glob("[!.]*.parquet"))
+        split = getattr(data, found.spec.images.split)
+        for name, figure in gallery.galleries(found.rows, parts, lambda of: split.images(of).numpy(), data.class_names):
+            written += figures.save({name: figure}, results.report)
+    return written
+
+
+def together(folders: Sequence[Results]) -> tuple[pd.DataFrame, list[Victim], int]:
+    """The rows of several sweeps, their victims, and the seed of the first."""
+    rows = pd.concat([results.rows() for results in folders], ignore_index=True)
+    victims = [victim for results in folders for victim in results.victims()[1]]
+    return rows, victims, folders[0].spec().seed
+
+
+def compared(found: Found) -> pd.DataFrame:
+    """The figures that the paper has too, beside its own."""
+    from harness.paper import comparison
+
+    if found.spec.targets == "untargeted":
+        raise UserError("--compare paper: the paper's attacks are targeted, those of this sweep are not")
+    lines = comparison.compare(found.summary, found.victims)
+    if lines.empty:
+        raise UserError("--compare paper: no cell of this sweep is in the paper's tables")
+    return lines

@@ -1,0 +1,52 @@
+"""What a worker is told, and what it is asked to do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from harness.grid import Shard
+from models import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What every worker of a sweep is told."""
+
+    dataset: Mapping[str, Any]
+    results: Path
+    models: Path | None
+    """A store of trained models that other sweeps share."""
+    batch_size: int | Literal["auto"]
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VictimTask:
+    """Make the model of a recipe ready: trained, or loaded from the user's weights file, and tested."""
+
+    recipe: Recipe
+    weights: str | None
+    tested_on: Sequence[str]
+    """The splits on which it is tested."""
+    examples: Sequence[str]
+    """The shards whose adversarial images it learns from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """Test the stored adversarial images of a shard on another victim."""
+
+    shard: str
+    onto: str
+    """The other victim's digest."""
+
+
+Task = VictimTask | Shard | Transfer
+
+
+class Tally(NamedTuple):
+    """What a task took."""
+
+    gradient_evaluations: int
+    seconds: float

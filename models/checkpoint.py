@@ -1,0 +1,118 @@
+"""Where a training stands between two epochs, on disk: a safetensors file, never a pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from models.digest import digest_of
+from models.files import replace_file
+from models.recipe import Training
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint:
+    """The state of a training in the file at `path`, which belongs to that training and that model alone.
+
+    A file that is of another training, or broken, is passed over: starting anew gives the same weights.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        training: Training,
+        model: nn.Module,
+        optimizer: Optimizer,
+        schedule: LambdaLR,
+        generator: torch.Generator,
+        device: torch.device,
+    ) -> None:
+        self._path, self._model, self._optimizer, self._schedule = path, model, optimizer, schedule
+        self._generator, self._device = generator, device
+        start = {name: [*tensor.shape] for name, tensor in model.state_dict().items()}
+        self._identity = digest_of([asdict(training), start, device.type])
+
+    def write(self, epochs: int) -> None:
+        """Store where the training stands after that many epochs; called within its seeded random state."""
+        if self._path is None:
+            return
+        optimizer = self._optimizer.state_dict()
+        tensors = {f"model/{name}": tensor for name, tensor in self._model.state_dict().items()}
+        for index, state in optimizer["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items() if value is not None}
+        tensors |= {"random/loader": self._generator.get_state(), "random/cpu": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            tensors["random/cuda"] = torch.cuda.get_rng_state(self._device)
+        content = {name: _plain(tensor) for name, tensor in tensors.items()}
+        facts = {"identity": self._identity, "epochs": epochs, "schedule": self._schedule.state_dict()["last_epoch"]}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(self._path, safetensors.torch.save(content, {"training": json.dumps(facts)}))
+
+    def read(self) -> int:
+        """Put the training where it stood; returns the epochs that were done, 0 where nothing is stored."""
+        found = self._stored()
+        if found is None:
+            return 0
+        facts, tensors = found
+        self._model.load_state_dict(_under("model/", tensors))
+        state: dict[int, dict[str, Tensor]] = {}
+        parameters = list(self._model.parameters())
+        for name, tensor in _under("optimizer/", tensors).items():
+            index, _, key = name.partition("/")
+            state.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], tensor)
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        self._schedule.last_epoch = facts["schedule"]
+        for group, base, factor in zip(
+            self._optimizer.param_groups, self._schedule.base_lrs, self._schedule.lr_lambdas, strict=True
+        ):
+            group["lr"] = base * factor(facts["schedule"])
+        self._generator.set_state(tensors["random/loader"])
+        torch.set_rng_state(tensors["random/cpu"])
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random/cuda"], self._device)
+        return int(facts["epochs"])
+
+    def _stored(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        if self._path is None or not self._path.is_file():
+            return None
+        try:
+            with safetensors.safe_open(self._path, "pt") as file:
+                facts = json.loads(file.metadata()["training"])
+                if facts["identity"] != self._identity:
+                    return None
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError):
+            return None
+        return facts, tensors
+
+    def remove(self) -> None:
+        """Forget it: the training has ended."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A copy in memory of its own, because safetensors refuses tensors that share some or are not contiguous."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """`value` with the parameter's strides, if it is of its shape: the optimizer takes another path without them."""
+    return (
+        torch.empty_like(parameter, dtype=value.dtype, device="cpu").copy_(value)
+        if value.shape == parameter.shape
+        else value
+    )
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
