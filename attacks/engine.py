@@ -18,6 +18,7 @@ from attacks.checks import check_inputs, per_example
 from attacks.constants import UNBOUNDED, next_const
 from attacks.criterion import attack_loss, margin, succeeds
 from attacks.frozen import frozen
+from attacks.precision import exact, searching
 from attacks.result import AttackResult, confirmed
 from attacks.search import Descent, Objective, Rows, Search
 
@@ -58,10 +59,11 @@ def minimise(
             kappa=per_example("kappa", search.kappa, images),
             rules=rules,
         )
-        batch_size = run.to_the_end(batch_size)
+        with searching(model):
+            batch_size = run.to_the_end(batch_size)
         kept = {
             rule: confirmed(
-                model,
+                exact(model),
                 images,
                 labels,
                 run.best[:, r].isfinite(),

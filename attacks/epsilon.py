@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from attacks.checks import check_choice, check_inputs
 from attacks.criterion import margin, succeeds
 from attacks.frozen import frozen
+from attacks.precision import exact, searching
 from attacks.result import AttackResult, confirmed
 
 GRIDS = {
@@ -70,9 +71,10 @@ def smallest_epsilon(
     with frozen(model), torch.no_grad():
         labels = check_inputs(model, images, labels, batch_size)
         climb = _Climb(craft, direction, model, images, labels, images.new_tensor(epsilons or GRIDS[norm]), targeted)
-        batch_size = climb.to_the_end(batch_size)
+        with searching(model):
+            batch_size = climb.to_the_end(batch_size)
         kept = confirmed(
-            model,
+            exact(model),
             images,
             labels,
             climb.epsilon.isfinite(),

@@ -27,6 +27,8 @@ class Adversarial:
     const, epsilon : Tensor
         (N,) the weight c, or the step size ε, at which the example was found; NaN where the attack failed or has
         no such parameter.
+    unconfirmed : Tensor
+        (N,) bool: the search had found an example, which failed that test and so is a failure.
     """
 
     images: Tensor
@@ -38,6 +40,7 @@ class Adversarial:
     margin: Tensor
     const: Tensor
     epsilon: Tensor
+    unconfirmed: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,4 +113,5 @@ def confirmed(
         margin=where_found(lead),
         const=where_found(const),
         epsilon=where_found(epsilon),
+        unconfirmed=found & ~success,
     )

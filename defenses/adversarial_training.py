@@ -4,17 +4,16 @@
 towards every incorrect class; the network is then trained anew on the training set and its examples together.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset
 
+from defenses.defense import Fit
 from defenses.undefended import Undefended
-from models import Recipe
+from models import Recipe, train
 
 __all__ = ["AdversarialTraining"]
 
@@ -56,11 +55,9 @@ class AdversarialTraining:
         *,
         needed: Mapping[str, nn.Module],
         examples: Dataset[Any] | None,
-        device: str | torch.device = "cpu",
-        on_batch: Callable[[int, int, float], None] | None = None,
-        checkpoint: Path | None = None,
+        fit: Fit = train,
     ) -> nn.Module:
         """The network trained anew on `data` and `examples`."""
         assert examples is not None
         joined: Dataset[Any] = ConcatDataset([data, examples])
-        return Undefended().train(recipe, joined, device=device, on_batch=on_batch, checkpoint=checkpoint)
+        return Undefended().train(recipe, joined, fit=fit)

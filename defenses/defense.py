@@ -1,16 +1,17 @@
 """What a defence is."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import nn
 from torch.utils.data import Dataset
 
 from models import Recipe
 
-__all__ = ["Defense"]
+__all__ = ["Defense", "Fit"]
+
+Fit = Callable[..., None]
+"""`models.train`, told by the caller on which device, whom to report to, and where to keep its checkpoint."""
 
 
 class Defense(Protocol):
@@ -26,20 +27,18 @@ class Defense(Protocol):
         *,
         needed: Mapping[str, nn.Module],
         examples: Dataset[Any] | None,
-        device: str | torch.device,
-        on_batch: Callable[[int, int, float], None] | None,
-        checkpoint: Path | None,
+        fit: Fit,
     ) -> nn.Module:
-        """The trained model of `recipe`, on `device` and in eval mode.
+        """The trained model of `recipe`, in eval mode.
 
         Parameters
         ----------
         data
             The training split: pairs of an image (C, H, W) in [0, 1] and an int label.
         needed
-            What :meth:`needs` asks for, trained, on `device` and in eval mode.
+            What :meth:`needs` asks for, trained and in eval mode.
         examples
             Adversarial examples of training images with their true labels, for a defence that learns from them.
-        on_batch, checkpoint
-            As in `models.train`.
+        fit
+            Trains a model in place.
         """

@@ -5,9 +5,8 @@ teacher's F(x) at T in place of the labels, and is used at T = 1. Teacher and st
 for one epoch at T = 1, as in the code of Carlini and Wagner (2017) from which the paper takes its models.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from defenses.defense import Fit
 from defenses.undefended import fresh
 from models import Recipe, train
 
@@ -42,12 +42,10 @@ class DistillationTeacher:
         *,
         needed: Mapping[str, nn.Module],
         examples: Dataset[Any] | None = None,
-        device: str | torch.device = "cpu",
-        on_batch: Callable[[int, int, float], None] | None = None,
-        checkpoint: Path | None = None,
+        fit: Fit = train,
     ) -> nn.Module:
         """The trained teacher."""
-        return _train_at(self.temperature, recipe, data, needed["initial"], device, on_batch, checkpoint)
+        return _fit_at(self.temperature, recipe, data, needed["initial"], fit)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,22 +70,19 @@ class Distillation:
         *,
         needed: Mapping[str, nn.Module],
         examples: Dataset[Any] | None = None,
-        device: str | torch.device = "cpu",
-        on_batch: Callable[[int, int, float], None] | None = None,
-        checkpoint: Path | None = None,
+        fit: Fit = train,
     ) -> nn.Module:
         """The trained student."""
-        soft = SoftLabels(data, needed["teacher"], self.temperature, device)
-        return _train_at(self.temperature, recipe, soft, needed["initial"], device, on_batch, checkpoint)
+        soft = SoftLabels(data, needed["teacher"], self.temperature)
+        return _fit_at(self.temperature, recipe, soft, needed["initial"], fit)
 
 
 class SoftLabels(Dataset[tuple[Tensor, Tensor]]):
     """A data set's images, each with a teacher's probabilities (K,) at a temperature in place of its label."""
 
-    def __init__(
-        self, data: Dataset[Any], teacher: nn.Module, temperature: float, device: str | torch.device = "cpu"
-    ) -> None:
+    def __init__(self, data: Dataset[Any], teacher: nn.Module, temperature: float) -> None:
         self._data = data
+        device = next(teacher.parameters()).device
         # Even an unshuffled loader draws from the global random state unless it has a generator of its own.
         loader = DataLoader(data, batch_size=512, generator=torch.Generator())
         with torch.inference_mode():
@@ -108,27 +103,16 @@ def _initial(recipe: Recipe) -> Recipe:
     return replace(recipe, defense={"name": "none"}, training=replace(recipe.training, epochs=1))
 
 
-def _train_at(
-    temperature: float,
-    recipe: Recipe,
-    data: Dataset[Any],
-    start: nn.Module,
-    device: str | torch.device,
-    on_batch: Callable[[int, int, float], None] | None,
-    checkpoint: Path | None,
-) -> nn.Module:
+def _fit_at(temperature: float, recipe: Recipe, data: Dataset[Any], start: nn.Module, fit: Fit) -> nn.Module:
     """A network that goes on from `start` by the cross-entropy of softmax(Z(x) / T)."""
     assert recipe.training is not None  # `needs` has refused it
     model = fresh(recipe)
     model.load_state_dict(start.state_dict())
-    train(
+    fit(
         model,
         data,
         recipe.training,
         loss=lambda logits, labels: functional.cross_entropy(logits / temperature, labels),
-        device=device,
-        on_batch=on_batch,
-        checkpoint=checkpoint,
     )
     return model
 

@@ -8,9 +8,8 @@ would otherwise enter batch normalisation's statistics.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -19,6 +18,7 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from attacks.frozen import frozen
+from defenses.defense import Fit
 from defenses.undefended import fresh
 from models import Recipe, train
 
@@ -69,22 +69,12 @@ class PGDTraining:
         *,
         needed: Mapping[str, nn.Module] | None = None,
         examples: Dataset[Any] | None = None,
-        device: str | torch.device = "cpu",
-        on_batch: Callable[[int, int, float], None] | None = None,
-        checkpoint: Path | None = None,
+        fit: Fit = train,
     ) -> nn.Module:
         """The network trained on its own adversarial examples."""
         model = fresh(recipe)
         assert recipe.training is not None  # `needs` has refused it
-        train(
-            model,
-            data,
-            recipe.training,
-            perturb=self.perturb,
-            device=device,
-            on_batch=on_batch,
-            checkpoint=checkpoint,
-        )
+        fit(model, data, recipe.training, perturb=self.perturb)
         return model
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

@@ -1,14 +1,13 @@
 """No defence: the architecture trained on the data set as it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from defenses.defense import Fit
 from models import Recipe, build, seeded, train
 
 __all__ = ["Undefended", "fresh"]
@@ -29,9 +28,7 @@ class Undefended:
         *,
         needed: Mapping[str, nn.Module] | None = None,
         examples: Dataset[Any] | None = None,
-        device: str | torch.device = "cpu",
-        on_batch: Callable[[int, int, float], None] | None = None,
-        checkpoint: Path | None = None,
+        fit: Fit = train,
     ) -> nn.Module:
         """The trained model; one with torchvision's published weights and no training has these weights.
 
@@ -42,8 +39,8 @@ class Undefended:
         """
         model = fresh(recipe)
         if recipe.training is not None:
-            train(model, data, recipe.training, device=device, on_batch=on_batch, checkpoint=checkpoint)
-        return model.to(device).eval()
+            fit(model, data, recipe.training)
+        return model.eval()
 
 
 def fresh(recipe: Recipe) -> nn.Module:

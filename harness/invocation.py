@@ -48,6 +48,7 @@ def keep(
             "shards": done.shards,
             "shards_failed": len(done.failures),
             "examples": done.examples,
+            "unconfirmed": done.unconfirmed,
             "gradient_evaluations": done.gradient_evaluations,
             "gradient_evaluations_per_second_per_worker": rate,
             **{f"accuracy.{victim.digest}": victim.accuracy for victim in victims},

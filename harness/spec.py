@@ -83,6 +83,8 @@ class Spec(Strict):
     )
     """Examples attacked at a time. With auto, each worker finds the fastest: its rows then agree with those of other
     workers to rounding, and not to the bit."""
+    precision: Literal["float32", "tf32", "bf16"] = Field(default="float32", description="float32, tf32 or bf16")
+    """In which attacks search; every success is confirmed in float32, and is a failure if it does not hold there."""
     resources: Resources = Resources()
 
     @property

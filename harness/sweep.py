@@ -40,6 +40,8 @@ class Done:
     gradient_evaluations: int
     worker_seconds: float
     """Spent on shards, by all workers together."""
+    unconfirmed: int = 0
+    """Examples found by a search that float32 did not confirm."""
 
     @property
     def nothing(self) -> bool:
@@ -103,6 +105,7 @@ def run(
         failures=crew.failures,
         gradient_evaluations=sum(tally.gradient_evaluations for tally in crew.tallies),
         worker_seconds=sum(tally.seconds for tally in crew.tallies),
+        unconfirmed=sum(tally.unconfirmed for tally in crew.tallies),
     )
 
 
@@ -152,4 +155,5 @@ def _setup(spec: Spec, results: Results, models: Path | None) -> Setup:
         models=None if models is None else models.absolute(),
         batch_size=spec.batch_size,
         threads=spec.resources.threads,
+        precision=spec.precision,
     )

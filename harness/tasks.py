@@ -19,6 +19,8 @@ class Setup:
     """A store of trained models that other sweeps share."""
     batch_size: int | Literal["auto"]
     threads: int
+    precision: Literal["float32", "tf32", "bf16"]
+    """In which attacks search; successes are confirmed in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +52,5 @@ class Tally(NamedTuple):
 
     gradient_evaluations: int
     seconds: float
+    unconfirmed: int = 0
+    """Examples that the search had found and float32 did not confirm, of every decision rule."""

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import models
+from attacks.precision import LowerPrecision
 from attacks.throughput import fastest_batch_size
 from harness import datasets
 from harness.crafted import crafted_images, crafted_rows, transferred_rows
@@ -43,7 +44,7 @@ class Worker:
         """Do `task` to its end, and commit what it gives."""
         if self.device == "cpu":
             torch.set_num_threads(self.setup.threads)
-        torch.backends.cudnn.allow_tf32 = False  # a success is a success in float32
+        torch.backends.cudnn.allow_tf32 = False  # a success is one in float32
         torch.backends.cudnn.deterministic = True
         if isinstance(task, Shard):
             return self.attack(task)
@@ -60,9 +61,8 @@ class Worker:
         folder = self.results.model(recipe.digest)
         if not models.is_stored(folder):
             shared = folder if self.setup.models is None else self.setup.models / recipe.digest
-            with models.claim(shared):
-                if not models.is_stored(shared):
-                    models.save(shared, recipe, self._made(task, shared / "checkpoint.safetensors"), {})
+            if not models.is_stored(shared):
+                self._make(task, shared)
             if shared != folder:
                 models.copy(shared, folder)
         for name in task.tested_on:
@@ -73,6 +73,12 @@ class Worker:
                 evaluation = Evaluation(dataset=data.identity, size=len(split), wrong=wrong)
                 self.results.write_evaluation(recipe.digest, name, evaluation)
 
+    def _make(self, task: VictimTask, folder: Path) -> None:
+        """Store a victim in `folder`, unless another process does so meanwhile."""
+        with models.claim(folder):
+            if not models.is_stored(folder):
+                models.save(folder, task.recipe, self._made(task, folder / "checkpoint.safetensors"), {})
+
     def _made(self, task: VictimTask, checkpoint: Path) -> nn.Module:
         recipe = task.recipe
         if task.weights is not None:
@@ -81,15 +87,20 @@ class Worker:
             return model
         epochs = recipe.training.epochs if recipe.training else 0
         title = f"training {recipe.arch}, {label(recipe.defense)} ({recipe.digest[:6]}), {epochs} epochs"
-        defense = defense_of(recipe)
-        return defense.train(
-            recipe,
-            self.data.train,
-            needed={part: self._victim(needed.digest) for part, needed in defense.needs(recipe).items()},
-            examples=self._examples(task.examples) if task.examples else None,
+        fit = partial(
+            models.train,
             device=self.device,
             on_batch=lambda done, total, _: self.report(title, done, total),
             checkpoint=checkpoint,
+        )
+        defense = defense_of(recipe)
+        needs = {} if recipe.training is None else defense.needs(recipe)
+        return defense.train(
+            recipe,
+            self.data.train,
+            needed={part: self._victim(needed.digest) for part, needed in needs.items()},
+            examples=self._examples(task.examples) if task.examples else None,
+            fit=fit,
         )
 
     def _examples(self, shards: Sequence[str]) -> datasets.Split:
@@ -117,15 +128,17 @@ class Worker:
         labels = torch.tensor([e.label if e.target is None else e.target for e in shard.examples])
         batch_size = self.batch_size(shard.victim.digest)
         attack = shard.setting.build(shard.examples, self.device)
+        victim = self.victim(shard.victim.digest)
         result = attack(
-            self.victim(shard.victim.digest),
+            victim if self.setup.precision == "float32" else LowerPrecision(victim, self.setup.precision),
             images.to(self.device),
             labels.to(self.device),
             batch_size=batch_size,
         )
         rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
         rows = crafted_rows(shard, self.data.name, rules, result)
-        tally = Tally(int(result.iterations.sum()), time.perf_counter() - clock)
+        unconfirmed = {rule: int(kept.unconfirmed.sum()) for rule, kept in rules.items()}
+        tally = Tally(int(result.iterations.sum()), time.perf_counter() - clock, sum(unconfirmed.values()))
         record = {
             "shard": shard.digest,
             "split": shard.split,
@@ -133,6 +146,8 @@ class Worker:
             "attack": shard.setting.attack,
             "examples": len(shard.examples),
             "successes": {rule or shard.setting.attack: int(kept.success.sum()) for rule, kept in rules.items()},
+            "unconfirmed": {rule or shard.setting.attack: count for rule, count in unconfirmed.items()},
+            "precision": self.setup.precision,
             "gradient_evaluations": tally.gradient_evaluations,
             "gradient_evaluations_computed": result.computed,
             "gradient_evaluations_per_second": round(tally.gradient_evaluations / tally.seconds, 1),

@@ -107,11 +107,9 @@ def _plain(tensor: Tensor) -> Tensor:
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
     """`value` with the parameter's strides, if it is of its shape: the optimizer takes another path without them."""
-    return (
-        torch.empty_like(parameter, dtype=value.dtype, device="cpu").copy_(value)
-        if value.shape == parameter.shape
-        else value
-    )
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device="cpu").copy_(value)
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -59,6 +59,20 @@ def test_l2_reaches_the_point_of_the_ball_along_the_gradient() -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
+def test_a_step_is_as_long_as_it_should_be(norm: Any) -> None:
+    """From the same start, however long each image's own gradient is."""
+    model, given = linear(), images(0.4, 0.6)
+    one_step = PGDTraining(norm=norm, epsilon=0.3, steps=1, step_size=0.02)
+    start = perturbed(replace(one_step, step_size=1e-12), model, given)
+    along = uphill(model)
+    along = along.sign() if norm == "linf" else along / lengths(along, "l2")[:, None, None, None]
+    delta = start + 0.02 * along - given
+    outside = lengths(delta, norm)[:, None, None, None].clamp_min(0.3) / 0.3
+    expected = given + (delta.clamp(-0.3, 0.3) if norm == "linf" else delta / outside)
+    torch.testing.assert_close(perturbed(one_step, model, given), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("epsilon", [0.01, 0.3, 5.0])
 @pytest.mark.parametrize(("steps", "step_size"), [(1, None), (7, None), (3, 100.0)])
 def test_stays_in_the_ball_and_in_the_box(norm: Any, epsilon: float, steps: int, step_size: float | None) -> None:

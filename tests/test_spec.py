@@ -59,6 +59,7 @@ BAD = {
     "training and weights": ("victims.0.weights=w.safetensors", "victims[0]: has training and weights"),
     "missing": ("victims=[{training: {epochs: 1}}]", "victims[0].arch: is missing"),
     "a name that is no folder": ("name=a/b", "name: must be letters, digits, '.', '_' and '-'"),
+    "unknown precision": ("precision=half", "precision: must be float32, tf32 or bf16; got 'half'"),
     "negative seed": ("seed=-1", "seed: must be greater than or equal to 0; got -1"),
 }
 

@@ -1,7 +1,6 @@
 """Sweeps over defences, and examples tested on other victims."""
 
 import json
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -261,23 +260,6 @@ class TestSharedModels:
         stored = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*/recipe.json")}
         folders(2)
         assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*/recipe.json")} == stored
-
-    def test_a_claim_keeps_others_out_until_it_ends(self, tmp_path: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        inside, queue = context.Event(), context.Queue()
-        other = context.Process(target=_claims, args=(tmp_path / "model", inside, queue))
-        with models.claim(tmp_path / "model"):
-            other.start()
-            assert inside.wait(60)
-            queue.put("first")
-        other.join(60)
-        assert [queue.get(timeout=10) for _ in range(2)] == ["first", "second"]
-
-
-def _claims(folder: Path, inside: Any, queue: Any) -> None:
-    inside.set()
-    with models.claim(folder):
-        queue.put("second")
 
 
 def test_inception_on_a_folder_of_images(tmp_path: Path) -> None:

@@ -114,6 +114,18 @@ class TestAnyoneGivesTheSameRows:
             np.testing.assert_allclose(ours[name].astype(float), theirs[name].astype(float), rtol=2e-3, atol=1e-4)
 
 
+class TestPrecision:
+    def test_is_recorded_and_successes_hold_in_float32(self, tmp_path: Path) -> None:
+        folder = tmp_path / "bf16"
+        what = small(precision="bf16", attacks=[{"name": "ifgm", "norm": "linf", "epsilons": [0.1, 0.2, 0.4]}])
+        done = run(what, folder)
+        [*records] = [json.loads(path.read_text()) for path in (folder / "shards").glob("*.json")]
+        assert {record["precision"] for record in records} == {"bf16"}
+        assert sum(sum(record["unconfirmed"].values()) for record in records) == done.unconfirmed
+        found = rows(folder)
+        assert found["success"].any() and (found.loc[found["success"], "margin"] > 0).all()
+
+
 class TestGoingOn:
     def test_a_finished_sweep_has_nothing_to_do(self, finished: Path) -> None:
         before = {path: path.stat().st_mtime_ns for path in (finished / "examples").iterdir()}

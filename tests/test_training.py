@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -86,7 +87,8 @@ class TestTrain:
     def test_reports_every_batch(self, digits: datasets.DataSet) -> None:
         seen: list[tuple[int, int, float]] = []
         training = replace(self.SHORT, epochs=2, batch_size=698)  # 1397 images: two batches, and one image left over
-        DEFENSES["none"]().train(recipe(training), digits.train, on_batch=lambda *report: seen.append(report))
+        fit = partial(models.train, on_batch=lambda *report: seen.append(report))
+        DEFENSES["none"]().train(recipe(training), digits.train, fit=fit)
         assert [done for done, _, _ in seen] == [698, 1396, 2094, 2792]
         assert {total for _, total, _ in seen} == {2792}
         assert all(isinstance(loss, float) and loss > 0 for _, _, loss in seen)

@@ -161,6 +161,10 @@ def _workers(what: spec.Spec, executor: Where, address: str | None) -> MakeExecu
 
 def _end(done: "Done", results: Results) -> None:
     """Say what failed, and leave with the exit code for it."""
+    if done.unconfirmed:
+        err.print(
+            f"{done.unconfirmed} examples that searches had found did not hold in float32: they count as failures"
+        )
     if done.failures:
         err.print(
             f"[red]{len(done.failures)} shards failed[/]; {results.shards}/*.error say why; run again to retry them"
