@@ -35,18 +35,28 @@ def read(results: Results) -> Found:
 def terminal(found: Found, *, width: int) -> RenderableType:
     """The tables, and the transfer matrix if examples were tested on other victims."""
     summary = found.summary
-    matrix = transfer_matrix.matrix(summary, found.victims)
-    if matrix is None:
-        return tables.terminal(summary.assign(table=""), found.victims, width=width)
     own = summary[summary["model"] == summary["evaluated_on"]].assign(table="")
-    return Group(
-        tables.terminal(own, found.victims, width=width), transfer_matrix.terminal(matrix, found.victims), Text()
-    )
+    parts: list[RenderableType] = [tables.terminal(own, found.victims, width=width)]
+    matrix = transfer_matrix.matrix(summary, found.victims)
+    if matrix is not None:
+        parts.append(transfer_matrix.terminal(matrix, found.victims))
+    return Group(*parts, Text(images_text(found.spec), style="dim"), Text())
 
 
 def text(found: Found, format: str) -> str:
-    """The tables as csv, markdown or latex."""
-    return tables.render(found.summary, format, found.victims)
+    """The tables as csv, markdown (which says too how images were drawn) or latex."""
+    rendered = tables.render(found.summary, format, found.victims)
+    return f"{rendered}\n{images_text(found.spec)}\n" if format == "markdown" else rendered
+
+
+def images_text(spec: Spec) -> str:
+    """How the images that are attacked were drawn."""
+    who = (
+        "every victim of the sweep classifies" if spec.images.correct_on == "all" else "the attacked victim classifies"
+    )
+    return (
+        f"Images: the first {spec.images.count} of the {spec.images.split} split's seeded order that {who} correctly."
+    )
 
 
 def write(results: Results, found: Found) -> dict[str, str]:

@@ -13,7 +13,8 @@ from harness.grid import Shard, Victim
 from harness.progress import Progress
 from harness.results import Results
 from harness.spec import Spec
-from harness.tasks import Setup, Transfer, VictimTask
+from harness.tasks import Setup, Transfer
+from models import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,8 @@ class Plan:
 
     data: DataSet
     victims: Sequence[Victim]
-    first: Sequence[VictimTask | Shard]
-    """What can be done now towards the victims that are not ready."""
+    unmade: Sequence[Recipe]
+    """The models that are not stored yet, each after those that it needs."""
     missing: Sequence[Shard]
 
 
@@ -56,7 +57,7 @@ def plan(spec: Spec, results: Results) -> Plan:
     return Plan(
         data=data,
         victims=drawn,
-        first=victims.next_tasks(spec, data, results),
+        unmade=victims.unmade(spec, data, results),
         missing=list(results.missing(grid.shards(spec, data.identity, data.classes, drawn))),
     )
 

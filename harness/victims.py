@@ -144,6 +144,23 @@ def defense_of(recipe: Recipe) -> Defense:
     return defense
 
 
+def unmade(spec: Spec, data: DataSet, results: Results) -> list[Recipe]:
+    """The models that are not stored yet, each after those that it needs."""
+    found: dict[str, Recipe] = {}
+
+    def add(recipe: Recipe) -> None:
+        if recipe.digest in found or is_stored(results.model(recipe.digest)):
+            return
+        if recipe.training is not None:
+            for needed in defense_of(recipe).needs(recipe).values():
+                add(needed)
+        found[recipe.digest] = recipe
+
+    for entry in planned(spec, data):
+        add(entry.recipe)
+    return list(found.values())
+
+
 def next_tasks(spec: Spec, data: DataSet, results: Results) -> list[VictimTask | Shard]:
     """What can be done now towards the victims that are not ready; nothing when all are.
 

@@ -51,7 +51,7 @@ def spec_file(tmp_path: Path) -> Path:
 def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     planned = eadbench("plan", str(spec_file))
     assert planned.code == 0
-    assert "to train or load first: digits, none" in planned.out
+    assert "to make first: digits, no defence, 4 epochs" in planned.out
     assert re.search(r"EAD\s+4\s+54\s+3\s+≤ 6,480", planned.out)
     assert not Path("results").exists()
 
@@ -71,6 +71,7 @@ def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, 
     assert set(tidy["attack"]) == {"C&W", "FGM-L1", "FGM-Linf", "I-FGM-L2", "EAD"}
     assert set(tidy["images"]) == {3} and len(tidy) == 3 * 8
     assert (tidy["asr_lo"] <= tidy["asr"]).all() and (tidy["asr"] <= tidy["asr_hi"]).all()
+    assert "that the attacked victim classifies correctly" in eadbench("report", "results/small").out
     for format, wanted in {"markdown": "| EAD (L1) |", "latex": r"\toprule", "table": "average"}.items():
         assert wanted in eadbench("report", "results/small", "--format", format).out
 
@@ -105,6 +106,14 @@ attacks:
 
 def test_a_study_from_run_to_claims(eadbench, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "study.yaml").write_text(STUDY)
+    planned = eadbench("plan", "study.yaml").out
+    for made in (
+        "no defence, 3 epochs",
+        "no defence, 1 epochs",
+        "distillation teacher T = 100",
+        "distillation T = 100",
+    ):
+        assert f"to make first: digits, {made}" in planned
     first = eadbench("run", "study.yaml", "--executor", "serial", "--models", "store")
     assert first.code == 0
     assert "ASR over every target, by victim tested on" in first.out

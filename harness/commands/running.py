@@ -27,8 +27,11 @@ from harness.errors import TrackingFault
 from harness.executor import Executor, SerialExecutor
 from harness.progress import Progress
 from harness.results import Results
-from harness.tasks import Setup, VictimTask
+from harness.tables import defense_text
+from harness.tasks import Setup
 from harness.tracking_uri import default_tracking_uri, page_command
+from harness.victims import label
+from models import Recipe
 
 if TYPE_CHECKING:
     from harness.sweep import Done
@@ -95,7 +98,6 @@ def transfer(
 def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None, overrides: Overrides = None) -> None:
     """Say what `run` would do, and do none of it."""
     from harness import sweep
-    from harness.victims import label
 
     what, folder = _open(spec_file, results, overrides, scale)
     todo = sweep.plan(what, folder)
@@ -104,14 +106,8 @@ def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None
         f"[bold]{what.name}[/]: {todo.data.name}, {len(todo.victims)} victims, "
         f"{sum(len(block.cells()) for block in blocks)} cells; results in {folder.root}"
     )
-    for task in todo.first:
-        if isinstance(task, VictimTask):
-            out.print(
-                f"  to train or load first: {task.recipe.arch}, {label(task.recipe.defense)}, {task.recipe.digest}"
-            )
-        else:
-            name = aggregate.attack_name(task.setting.attack, task.setting.parameters.get("norm"))
-            out.print(f"  to craft first: {len(task.examples)} training examples by {name}")
+    for recipe in todo.unmade:
+        out.print(f"  to make first: {recipe.arch}, {_defense(recipe)} ({recipe.digest})", highlight=False)
     table = Table("victim", "attack", "cells", "examples", "shards", "gradient evaluations", box=None)
     totals = [0, 0, 0]
     for block in blocks:
@@ -120,7 +116,7 @@ def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None
         most = examples * block.setting.build(()).most_iterations
         name = aggregate.attack_name(block.setting.attack, block.setting.parameters.get("norm"))
         table.add_row(
-            block.victim.arch,
+            f"{block.victim.arch}, {defense_text(block.victim.defense, block.victim.temperature)}",
             name,
             str(len(block.cells())),
             f"{examples:,}",
@@ -157,6 +153,12 @@ def _workers(what: spec.Spec, executor: Where, address: str | None) -> MakeExecu
         return RayExecutor(setup, progress.report, address=address, workers=what.resources.workers)
 
     return make
+
+
+def _defense(recipe: Recipe) -> str:
+    """A recipe's defence in words, and how long it is trained."""
+    text = defense_text(label(recipe.defense), recipe.defense.get("temperature"))
+    return text if recipe.training is None else f"{text}, {recipe.training.epochs} epochs"
 
 
 def _end(done: "Done", results: Results) -> None:

@@ -2,7 +2,7 @@
 
 A claim is checked at every place (a victim, or a pair of victims) whose rows can tell, on the 95 % bootstrap interval
 of one quantity or several. At a place, it holds if every interval lies on the claimed side, and fails if one lies on
-the other; else, or with fewer than 20 images, there is not enough data. "About 47 %" holds if the interval, widened by
+the other; else, or with fewer than 10 images, there is not enough data. "About 47 %" holds if the interval, widened by
 10 points on both sides, has 47 % in it. Over all places, it fails if it fails at one, and holds if it holds at every.
 """
 

@@ -23,7 +23,7 @@ from harness.paper.sample import Criterion, Floats, Sample, Verdict, together
 
 Ints = NDArray[np.integer[Any]]
 
-LEAST_IMAGES = 20
+LEAST_IMAGES = 10
 """Fewer are not enough data: a bootstrap of so few says little."""
 
 _SETTING = ["model", "evaluated_on", "attack", "norm", "decision_rule", "beta", "kappa"]
