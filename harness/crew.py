@@ -13,6 +13,7 @@ from harness.datasets import DataSet
 from harness.errors import EadbenchError, UserError
 from harness.executor import Executor, Outcome
 from harness.grid import Shard
+from harness.missing import Missing
 from harness.progress import Progress
 from harness.results import Results
 from harness.spec import Spec
@@ -78,11 +79,11 @@ class Crew:
             self._progress.complete()
         return made
 
-    def attack(self, shards: Sequence[Shard]) -> None:
+    def attack(self, shards: Missing) -> None:
         """Attack the examples of shards."""
-        if not shards:
+        if not shards.count.shards:
             return
-        self._progress.begin("attacking", sum(len(shard.examples) for shard in shards), self._executor.workers())
+        self._progress.begin("attacking", shards.count.examples, self._executor.workers())
         for outcome in self._executor.run(shards):
             assert isinstance(outcome.task, Shard)
             self._progress.ended(outcome, len(outcome.task.examples))

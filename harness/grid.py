@@ -188,11 +188,13 @@ def blocks(spec: Spec, dataset: str, victims: Sequence[Victim]) -> list[Shard]:
 def shards(spec: Spec, dataset: str, classes: int, victims: Sequence[Victim]) -> Iterator[Shard]:
     """Every shard of a sweep, lazily: image after image, each at every β, κ and target."""
     for block in blocks(spec, dataset, victims):
+        victim = block.victim
         examples = (
             Example(image, label, target, beta, kappa)
-            for image, label in zip(block.victim.images, block.victim.labels, strict=True)
+            for image, label in zip(victim.images, victim.labels, strict=True)
             for beta, kappa in product(block.setting.betas, block.setting.kappas)
             for target in targets(spec, dataset, image, label, classes)
         )
+        light = replace(block, victim=replace(victim, images=(), labels=()))  # each shard travels to a worker
         while part := tuple(islice(examples, spec.shard_size)):
-            yield replace(block, examples=part)
+            yield replace(light, examples=part)

@@ -16,8 +16,7 @@ A file is written under a temporary name and renamed; a shard is done when its p
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ import pandas as pd
 
 from harness import spec as specs
 from harness.errors import UserError
-from harness.grid import Example, Shard, Victim, blocks
+from harness.grid import Shard, Victim, blocks
+from harness.missing import Missing
 from harness.parquet import rows as parquet
 from harness.spec import Spec
 from harness.tasks import Transfer
@@ -139,21 +139,18 @@ class Results:
         parquet.write_rows(self.part(shard.digest), rows)
         (self.shards / f"{shard.digest}.error").unlink(missing_ok=True)
 
-    def missing(self, shards: Iterable[Shard]) -> Iterator[Shard]:
-        """The shards that are not done, without the examples that the shards of an earlier spec have done."""
-        planned = list(shards)
+    def missing(self, planned: Callable[[], Iterable[Shard]], *, with_images: bool) -> Missing:
+        """Which of the shards that `planned` gives are not done: those without a part of rows, or one of images."""
         done = {path.stem for path in self.examples.glob("[!.]*.parquet") if "-" not in path.stem}
-        if any(shard.save_images for shard in planned):
+        if with_images:
             done &= {path.stem for path in self.images.glob("[!.]*.parquet")}
-        earlier = done - {shard.digest for shard in planned}
-        held: set[tuple[Any, ...]] = set()
-        if earlier:
-            parts = [self.part(digest) for digest in sorted(earlier)]
-            keys = parquet.read_rows(parts, columns=["cell", "image", "target"])
-            held = {(cell, image, None if target is pd.NA else target) for cell, image, target in keys.to_numpy()}
-        for shard in planned:
-            if shard.digest not in done and (left := _left(shard, held)):
-                yield replace(shard, examples=left)
+        return Missing(planned, done, self._held)
+
+    def _held(self, shards: Collection[str]) -> set[tuple[Any, ...]]:
+        """The examples, by cell, image and target, of which `shards` have rows."""
+        parts = [self.part(digest) for digest in sorted(shards)]
+        keys = parquet.read_rows(parts, columns=["cell", "image", "target"])
+        return {(cell, image, None if target is pd.NA else target) for cell, image, target in keys.to_numpy()}
 
     def untested(self, onto: Mapping[str, Sequence[str]], split: str) -> list[Transfer]:
         """The shards of a split whose images have yet to be tested on other victims.
@@ -179,20 +176,6 @@ class Results:
         drawn = {victim.digest: set(victim.images) for victim in victims}
         ours = [image in drawn[model] for model, image in zip(rows["model"], rows["image"], strict=True)]
         return rows.loc[pd.Series(ours, index=rows.index, dtype=bool)].drop_duplicates(_EXAMPLE, ignore_index=True)
-
-
-def _left(shard: Shard, held: Collection[tuple[Any, ...]]) -> Sequence[Example]:
-    """The examples of which `held`, of (cell, image, target), does not have the rows of every decision rule."""
-    if not held:
-        return shard.examples
-    cells = defaultdict(list)
-    for cell in shard.cells():
-        cells[cell.beta, cell.kappa].append(cell.digest)
-    return tuple(
-        example
-        for example in shard.examples
-        if not all((cell, example.image, example.target) in held for cell in cells[example.beta, example.kappa])
-    )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness import datasets, grid, victims
@@ -10,6 +11,7 @@ from harness.datasets import DataSet
 from harness.errors import UserError
 from harness.executor import Outcome
 from harness.grid import Shard, Victim
+from harness.missing import Missing
 from harness.progress import Progress
 from harness.results import Results
 from harness.spec import Spec
@@ -25,7 +27,7 @@ class Plan:
     victims: Sequence[Victim]
     unmade: Sequence[Recipe]
     """The models that are not stored yet, each after those that it needs."""
-    missing: Sequence[Shard]
+    missing: Missing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ def plan(spec: Spec, results: Results) -> Plan:
         data=data,
         victims=drawn,
         unmade=victims.unmade(spec, data, results),
-        missing=list(results.missing(grid.shards(spec, data.identity, data.classes, drawn))),
+        missing=_missing(spec, data, results, drawn),
     )
 
 
@@ -92,7 +94,7 @@ def run(
                     f"the {spec.images.split} split correctly (victim {victim.digest})"
                 )
         results.write_victims(data.identity, drawn)
-        missing = list(results.missing(grid.shards(spec, data.identity, data.classes, drawn)))
+        missing = _missing(spec, data, results, drawn)
         crew.attack(missing)
         onto = {entry.recipe.digest: entry.evaluated_on for entry in victims.planned(spec, data)}
         transfers = results.untested(onto, spec.images.split)
@@ -100,9 +102,9 @@ def run(
     failed = [outcome.task for outcome in crew.failures]
     return Done(
         victims=made,
-        shards=len(missing) - sum(isinstance(task, Shard) for task in failed),
+        shards=missing.count.shards - sum(isinstance(task, Shard) for task in failed),
         transfers=len(transfers) - sum(isinstance(task, Transfer) for task in failed),
-        examples=sum(len(shard.examples) for shard in missing),
+        examples=missing.count.examples,
         failures=crew.failures,
         gradient_evaluations=sum(tally.gradient_evaluations for tally in crew.tallies),
         worker_seconds=sum(tally.seconds for tally in crew.tallies),
@@ -147,6 +149,11 @@ def transfer(
         gradient_evaluations=0,
         worker_seconds=0.0,
     )
+
+
+def _missing(spec: Spec, data: DataSet, results: Results, drawn: Sequence[Victim]) -> Missing:
+    planned = partial(grid.shards, spec, data.identity, data.classes, drawn)
+    return results.missing(planned, with_images=spec.save_images == "successes")
 
 
 def _setup(spec: Spec, results: Results, models: Path | None) -> Setup:

@@ -198,7 +198,7 @@ def _towards(
             return first
         if isinstance(defense, AdversarialTraining):
             examples = _examples(defense, needs["undefended"], spec, data, results)
-            if missing := list(results.missing(examples)):
+            if missing := list(results.missing(lambda: examples, with_images=True)):
                 return [*missing]
     return [
         VictimTask(

@@ -1,5 +1,7 @@
 """Cells and shards follow from the spec and its victims alone."""
 
+import pickle
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 
 from harness import grid
 from harness.grid import Victim
+from harness.missing import Missing
 from tests.sweeps import small
 
 
@@ -56,6 +59,22 @@ def test_a_digest_does_not_change_from_version_to_version() -> None:
     first = next(grid.shards(small(), "digits", 10, [victim([3, 14, 15])]))
     assert first.digest == "a9df2f6ed511668f"
     assert first.cells()[0].digest == "52e92fcf4e105c0d"
+
+
+def test_a_large_sweep_is_planned_in_little_memory() -> None:
+    """Its examples are never all there at once, and a shard that travels carries its own examples alone."""
+    spec = small(attacks=[{"name": "ead", "beta": [1e-4, 1e-3, 1e-2]}], shard_size=200)
+    many = victim(list(range(4_000)))
+    missing = Missing(lambda: grid.shards(spec, "digits", 10, [many]), (), lambda _: ())
+    tracemalloc.start()
+    shards = examples = 0
+    for shard in missing:
+        shards, examples = shards + 1, examples + len(shard.examples)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (shards, examples) == (540, 108_000)
+    assert peak < 1e6
+    assert len(pickle.dumps(shard)) < 20_000
 
 
 def test_more_images_keep_the_ones_there_were() -> None:

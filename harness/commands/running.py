@@ -110,9 +110,13 @@ def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None
         out.print(f"  to make first: {recipe.arch}, {_defense(recipe)} ({recipe.digest})", highlight=False)
     table = Table("victim", "attack", "cells", "examples", "shards", "gradient evaluations", box=None)
     totals = [0, 0, 0]
-    for block in blocks:
-        shards = [shard for shard in todo.missing if (shard.victim, shard.setting) == (block.victim, block.setting)]
-        examples = sum(len(shard.examples) for shard in shards)
+    missing = iter(todo.missing)
+    shard = next(missing, None)
+    for block in blocks:  # shards come in the order of their blocks
+        shards = examples = 0
+        while shard and (shard.victim.digest, shard.setting) == (block.victim.digest, block.setting):
+            shards, examples = shards + 1, examples + len(shard.examples)
+            shard = next(missing, None)
         most = examples * block.setting.build(()).most_iterations
         name = aggregate.attack_name(block.setting.attack, block.setting.parameters.get("norm"))
         table.add_row(
@@ -120,10 +124,10 @@ def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None
             name,
             str(len(block.cells())),
             f"{examples:,}",
-            f"{len(shards):,}",
+            f"{shards:,}",
             f"≤ {most:,}",
         )
-        totals = [total + more for total, more in zip(totals, (examples, len(shards), most), strict=True)]
+        totals = [total + more for total, more in zip(totals, (examples, shards, most), strict=True)]
     table.add_section()
     table.add_row("all", "", "", f"{totals[0]:,}", f"{totals[1]:,}", f"≤ {totals[2]:,}", style="bold")
     for column in table.columns[2:]:
