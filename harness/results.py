@@ -4,6 +4,7 @@
 
     DIR/spec.yaml                     the spec as resolved
     DIR/victims.json                  the victims, their accuracy, and the images drawn for each
+    DIR/tested.json                   the victims that `eadbench transfer` tested on
     DIR/models/<recipe>/              weights.safetensors, recipe.json, evaluation-<split>.json
     DIR/examples/<shard>.parquet      one row per example and decision rule
     DIR/examples/<shard>-<victim>.parquet   the same examples, tested on another victim
@@ -97,29 +98,29 @@ class Results:
         write_text(self.model(digest) / f"evaluation-{split}.json", json.dumps(asdict(evaluation)))
 
     def write_victims(self, dataset: str, victims: Sequence[Victim]) -> None:
-        """Store the victims and the images drawn for each, of the data set of that identity.
-
-        Those that examples were only tested on stay.
-        """
-        digests = {victim.digest for victim in victims}
-        tested = [v for v in self.victims()[1] if not v.attacked and v.digest not in digests]
-        content = {"dataset": dataset, "victims": [asdict(victim) for victim in [*victims, *tested]]}
+        """Store the victims of the spec and the images drawn for each, of the data set of that identity."""
+        content = {"dataset": dataset, "victims": [asdict(victim) for victim in victims]}
         write_text(self.root / "victims.json", json.dumps(content))
 
     def add_tested(self, victims: Sequence[Victim]) -> None:
         """Store further victims that the examples are tested on."""
-        dataset, known = self.victims()
-        digests = {victim.digest for victim in known}
-        new = [replace(v, attacked=False, images=[], labels=[]) for v in victims if v.digest not in digests]
-        self.write_victims(dataset, [*known, *new])
+        known = {victim.digest: victim for victim in self._tested()}
+        known |= {victim.digest: replace(victim, attacked=False, images=[], labels=[]) for victim in victims}
+        write_text(self.root / "tested.json", json.dumps([asdict(victim) for victim in known.values()]))
 
     def victims(self) -> tuple[str, list[Victim]]:
-        """The data set's identity, and the victims; none before a sweep has made them ready."""
+        """The data set's identity, and the victims, attacked or tested on; none before a sweep has made them ready."""
         path = self.root / "victims.json"
         if not path.is_file():
             return "", []
         content = json.loads(path.read_text())
-        return content["dataset"], [Victim(**victim) for victim in content["victims"]]
+        ours = [Victim(**victim) for victim in content["victims"]]
+        digests = {victim.digest for victim in ours}
+        return content["dataset"], ours + [victim for victim in self._tested() if victim.digest not in digests]
+
+    def _tested(self) -> list[Victim]:
+        path = self.root / "tested.json"
+        return [Victim(**victim) for victim in json.loads(path.read_text())] if path.is_file() else []
 
     def part(self, shard: str, onto: str | None = None) -> Path:
         """Where the rows of a shard are, tested on its own victim or on another."""
@@ -169,12 +170,13 @@ class Results:
         return found
 
     def rows(self) -> pd.DataFrame:
-        """The rows that answer the spec: of its cells, and of the images that it draws."""
+        """The rows that answer the spec: of its cells, of the images that it draws, and of its victims."""
         dataset, victims = self.victims()
         cells = {cell.digest for block in blocks(self.spec(), dataset, victims) for cell in block.cells()}
         rows = parquet.read_rows(sorted(self.examples.glob("[!.]*.parquet")), cells=cells)
         drawn = {victim.digest: set(victim.images) for victim in victims}
-        ours = [image in drawn[model] for model, image in zip(rows["model"], rows["image"], strict=True)]
+        named = zip(rows["model"], rows["image"], rows["evaluated_on"], strict=True)
+        ours = [image in drawn[model] and tested in drawn for model, image, tested in named]
         return rows.loc[pd.Series(ours, index=rows.index, dtype=bool)].drop_duplicates(_EXAMPLE, ignore_index=True)
 
 

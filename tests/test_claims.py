@@ -293,7 +293,9 @@ def test_only_shared_examples_are_compared() -> None:
 def test_few_images_are_not_enough(images: int, verdict: str) -> None:
     checked = judged("On MNIST", two_attacks(), images=images)
     assert checked.verdict == verdict
-    assert (f"{LEAST_IMAGES - 1} shared images, at least {LEAST_IMAGES} are needed" in checked.evidence[0]) == (images < LEAST_IMAGES)
+    assert (f"{LEAST_IMAGES - 1} shared images, at least {LEAST_IMAGES} are needed" in checked.evidence[0]) == (
+        images < LEAST_IMAGES
+    )
 
 
 def test_rows_there_twice_count_once_in_any_order() -> None:

@@ -187,6 +187,15 @@ class TestTransfer:
         )
         assert run(plain, folder).nothing
 
+    def test_a_changed_spec_shows_its_own_transfers(self, finished: Path, tmp_path: Path) -> None:
+        folder, plain = tmp_path / "changed", study(images={"count": 3})
+        run(plain, folder)
+        without = [victim.model_copy(update={"evaluated_on": []}) for victim in plain.victims[:1]]
+        for what, transferred in ((plain.model_copy(update={"victims": without}), False), (plain, True)):
+            assert run(what, folder).nothing
+            found = rows(folder)
+            assert (found["model"] != found["evaluated_on"]).any() == transferred
+
     def test_by_ray_to_the_bit(self, finished: Path, tmp_path: Path) -> None:
         run(study(), tmp_path / "ray", ray_workers=2)
         for part in (finished / "examples").glob("*.parquet"):
