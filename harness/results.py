@@ -140,6 +140,10 @@ class Results:
         parquet.write_rows(self.part(shard.digest), rows)
         (self.shards / f"{shard.digest}.error").unlink(missing_ok=True)
 
+    def is_done(self, shard: Shard) -> bool:
+        """Whether the shard itself has its rows, and its images if it saves them."""
+        return self.part(shard.digest).exists() and (not shard.save_images or self.image_part(shard.digest).exists())
+
     def missing(self, planned: Callable[[], Iterable[Shard]], *, with_images: bool) -> Missing:
         """Which of the shards that `planned` gives are not done: those without a part of rows, or one of images."""
         done = {path.stem for path in self.examples.glob("[!.]*.parquet") if "-" not in path.stem}
@@ -161,12 +165,16 @@ class Results:
         onto
             For each victim the others that its examples are to be tested on, by their digests.
         """
-        found = []
+        found: list[Transfer] = []
+        if not any(onto.values()):
+            return found
         for path in sorted(self.images.glob("[!.]*.parquet")):
-            record = json.loads((self.shards / f"{path.stem}.json").read_text())
-            if record["split"] == split and self.part(path.stem).exists():
-                others = onto.get(record["victim"], ())
-                found += [Transfer(shard=path.stem, onto=o) for o in others if not self.part(path.stem, o).exists()]
+            shard = path.stem
+            if not self.part(shard).exists():
+                continue
+            record = json.loads((self.shards / f"{shard}.json").read_text())
+            others = onto.get(record["victim"], ()) if record["split"] == split else ()
+            found += [Transfer(shard=shard, onto=other) for other in others if not self.part(shard, other).exists()]
         return found
 
     def rows(self) -> pd.DataFrame:

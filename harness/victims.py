@@ -198,7 +198,7 @@ def _towards(
             return first
         if isinstance(defense, AdversarialTraining):
             examples = _examples(defense, needs["undefended"], spec, data, results)
-            if missing := list(results.missing(lambda: examples, with_images=True)):
+            if missing := [shard for shard in examples if not results.is_done(shard)]:
                 return [*missing]
     return [
         VictimTask(

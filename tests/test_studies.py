@@ -137,6 +137,14 @@ class TestAdversarialExamples:
         labels = digits.train.labels[keys["image"].tolist()]
         assert not (given == labels).any() and len(set(keys["image"])) == 10
 
+    def test_more_images_train_another_network(self, tmp_path: Path) -> None:
+        """Its shards are its own, though others hold some of their examples."""
+        entries = yaml.safe_load(STUDY)["victims"][::2]
+        entries[0]["evaluated_on"] = []
+        run(study(victims=entries), tmp_path / "more")
+        entries[1]["defense"]["adversarial_training"]["images"] = 12
+        assert run(study(victims=entries), tmp_path / "more").victims == 1
+
     def test_are_no_rows_of_the_sweep(self, finished: Path) -> None:
         assert set(rows(finished)["split"]) == {"test"}
 
@@ -185,6 +193,8 @@ class TestTransfer:
             rows(finished).sort_values(["evaluated_on", "cell", "image", "target"], ignore_index=True),
             check_exact=True,
         )
+        assert run(plain, folder).nothing
+        (folder / "images" / "cut_off_before_its_rows.parquet").touch()
         assert run(plain, folder).nothing
 
     def test_a_changed_spec_shows_its_own_transfers(self, finished: Path, tmp_path: Path) -> None:
