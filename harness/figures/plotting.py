@@ -61,6 +61,7 @@ _OTHER_MARK = ("-", "v")
 _ALONE, _WIDE, _HEIGHT, _TITLE, _ENTRY, _HANDLE = 4.2, 7.2, 2.1, 0.45, 0.17, 0.55
 _LETTERS_PER_INCH = 15
 _COLUMNS = 3
+_MOST_LABELS = 6
 _MOST_TICKS = 8
 _LEAST_GAP = 0.05
 _DECADE = 10
@@ -155,7 +156,10 @@ def _weights(panel: Panel, count: int) -> list[float]:
 
 
 def _scale_x(axes: Axes, panel: Panel) -> None:
-    """β on a logarithmic scale (0 stands left of the least), with the values themselves for ticks where they fit."""
+    """β on a logarithmic scale (0 stands left of the least), with the values themselves for ticks where they fit.
+
+    Of many β, the powers of ten alone are named.
+    """
     values = sorted(panel.lines[panel.axis].unique().tolist())
     if panel.axis == "beta":
         positive = [value for value in values if value > 0]
@@ -168,7 +172,9 @@ def _scale_x(axes: Axes, panel: Panel) -> None:
         gaps = [b - a for a, b in pairwise(values)]
         fit = min(gaps, default=1) > _LEAST_GAP * (values[-1] - values[0])
     if fit and len(values) <= _MOST_TICKS:
-        axes.set_xticks(values, [parameter_text(value) for value in values])
+        sparse = panel.axis == "beta" and len(values) > _MOST_LABELS
+        texts = [parameter_text(value) for value in values]
+        axes.set_xticks(values, [text if not sparse or text.startswith(("0", "1e")) else "" for text in texts])
         axes.xaxis.set_minor_locator(NullLocator())
 
 
