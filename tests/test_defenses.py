@@ -103,7 +103,7 @@ class TestAdversarialTraining:
 class TestPGD:
     def test_the_victim_is_more_robust(self, digits: datasets.DataSet) -> None:
         """I-FGM at ε = 0.1 breaks most of the undefended network's images, and far fewer of the trained one's."""
-        training = replace(BRIEF, epochs=15, batch_size=32)
+        training = replace(BRIEF, epochs=8, batch_size=32)
         plain = made(recipe(training), digits)
         hard = made(recipe(training, defense={"name": "pgd_training", "epsilon": 0.1, "steps": 5}), digits)
         images, labels = digits.test.images(range(100)), digits.test.labels[:100]
