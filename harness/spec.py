@@ -102,7 +102,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None)
         Such as ``images.count=10`` or ``attacks.0.beta=[1e-3]``.
     scale
         A key of the file's mapping `scales`, whose values are overrides of their own:
-        ``scales: {tiny: {images.count: 10}}``. Unless given, the spec as it stands.
+        ``scales: {tiny: {images.count: 10}}``. Unless given, or "full", the spec as it stands.
 
     Raises
     ------
@@ -187,10 +187,10 @@ def _at_scale(scales: object, scale: str | None) -> dict[str, Any]:
     """The overrides of a scale."""
     if not isinstance(scales, dict) or not all(isinstance(overrides, dict) for overrides in scales.values()):
         raise UserError(f"scales: must be a mapping such as {{tiny: {{images.count: 10}}}}; got {scales!r}")
-    if scale is None:
+    if scale in (None, "full"):
         return {}
     if scale not in scales:
-        raise UserError(f"--scale {scale}: the spec has {', '.join(map(str, scales)) or 'no scales'}")
+        raise UserError(f"--scale {scale}: the spec has {', '.join(['full', *map(str, scales)])}")
     overrides: dict[str, Any] = scales[scale]
     return overrides
 

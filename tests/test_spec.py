@@ -117,12 +117,13 @@ def test_scales_are_overrides(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     text = (SWEEPS / "digits.yaml").read_text()
     path.write_text(text + "scales: {tiny: {images.count: 2, victims.*.training.epochs: 3}, odd: {attacks.9.beta: 1}}")
+    assert spec.load(path) == spec.load(path, scale="full")
     assert spec.load(path).images.count == 20
     tiny = spec.load(path, ["images.count=5"], scale="tiny")
     assert tiny.images.count == 5
     assert [victim.training and victim.training["epochs"] for victim in tiny.victims] == [3]
     for scale, message in (
-        ("huge", "--scale huge: the spec has tiny, odd"),
+        ("huge", "--scale huge: the spec has full, tiny, odd"),
         ("odd", "scales.odd: the spec has no att"),
     ):
         with pytest.raises(UserError, match=message):

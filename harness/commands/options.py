@@ -36,4 +36,6 @@ ModelStore = Annotated[
     Path | None,
     typer.Option("--models", metavar="DIR", help="Trained models that sweeps share; none there is trained again."),
 ]
-Scale = Annotated[str | None, typer.Option(help="One of the spec's scales, such as tiny; as it stands unless given.")]
+Scale = Annotated[
+    str | None, typer.Option(help="One of the spec's scales, such as tiny; full, as it stands, unless given.")
+]
