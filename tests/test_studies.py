@@ -1,6 +1,7 @@
 """Sweeps over defences, and examples tested on other victims."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,11 @@ class TestAdversarialExamples:
         labels = digits.train.labels[keys["image"].tolist()]
         assert not (given == labels).any() and len(set(keys["image"])) == 10
 
-    def test_more_images_train_another_network(self, tmp_path: Path) -> None:
+    def test_more_images_train_another_network(self, finished: Path, tmp_path: Path) -> None:
         """Its shards are its own, though others hold some of their examples."""
         entries = yaml.safe_load(STUDY)["victims"][::2]
         entries[0]["evaluated_on"] = []
-        run(study(victims=entries), tmp_path / "more")
+        shutil.copytree(finished, tmp_path / "more")
         entries[1]["defense"]["adversarial_training"]["images"] = 12
         assert run(study(victims=entries), tmp_path / "more").victims == 1
 
@@ -184,6 +185,7 @@ class TestTransfer:
     def test_nothing_is_done_twice_and_images_come_later(self, finished: Path, tmp_path: Path) -> None:
         """A sweep without stored images runs again what it needs once they are asked for, to the same rows."""
         folder, plain = tmp_path / "later", study()
+        shutil.copytree(finished / "models", folder / "models")
         kept = [victim.model_copy(update={"evaluated_on": []}) for victim in plain.victims]
         run(plain.model_copy(update={"victims": kept, "save_images": "none"}), folder)
         done = run(plain, folder)
@@ -199,6 +201,7 @@ class TestTransfer:
 
     def test_a_changed_spec_shows_its_own_transfers(self, finished: Path, tmp_path: Path) -> None:
         folder, plain = tmp_path / "changed", study(images={"count": 3})
+        shutil.copytree(finished / "models", folder / "models")
         run(plain, folder)
         without = [victim.model_copy(update={"evaluated_on": []}) for victim in plain.victims[:1]]
         for what, transferred in ((plain.model_copy(update={"victims": without}), False), (plain, True)):
@@ -207,8 +210,7 @@ class TestTransfer:
             assert (found["model"] != found["evaluated_on"]).any() == transferred
 
     def test_by_ray_to_the_bit(self, finished: Path, tmp_path: Path) -> None:
-        """By one worker; by two see tests/test_sweep.py."""
-        run(study(), tmp_path / "ray", ray_workers=1)
+        run(study(), tmp_path / "ray", ray_workers=2)
         for part in (finished / "examples").glob("*.parquet"):
             assert (tmp_path / "ray" / "examples" / part.name).read_bytes() == part.read_bytes()
 
@@ -220,7 +222,7 @@ class TestTransfer:
                 )
 
         folder = tmp_path / "later"
-        run(study(), folder)
+        shutil.copytree(finished, folder)
         before = rows(folder)
         one = [{"arch": "digits", "training": {"epochs": 3, "batch_size": 32, "seed": 5}}]
         done = transfer(study(victims=one), folder)
