@@ -13,12 +13,10 @@ from torch import nn
 from attacks import Adversarial, AttackResult
 from attacks.criterion import margin, succeeds
 from harness.grid import Shard
+from harness.parquet.rows import Key, keys_of
 
 _BATCH = 256
 """Images tested at a time on another victim."""
-
-Key = tuple[str, int, int | None]
-"""Cell, image and target class: what names an adversarial image."""
 
 
 def crafted_rows(
@@ -39,7 +37,6 @@ def crafted_rows(
         "norm": shard.setting.parameters.get("norm"),
         "shard": shard.digest,
     }
-    cells = {(cell.beta, cell.kappa, cell.decision_rule): cell.digest for cell in shard.cells()}
     figures = {rule: _figures(kept) for rule, kept in rules.items()}
     passes = zip(shard.examples, result.iterations.tolist(), result.forward_passes.tolist(), strict=True)
     return [
@@ -50,7 +47,7 @@ def crafted_rows(
             "decision_rule": rule,
             "iterations": iterations,
             "forward_passes": forward_passes,
-            "cell": cells[example.beta, example.kappa, rule],
+            "cell": shard.cell_digests[example.beta, example.kappa, rule],
         }
         for i, (example, iterations, forward_passes) in enumerate(passes)
         for rule in rules
@@ -68,9 +65,8 @@ def _figures(kept: Adversarial) -> dict[str, Sequence[Any]]:
 
 def crafted_images(shard: Shard, rules: Mapping[str | None, Adversarial]) -> tuple[list[Key], NDArray[np.float32]]:
     """The adversarial images of a shard's successes, (N, C, H, W), and what names each."""
-    cells = {(cell.beta, cell.kappa, cell.decision_rule): cell.digest for cell in shard.cells()}
     found = [
-        ((cells[example.beta, example.kappa, rule], example.image, example.target), kept.images[i])
+        ((shard.cell_digests[example.beta, example.kappa, rule], example.image, example.target), kept.images[i])
         for i, example in enumerate(shard.examples)
         for rule, kept in rules.items()
         if kept.success[i]
@@ -101,8 +97,8 @@ def transferred_rows(
     model, onto
         The other victim, and its digest.
     """
-    at = {_key(*key): i for i, key in enumerate(keys[["cell", "image", "target"]].itertuples(index=False))}
-    wanted = [at.get(_key(*key), -1) for key in rows[["cell", "image", "target"]].itertuples(index=False)]
+    at = {key: i for i, key in enumerate(keys_of(keys))}
+    wanted = [at.get(key, -1) for key in keys_of(rows)]
     logits = [model(part.to(device)).cpu() for part in torch.split(torch.from_numpy(images), _BATCH)] if at else []
     found: list[dict[str, Any]] = []
     for given, i in zip(rows.to_dict("records"), wanted, strict=True):
@@ -119,7 +115,3 @@ def transferred_rows(
             row |= dict.fromkeys(("l0", "l1", "l2", "linf", "const", "epsilon"))
         found.append(row | {"success": success})
     return found
-
-
-def _key(cell: str, image: int, target: Any) -> Key:
-    return cell, int(image), None if pd.isna(target) else int(target)

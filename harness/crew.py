@@ -18,6 +18,7 @@ from harness.progress import Progress
 from harness.results import Results
 from harness.spec import Spec
 from harness.tasks import Setup, Tally, Transfer, VictimTask
+from harness.victims import Planned
 from models import Recipe, build, initial_parameters
 
 MakeExecutor = Callable[[Setup, Progress], Executor]
@@ -53,7 +54,7 @@ class Crew:
         with self._progress.waiting("starting the workers"):
             return self._stack.enter_context(self._make(self._setup, self._progress))
 
-    def make_ready(self, spec: Spec, data: DataSet) -> int:
+    def make_ready(self, entries: Sequence[Planned], spec: Spec, data: DataSet) -> int:
         """Make the victims of a spec ready, and what they need before; returns how many models that took.
 
         Raises
@@ -64,7 +65,7 @@ class Crew:
             A task towards a victim failed.
         """
         made = 0
-        while tasks := victims.next_tasks(spec, data, self._results):
+        while tasks := victims.next_tasks(entries, spec, data, self._results):
             for task in tasks:
                 if isinstance(task, VictimTask):
                     _check_architecture(task.recipe, data)

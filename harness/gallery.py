@@ -18,10 +18,10 @@ from matplotlib.patches import Rectangle
 
 from harness.aggregate import attack_name, dataset_name, rule_name
 from harness.figures import slug
-from harness.figures.curves import victim_name
 from harness.figures.plotting import STYLE, fitted
 from harness.parquet.adversarial import Images, read_images
-from harness.tables import parameter_text
+from harness.parquet.rows import keys_of
+from harness.words import defense_text, parameter_text
 
 __all__ = ["choose", "galleries", "gallery"]
 
@@ -218,14 +218,13 @@ def _tile(axes: Axes, pixels: Images | None, x: float, y: float, *, original: bo
 
 def _examples(rows: pd.DataFrame) -> list[Example]:
     """The image and target of each row."""
-    targets = (None if pd.isna(target) else int(target) for target in rows["target"])
-    return list(zip((int(image) for image in rows["image"]), targets, strict=True))
+    return [(image, target) for _, image, target in keys_of(rows)]
 
 
 def _words(row: "pd.Series[Any]") -> list[str]:
     """What the rows of a cell have in common: data set, victim, attack and its parameters."""
     attack, rule = attack_name(row["attack"], row["norm"]), rule_name(row["attack"], row["decision_rule"])
-    words = [dataset_name(row["dataset"]), row["arch"], victim_name(row["defense"], row["temperature"])]
+    words = [dataset_name(row["dataset"]), row["arch"], defense_text(row["defense"], row["temperature"])]
     words.append(f"{attack} ({rule})" if rule else attack)
     for symbol, value in (("β", row["beta"]), ("κ", row["kappa"])):
         if not pd.isna(value):

@@ -122,6 +122,11 @@ class Shard:
             decision_rule=decision_rule,
         )
 
+    @cached_property
+    def cell_digests(self) -> Mapping[tuple[float | None, float, str | None], str]:
+        """The digest of each cell of this shard's setting, by β, κ and decision rule."""
+        return {(cell.beta, cell.kappa, cell.decision_rule): cell.digest for cell in self.cells()}
+
     def cells(self) -> list[Cell]:
         """Every cell of this shard's setting."""
         setting = self.setting

@@ -17,8 +17,8 @@ from harness.grid import Cell, Victim, blocks
 from harness.records import CellRecord, Logged, SweepRecord
 from harness.results import Results, write_text
 from harness.sweep import Done
-from harness.tables import parameter_text
 from harness.tracking import log_sweep
+from harness.words import parameter_text
 
 
 def keep(

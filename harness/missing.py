@@ -1,15 +1,12 @@
 """The shards of a sweep that are not done, found as they are gone through: no list of them is held."""
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness.grid import Example, Shard
-
-Key = tuple[Any, ...]
-"""Cell, image and target class: what names an example."""
+from harness.parquet.rows import Key
 
 
 class Count(NamedTuple):
@@ -64,11 +61,9 @@ class Missing:
         """The examples of which the rows of some decision rule are not held."""
         if not self._held:
             return shard.examples
-        cells = defaultdict(list)
-        for cell in shard.cells():
-            cells[cell.beta, cell.kappa].append(cell.digest)
+        cells, rules = shard.cell_digests, shard.setting.decision_rules
         return tuple(
-            example
-            for example in shard.examples
-            if not all((c, example.image, example.target) in self._held for c in cells[example.beta, example.kappa])
+            e
+            for e in shard.examples
+            if not all((cells[e.beta, e.kappa, rule], e.image, e.target) in self._held for rule in rules)
         )

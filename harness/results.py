@@ -151,11 +151,10 @@ class Results:
             done &= {path.stem for path in self.images.glob("[!.]*.parquet")}
         return Missing(planned, done, self._held)
 
-    def _held(self, shards: Collection[str]) -> set[tuple[Any, ...]]:
-        """The examples, by cell, image and target, of which `shards` have rows."""
+    def _held(self, shards: Collection[str]) -> set[parquet.Key]:
+        """The examples of which `shards` have rows."""
         parts = [self.part(digest) for digest in sorted(shards)]
-        keys = parquet.read_rows(parts, columns=["cell", "image", "target"])
-        return {(cell, image, None if target is pd.NA else target) for cell, image, target in keys.to_numpy()}
+        return set(parquet.keys_of(parquet.read_rows(parts, columns=["cell", "image", "target"])))
 
     def untested(self, onto: Mapping[str, Sequence[str]], split: str) -> list[Transfer]:
         """The shards of a split whose images have yet to be tested on other victims.

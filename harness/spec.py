@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
+from attacks.precision import Precision
 from harness.datasets import DATASETS
 from harness.entries import Strict, named, validated
 from harness.errors import UserError
@@ -83,7 +84,7 @@ class Spec(Strict):
     )
     """Examples attacked at a time. With auto, each worker finds the fastest: its rows then agree with those of other
     workers to rounding, and not to the bit."""
-    precision: Literal["float32", "tf32", "bf16"] = Field(default="float32", description="float32, tf32 or bf16")
+    precision: Precision = Field(default="float32", description="float32, tf32 or bf16")
     """In which attacks search; every success is confirmed in float32, and is a failure if it does not hold there."""
     resources: Resources = Resources()
 

@@ -55,11 +55,12 @@ class Done:
 def plan(spec: Spec, results: Results) -> Plan:
     """What there is to do for `spec` in `results`, with no work done."""
     data = datasets.load(**spec.dataset)
-    drawn = victims.ready(spec, data, results)
+    entries = victims.planned(spec, data)
+    drawn = victims.ready(entries, spec, data, results)
     return Plan(
         data=data,
         victims=drawn,
-        unmade=victims.unmade(spec, data, results),
+        unmade=victims.unmade(entries, results),
         missing=_missing(spec, data, results, drawn),
     )
 
@@ -84,8 +85,9 @@ def run(
     results.begin(spec)
     with Crew(_setup(spec, results, models), results, executor, progress) as crew:
         data = datasets.load(**spec.dataset)
-        made = crew.make_ready(spec, data)
-        drawn = victims.ready(spec, data, results)
+        entries = victims.planned(spec, data)
+        made = crew.make_ready(entries, spec, data)
+        drawn = victims.ready(entries, spec, data, results)
         for victim in drawn:
             if victim.attacked and len(victim.images) < spec.images.count:
                 right = "every victim classifies" if spec.images.correct_on == "all" else f"{victim.arch} classifies"
@@ -96,7 +98,7 @@ def run(
         results.write_victims(data.identity, drawn)
         missing = _missing(spec, data, results, drawn)
         crew.attack(missing)
-        onto = {entry.recipe.digest: entry.evaluated_on for entry in victims.planned(spec, data)}
+        onto = {entry.recipe.digest: entry.evaluated_on for entry in entries}
         transfers = results.untested(onto, spec.images.split)
         crew.transfer(transfers)
     failed = [outcome.task for outcome in crew.failures]
@@ -132,9 +134,10 @@ def transfer(
         if ours != other:
             raise UserError(f"dataset: its {what}, {ours}, must be that of {results.root}: {other}")
     with Crew(_setup(spec, results, models), results, executor, progress) as crew:
-        made = crew.make_ready(spec, data)
+        entries = victims.planned(spec, data)
+        made = crew.make_ready(entries, spec, data)
         _, crafted_on = results.victims()
-        drawn = victims.ready(spec, data, results)
+        drawn = victims.ready(entries, spec, data, results)
         results.add_tested(drawn)
         targets = [victim.digest for victim in drawn]
         onto = {v.digest: [digest for digest in targets if digest != v.digest] for v in crafted_on if v.attacked}

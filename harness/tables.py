@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from rich.text import Text
 from harness.aggregate import ALL_TARGETS, CASES, FIGURES, GROUPS, INTERVALS, TIDY
 from harness.errors import UserError
 from harness.grid import Victim
+from harness.words import NO_VALUE, defense_text, figure_text, parameter_text, rate_text
 
-NO_VALUE = "\N{EN DASH}"
 CSV_COLUMNS = (*TIDY, *FIGURES, "images", *ALL_TARGETS, *INTERVALS, "model", "evaluated_on", "arch", "cell")
 _HEADS = {"beta": "β", "kappa": "κ", "asr": "ASR", "l1": "L1", "l2": "L2", "linf": "L∞"}
 _GROUP_HEADS = {case: f"{case} case" for case in CASES} | {"all_targets": "all targets"}
@@ -94,40 +93,6 @@ def terminal(summary: pd.DataFrame, victims: Sequence[Victim] = (), *, width: in
         fitting = (table for table in choices if unlimited.measure(table).maximum <= width)
         parts += [Text(page.title, style="italic"), next(fitting, choices[-1]), Text()]
     return Group(*parts)
-
-
-def figure_text(value: float) -> str:
-    """Format a distortion as the paper does: 4 significant digits, at most 3 decimals (22.46, 1.972, 0.514).
-
-    Below 0.001, where that would read as 0, one digit is kept; NaN is an en dash.
-    """
-    if math.isnan(value):
-        return NO_VALUE
-    exponent = math.floor(math.log10(value)) if value > 0 else 0
-    decimals = 3 - exponent if exponent >= 0 else max(3, -exponent)
-    text = f"{round(value, decimals):.{max(decimals, 0)}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def rate_text(value: float) -> str:
-    """Format an ASR in percent as the paper does: one decimal, none if it is 0 (100, 99.9)."""
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def defense_text(defense: str, temperature: float | None) -> str:
-    """Format a defence: ``no defence``, ``distillation T = 100``."""
-    text = "no defence" if defense == "none" else str(defense).replace("_", " ")
-    return text if temperature is None or math.isnan(temperature) else f"{text} T = {temperature:g}"
-
-
-def parameter_text(value: float) -> str:
-    """Format beta or kappa: small ones as the paper's powers of ten (1e-3, 5e-5); empty for none."""
-    if math.isnan(value):
-        return ""
-    if value == 0 or value >= 0.1:
-        return f"{value:g}"
-    mantissa, exponent = f"{value:e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def _pages(summary: pd.DataFrame, victims: Sequence[Victim]) -> Iterator[_Page]:

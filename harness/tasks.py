@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from attacks.precision import Precision
 from harness.grid import Shard
 from models import Recipe
 
@@ -19,7 +20,7 @@ class Setup:
     """A store of trained models that other sweeps share."""
     batch_size: int | Literal["auto"]
     threads: int
-    precision: Literal["float32", "tf32", "bf16"]
+    precision: Precision
     """In which attacks search; successes are confirmed in float32."""
 
 

@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 
 from harness.grid import Victim
-from harness.tables import defense_text, parameter_text, rate_text
+from harness.words import defense_text, parameter_text, rate_text
 
 SETTING = ("model", "attack", "decision_rule", "beta", "kappa")
 

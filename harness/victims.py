@@ -36,7 +36,7 @@ class Planned:
 
 
 def planned(spec: Spec, data: DataSet) -> list[Planned]:
-    """The victims of a spec: one for every value of a defence's axes.
+    """The victims of a spec: one for every value of a defence's axes. Reads the users' weights files, to name them.
 
     Raises
     ------
@@ -82,9 +82,8 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
     ]
 
 
-def ready(spec: Spec, data: DataSet, results: Results) -> list[grid.Victim]:
+def ready(entries: Sequence[Planned], spec: Spec, data: DataSet, results: Results) -> list[grid.Victim]:
     """The victims of a spec with the images that it draws for each; of one that is not tested, as if it were right."""
-    entries = planned(spec, data)
     wrong = [_wrong(entry.recipe, spec, data, results) for entry in entries]
     if spec.images.correct_on == "all":
         wrong = [sorted({image for images in wrong for image in images})] * len(wrong)
@@ -144,24 +143,28 @@ def defense_of(recipe: Recipe) -> Defense:
     return defense
 
 
-def unmade(spec: Spec, data: DataSet, results: Results) -> list[Recipe]:
+def needs_of(recipe: Recipe) -> Mapping[str, Recipe]:
+    """The models that a recipe's is trained from, by the part that they play; none where it is not trained."""
+    return {} if recipe.training is None else defense_of(recipe).needs(recipe)
+
+
+def unmade(entries: Sequence[Planned], results: Results) -> list[Recipe]:
     """The models that are not stored yet, each after those that it needs."""
     found: dict[str, Recipe] = {}
 
     def add(recipe: Recipe) -> None:
         if recipe.digest in found or is_stored(results.model(recipe.digest)):
             return
-        if recipe.training is not None:
-            for needed in defense_of(recipe).needs(recipe).values():
-                add(needed)
+        for needed in needs_of(recipe).values():
+            add(needed)
         found[recipe.digest] = recipe
 
-    for entry in planned(spec, data):
+    for entry in entries:
         add(entry.recipe)
     return list(found.values())
 
 
-def next_tasks(spec: Spec, data: DataSet, results: Results) -> list[VictimTask | Shard]:
+def next_tasks(entries: Sequence[Planned], spec: Spec, data: DataSet, results: Results) -> list[VictimTask | Shard]:
     """What can be done now towards the victims that are not ready; nothing when all are.
 
     Raises
@@ -170,7 +173,7 @@ def next_tasks(spec: Spec, data: DataSet, results: Results) -> list[VictimTask |
         Adversarial training on more images than the undefended network classifies correctly.
     """
     found: dict[str, VictimTask | Shard] = {}
-    for entry in planned(spec, data):
+    for entry in entries:
         for task in _towards(entry.recipe, spec.images.split, spec, data, results, weights=entry.weights):
             digest = task.digest if isinstance(task, Shard) else task.recipe.digest
             asked = found.get(digest)
@@ -191,7 +194,7 @@ def _towards(
     if not stored and recipe.training is not None:
         defense = defense_of(recipe)
         crafts = isinstance(defense, AdversarialTraining)
-        needs = defense.needs(recipe)
+        needs = needs_of(recipe)
         tested_on = "train" if crafts else None
         first = [task for needed in needs.values() for task in _towards(needed, tested_on, spec, data, results)]
         if first:
@@ -223,9 +226,7 @@ def _examples(
             "save_images": "successes",
         }
     )
-    victim = as_victim(
-        undefended, crafted, data, results, without=_wrong(undefended, crafted, data, results), attacked=True
-    )
+    victim = as_victim(undefended, crafted, data, results, without=_wrong(undefended, crafted, data, results))
     if len(victim.images) < defense.images:
         raise UserError(
             f"victims: adversarial_training.images: {defense.images} asked for, but the undefended network classifies "

@@ -19,7 +19,7 @@ from harness.parquet.adversarial import read_images, write_images
 from harness.parquet.rows import read_rows, write_rows
 from harness.results import Evaluation, Results
 from harness.tasks import Setup, Tally, Task, Transfer, VictimTask
-from harness.victims import defense_of, label
+from harness.victims import defense_of, label, needs_of
 
 Report = Callable[[str, int, int], None]
 """(what is done, how much of it, of how much), told while a task runs."""
@@ -93,12 +93,10 @@ class Worker:
             on_batch=lambda done, total, _: self.report(title, done, total),
             checkpoint=checkpoint,
         )
-        defense = defense_of(recipe)
-        needs = {} if recipe.training is None else defense.needs(recipe)
-        return defense.train(
+        return defense_of(recipe).train(
             recipe,
             self.data.train,
-            needed={part: self._victim(needed.digest) for part, needed in needs.items()},
+            needed={part: self._victim(needed.digest) for part, needed in needs_of(recipe).items()},
             examples=self._examples(task.examples) if task.examples else None,
             fit=fit,
         )

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import UserError
-from harness.parquet.adversarial import Key, read_images, write_images
+from harness.parquet.adversarial import read_images, write_images
+from harness.parquet.rows import Key
 
 ODD = [0.1, 1 - 2**-24, 5e-324, 2**-149, 1.1754942e-38, 0.0, -0.0, 1.0, 1 / 3, float("inf"), float("nan")]
 KEYS: list[Key] = [("a" * 16, 3, 0), ("b" * 16, 3, 0), ("a" * 16, 7, None), ("b" * 16, 2**40, 9)]

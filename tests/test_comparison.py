@@ -19,7 +19,7 @@ from harness.errors import UserError
 from harness.grid import Victim
 from harness.paper.comparison import COLUMNS, compare, render, terminal
 from harness.paper.published import SETTING, TITLES, published, same_setting
-from harness.tables import figure_text
+from harness.words import figure_text
 
 NAN = math.nan
 UNDEFENDED, DISTILLED, TRAINED = "0" * 16, "d" * 16, "a" * 16

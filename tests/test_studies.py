@@ -102,7 +102,7 @@ class TestVictims:
 
     def test_correct_on_each_draws_for_each(self, tmp_path: Path, finished: Path, digits: datasets.DataSet) -> None:
         each = study(images={"count": 390, "correct_on": "each"})
-        drawn = victims.ready(each, digits, Results(finished))
+        drawn = victims.ready(victims.planned(each, digits), each, digits, Results(finished))
         for victim in drawn[:3]:
             tested = Results(finished).evaluation(victim.digest, "digits", "test")
             assert tested is not None and not set(victim.images) & set(tested.wrong)

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from harness.aggregate import ALL_TARGETS, CASES, COLUMNS, FIGURES
 from harness.errors import UserError
-from harness.tables import CSV_COLUMNS, NO_VALUE, figure_text, parameter_text, rate_text, render, terminal
+from harness.tables import CSV_COLUMNS, render, terminal
+from harness.words import NO_VALUE, figure_text, parameter_text, rate_text
 
 NAN = math.nan
 # The paper's table 8: C&W, FGM-L1, EAD by both rules; best, average and worst case.

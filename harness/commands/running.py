@@ -27,10 +27,10 @@ from harness.errors import TrackingFault
 from harness.executor import Executor, SerialExecutor
 from harness.progress import Progress
 from harness.results import Results
-from harness.tables import defense_text
 from harness.tasks import Setup
 from harness.tracking_uri import default_tracking_uri, page_command
 from harness.victims import label
+from harness.words import defense_text
 from models import Recipe
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ def run(
     started, clock = datetime.now().astimezone(), time.perf_counter()
     with Progress(err) as progress:
         done = sweep.run(what, folder, _workers(what, executor, address), progress, models=models)
-    found = report.read(folder)
-    texts = report.write(folder, found)
-    out.print(report.terminal(found, width=out.width))
+    found, texts = _report(folder)
     uri = default_tracking_uri(folder.root)
     if done.nothing:
         out.print("Nothing to do: every shard had been done before.")
@@ -88,9 +86,7 @@ def transfer(
     what, results = spec.load(to, overrides or (), scale=scale), Results(folder)
     with Progress(err) as progress:
         done = sweep.transfer(what, results, _workers(what, executor, address), progress, models=models)
-    found = report.read(results)
-    report.write(results, found)
-    out.print(report.terminal(found, width=out.width))
+    _report(results)
     out.print(f"{done.transfers} parts were tested on other victims.")
     _end(done, results)
 
@@ -157,6 +153,14 @@ def _workers(what: spec.Spec, executor: Where, address: str | None) -> MakeExecu
         return RayExecutor(setup, progress.report, address=address, workers=what.resources.workers)
 
     return make
+
+
+def _report(results: Results) -> tuple[report.Found, dict[str, str]]:
+    """Write the tables of a sweep and print them; returns what it found, and file name to text."""
+    found = report.read(results)
+    texts = report.write(results, found)
+    out.print(report.terminal(found, width=out.width))
+    return found, texts
 
 
 def _defense(recipe: Recipe) -> str:

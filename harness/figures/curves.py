@@ -20,9 +20,9 @@ from harness.aggregate import METRICS
 from harness.figures import plotting
 from harness.figures.files import slug
 from harness.grid import Victim
-from harness.tables import parameter_text
+from harness.words import defense_text, parameter_text
 
-__all__ = ["draw", "victim_name"]
+__all__ = ["draw"]
 
 _QUANTITIES: Mapping[str, Sequence[str]] = {"asr": ("asr",), "distortion": METRICS}
 _FIXED = {"beta": ("kappa",), "temperature": ("kappa", "beta"), "kappa": ("beta",)}
@@ -74,12 +74,6 @@ def draw(summary: pd.DataFrame, victims: Sequence[Victim]) -> dict[str, Figure]:
     return found
 
 
-def victim_name(defense: str, temperature: float | None) -> str:
-    """Name a victim by its defence: ``no defence``, ``distillation T = 10``."""
-    name = "no defence" if defense == "none" else defense.replace("_", " ")
-    return name if temperature is None or pd.isna(temperature) else f"{name} T = {temperature:g}"
-
-
 def _subjects(lines: pd.DataFrame, axis: str, *, alone: bool = False) -> Iterator[_Subject]:
     """Yield the lines of every figure over an axis; attacks that have one value of it only if `alone`."""
     group = ["dataset", "arch", "defense", *([] if axis == "temperature" else ["model"])]
@@ -104,7 +98,7 @@ def _settings(lines: pd.DataFrame, names: Sequence[str]) -> Iterator[dict[str, f
 
 def _common(line: "pd.Series[Any]", axis: str, setting: Mapping[str, float]) -> dict[str, str]:
     over_victims = axis == "temperature"
-    victim = victim_name(str(line["defense"]), None if over_victims else line["temperature"])
+    victim = defense_text(str(line["defense"]), None if over_victims else line["temperature"])
     common = {"dataset": str(line["dataset"]), "arch": str(line["arch"]), "victim": victim}
     if not over_victims:
         common["model"] = str(line["model"])
@@ -129,7 +123,7 @@ def _named(subjects: Sequence[_Subject]) -> dict[str, _Subject]:
 
 def _onto(lines: pd.DataFrame, victims: Sequence[Victim]) -> list[plotting.Panel]:
     """A panel for every victim that the examples were tested on."""
-    names = {victim.digest: victim_name(victim.defense, victim.temperature) for victim in victims}
+    names = {victim.digest: defense_text(victim.defense, victim.temperature) for victim in victims}
     tested = lines["evaluated_on"].unique().tolist()
     order = [digest for digest in names if digest in tested] + [digest for digest in tested if digest not in names]
     return [

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from harness.tables import parameter_text
+from harness.words import parameter_text
 
 __all__ = ["STYLE", "Panel", "curves", "fitted"]
 

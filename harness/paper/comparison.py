@@ -21,7 +21,7 @@ from harness.aggregate import CASES, FIGURES
 from harness.errors import UserError
 from harness.grid import Victim
 from harness.paper.published import SETTING, TITLES, published, same_setting, training_parts
-from harness.tables import NO_VALUE, figure_text, parameter_text, rate_text
+from harness.words import NO_VALUE, figure_text, parameter_text, rate_text
 
 PARTS = ("ours", "ours_lo", "ours_hi", "paper", "ratio")
 COMPARED = tuple(f"{figure}_{part}" for figure in FIGURES for part in PARTS)

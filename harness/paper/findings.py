@@ -25,7 +25,7 @@ from harness.paper.sample import (
     points,
     rate,
 )
-from harness.tables import parameter_text
+from harness.words import parameter_text
 
 BETA = 1e-3
 LEAST_BETA, GREATEST_BETA = 1e-5, 1e-2

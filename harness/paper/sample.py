@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.aggregate import FIGURES
-from harness.tables import figure_text, rate_text
+from harness.words import figure_text, rate_text
 
 Floats = NDArray[np.float64]
 Verdict = Literal["holds", "fails", "not enough data"]

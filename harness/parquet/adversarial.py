@@ -20,12 +20,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from harness.errors import UserError
+from harness.parquet.rows import Key
 from models import replace_file
 
-__all__ = ["Images", "Key", "read_images", "write_images"]
-
-Key = tuple[str, int, int | None]
-"""Cell, image and target class: what names an adversarial image."""
+__all__ = ["Images", "read_images", "write_images"]
 
 Images = NDArray[np.float32]
 

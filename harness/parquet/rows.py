@@ -51,6 +51,9 @@ SCHEMA = pa.schema(
 `iterations` counts gradient evaluations, which are the backward passes.
 """
 
+Key = tuple[str, int, int | None]
+"""Cell, image and target class (None if untargeted): what names an example."""
+
 _FLOATS = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]
 _OTHERS = [field.name for field in SCHEMA if not pa.types.is_floating(field.type)]
 
@@ -86,3 +89,9 @@ def read_rows(
         raise UserError(f"{parts[0].parent}: not the rows of a sweep: {error}") from error
     frame: pd.DataFrame = rows.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     return frame
+
+
+def keys_of(frame: pd.DataFrame) -> list[Key]:
+    """What names the example of each row of `frame`, by its columns cell, image and target."""
+    named = frame[["cell", "image", "target"]].itertuples(index=False)
+    return [(cell, int(image), None if pd.isna(target) else int(target)) for cell, image, target in named]
