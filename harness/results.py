@@ -68,9 +68,7 @@ class Results:
         return self.root / "models" / digest
 
     def begin(self, spec: Spec) -> None:
-        """Make the folder, and write the spec that its rows will answer."""
-        for folder in (self.examples, self.images, self.shards, self.report):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Write the spec that the rows will answer."""
         write_text(self.root / "spec.yaml", specs.dump(spec))
 
     def spec(self) -> Spec:
@@ -189,5 +187,4 @@ class Results:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, text.encode())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import ByteSize, Field, field_validator
 
 from attacks.precision import Precision
 from harness.datasets import DATASETS
@@ -58,9 +58,22 @@ class Resources(Strict):
     """What the workers take. Rows do not depend on how many workers there are."""
 
     workers: int | None = Field(default=None, ge=1)
-    """Unless given: one per GPU, or as many as fit on the CPU cores."""
+    """At most; unless given, as many as the cluster has room for."""
+    gpus: float | None = Field(default=None, ge=0, description="GPUs of a worker: a fraction such as 0.5, or 0, 1, 2 …")
+    """Of each worker; a fraction shares one. Unless given, 1 where the cluster has any, else 0."""
+    cpus: float | None = Field(default=None, gt=0)
+    """Cores of each worker; unless given, 1 beside a GPU, else as many as `threads`."""
+    memory: ByteSize | None = Field(default=None, gt=0, description="memory of a worker, such as 8GiB")
+    """Of each worker; Ray places workers by it."""
     threads: int = Field(default=1, ge=1)
     """Of torch, per worker on CPU cores; the spec's to say, because rounding depends on it."""
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_beyond_one(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and not gpus.is_integer():
+            raise ValueError("a worker's GPUs beyond one must be whole")
+        return gpus
 
 
 class Spec(Strict):

@@ -11,14 +11,16 @@ SECRET_FIELD = re.compile(r"([?&][^=&\s]*(?:password|passwd|secret|token)[^=&\s]
 
 
 def default_tracking_uri(results: Path) -> str:
-    """Return ``MLFLOW_TRACKING_URI`` if set, else a SQLite store beside the results folder.
+    """Return ``MLFLOW_TRACKING_URI`` if set, else a SQLite store beside the results.
 
     Parameters
     ----------
     results
-        The folder of all sweeps' results, so that the sweeps in it compare in one store.
+        A sweep's results; the sweeps beside it compare in one store. For those of an object store, which no SQLite
+        file can be beside, ``results/mlflow.db`` here.
     """
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{results.absolute().parent / 'mlflow.db'}"
+    beside = results.absolute().parent if isinstance(results, os.PathLike) else Path("results").absolute()
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{beside / 'mlflow.db'}"
 
 
 def page_command(tracking_uri: str, experiment_id: str | None = None) -> str:

@@ -7,7 +7,6 @@ gives nothing, it makes every victim ready, each wave on all workers.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from defenses import DEFENSES, AdversarialTraining, Defense
@@ -20,6 +19,7 @@ from harness.grid import Shard
 from harness.resolving import combinations
 from harness.results import Results
 from harness.spec import Images, Spec
+from harness.storage import located
 from harness.tasks import VictimTask
 from models import Recipe, Training, is_stored, sha256_of_file
 
@@ -64,7 +64,7 @@ def planned(spec: Spec, data: DataSet) -> list[Planned]:
 def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
     """The recipes of the i-th victim of a spec."""
     victim = spec.victims[i]
-    if victim.weights is not None and not Path(victim.weights).is_file():
+    if victim.weights is not None and not located(victim.weights).is_file():
         raise UserError(f"victims[{i}].weights: there is no file {victim.weights}")
     assert isinstance(victim.defense, dict)  # as resolved
     [(name, parameters)] = victim.defense.items()
@@ -76,7 +76,7 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
             trained_on=data.identity,
             defense={"name": name, **values},
             training=None if victim.training is None else Training(**victim.training),
-            weights=None if victim.weights is None else sha256_of_file(victim.weights),
+            weights=None if victim.weights is None else sha256_of_file(located(victim.weights)),
         )
         for values in combinations(parameters)
     ]

@@ -18,6 +18,7 @@ from harness.grid import Shard
 from harness.parquet.adversarial import read_images, write_images
 from harness.parquet.rows import read_rows, write_rows
 from harness.results import Evaluation, Results
+from harness.storage import located
 from harness.tasks import Setup, Tally, Task, Transfer, VictimTask
 from harness.victims import defense_of, label, needs_of
 
@@ -83,7 +84,7 @@ class Worker:
         recipe = task.recipe
         if task.weights is not None:
             model = models.build(recipe.arch, num_classes=recipe.num_classes, **recipe.parameters)
-            models.load_weights(model, task.weights)
+            models.load_weights(model, located(task.weights))
             return model
         epochs = recipe.training.epochs if recipe.training else 0
         title = f"training {recipe.arch}, {label(recipe.defense)} ({recipe.digest[:6]}), {epochs} epochs"

@@ -54,7 +54,6 @@ class Checkpoint:
             tensors["random/cuda"] = torch.cuda.get_rng_state(self._device)
         content = {name: _plain(tensor) for name, tensor in tensors.items()}
         facts = {"identity": self._identity, "epochs": epochs, "schedule": self._schedule.state_dict()["last_epoch"]}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(self._path, safetensors.torch.save(content, {"training": json.dumps(facts)}))
 
     def read(self) -> int:
@@ -69,7 +68,7 @@ class Checkpoint:
         for name, tensor in _under("optimizer/", tensors).items():
             index, _, key = name.partition("/")
             state.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], tensor)
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(sorted(state.items()))})
         self._schedule.last_epoch = facts["schedule"]
         for group, base, factor in zip(
             self._optimizer.param_groups, self._schedule.base_lrs, self._schedule.lr_lambdas, strict=True
@@ -85,11 +84,11 @@ class Checkpoint:
         if self._path is None or not self._path.is_file():
             return None
         try:
-            with safetensors.safe_open(self._path, "pt") as file:
-                facts = json.loads(file.metadata()["training"])
-                if facts["identity"] != self._identity:
-                    return None
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            content = self._path.read_bytes()
+            facts = json.loads(_metadata(content)["training"])
+            if facts["identity"] != self._identity:
+                return None
+            tensors = safetensors.torch.load(content)
         except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError):
             return None
         return facts, tensors
@@ -98,6 +97,13 @@ class Checkpoint:
         """Forget it: the training has ended."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """What stands in the header of a safetensors file, which is JSON behind its length in 8 bytes."""
+    size = int.from_bytes(content[:8], "little")
+    metadata: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
+    return metadata
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:16]
 
 
-def sha256_of_file(path: str | Path) -> str:
+def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, 64 hex digits."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

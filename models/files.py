@@ -8,7 +8,15 @@ __all__ = ["replace_file"]
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` under a temporary name in the same folder, and rename it to `path`."""
+    """Write `content` under a temporary name in the same folder, and rename it to `path`; makes the folder.
+
+    A path of an object store, which has pathlib's interface and is no path of this machine, is put in one piece:
+    such a store shows an object whole or not at all.
+    """
+    if not isinstance(path, os.PathLike):
+        path.write_bytes(content)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:

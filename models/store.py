@@ -3,6 +3,7 @@
 Both are written under a temporary name and renamed, `recipe.json` last: where it is, the model is whole.
 """
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,12 +26,12 @@ WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
 
 
-def is_stored(folder: str | Path) -> bool:
+def is_stored(folder: Path) -> bool:
     """Whether the folder holds a whole model."""
-    return (Path(folder) / RECIPE).is_file()
+    return (folder / RECIPE).is_file()
 
 
-def save(folder: str | Path, recipe: Recipe, model: nn.Module, facts: Mapping[str, Any]) -> None:
+def save(folder: Path, recipe: Recipe, model: nn.Module, facts: Mapping[str, Any]) -> None:
     """Write a trained model; a folder that holds one already is replaced file by file.
 
     Parameters
@@ -38,26 +39,23 @@ def save(folder: str | Path, recipe: Recipe, model: nn.Module, facts: Mapping[st
     facts
         What was measured, such as `{"accuracy": 0.99}`; must fit in JSON.
     """
-    folder = Path(folder)
     content = json.dumps({"recipe": recipe.to_json(), "facts": dict(facts)}, indent=2, allow_nan=False)
     # Copies, because safetensors refuses tensors that share memory or are not contiguous.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-    folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / WEIGHTS, safetensors.torch.save(tensors))
     replace_file(folder / RECIPE, (content + "\n").encode())
 
 
-def copy(source: str | Path, folder: str | Path) -> None:
+def copy(source: Path, folder: Path) -> None:
     """Copy a stored model into another folder."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
     for name in (WEIGHTS, RECIPE):
-        replace_file(Path(folder) / name, (Path(source) / name).read_bytes())
+        replace_file(folder / name, (source / name).read_bytes())
 
 
-def load(folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Recipe, dict[str, Any]]:
+def load(folder: Path, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Recipe, dict[str, Any]]:
     """The model (in eval mode, on `device`), its recipe and its facts.
 
     Raises
@@ -65,7 +63,6 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.
     ValueError
         A folder that holds no whole model, or one whose weights do not fit its recipe.
     """
-    folder = Path(folder)
     if not is_stored(folder):
         raise ValueError(f"{folder} holds no trained model: there is no {RECIPE}")
     try:
@@ -79,7 +76,7 @@ def load(folder: str | Path, *, device: str | torch.device = "cpu") -> tuple[nn.
     return model.to(device).eval(), recipe, facts
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: Path) -> None:
     """Load weights into a model: a safetensors file, or a state dict saved by `torch.save`.
 
     A file of a plain torchvision network fits the network behind its normalisation too.
@@ -89,7 +86,6 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     ValueError
         A file that is neither, or whose names or shapes are not the model's.
     """
-    path = Path(path)
     tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_state_dict(path)
     if isinstance(model, ImageNetNormalised) and not any(name.startswith("network.") for name in tensors):
         model = model.network
@@ -111,7 +107,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return safetensors.torch.load_file(path)
+        return safetensors.torch.load(path.read_bytes())
     except (OSError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
 
@@ -119,7 +115,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     refusal = f"{path} must be a state dict of tensors, as torch.save writes it, or a .safetensors file"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     except (EOFError, RuntimeError, UnpicklingError, ValueError) as error:

@@ -34,7 +34,7 @@ def small(**changes: Any) -> spec.Spec:
     return spec.parse(yaml.safe_load(SMALL) | changes)
 
 
-def run(what: spec.Spec, folder: Path, *, ray_workers: int | None = None) -> sweep.Done:
+def run(what: spec.Spec, folder: Path, *, ray_workers: int | None = None, models: Path | None = None) -> sweep.Done:
     """Run a sweep in this process, or by so many Ray workers."""
 
     def executor(setup: Setup, progress: Progress) -> Executor:
@@ -45,7 +45,7 @@ def run(what: spec.Spec, folder: Path, *, ray_workers: int | None = None) -> swe
         return RayExecutor(setup, progress.report, address=None, workers=ray_workers)
 
     with Progress(Console(quiet=True)) as progress:
-        return sweep.run(what, Results(folder), executor, progress)
+        return sweep.run(what, Results(folder), executor, progress, models=models)
 
 
 def rows(folder: Path, *, without: Sequence[str] = ()) -> pd.DataFrame:

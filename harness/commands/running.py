@@ -27,6 +27,7 @@ from harness.errors import TrackingFault
 from harness.executor import Executor, SerialExecutor
 from harness.progress import Progress
 from harness.results import Results
+from harness.storage import located
 from harness.tasks import Setup
 from harness.tracking_uri import default_tracking_uri, page_command
 from harness.victims import label
@@ -73,7 +74,9 @@ def run(
 
 def transfer(
     folder: Folder,
-    to: Annotated[Path, typer.Option(metavar="SPEC", help="The spec whose victims the examples are tested on.")],
+    to: Annotated[
+        Path, typer.Option(metavar="SPEC", parser=located, help="The spec whose victims the examples are tested on.")
+    ],
     executor: Runner = Where.ray,
     address: Address = None,
     models: ModelStore = None,

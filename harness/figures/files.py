@@ -26,7 +26,6 @@ def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
     -------
     The files, in the order of the figures.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, figure in figures.items():
         for suffix, metadata in _FORMATS.items():

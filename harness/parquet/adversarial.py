@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UserError
 from harness.parquet.rows import Key
+from harness.storage import for_arrow
 from models import replace_file
 
 __all__ = ["Images", "read_images", "write_images"]
@@ -105,11 +106,12 @@ def read_images(
 def _read(part: Path, wanted: ds.Expression) -> tuple[pa.Table, tuple[int, ...]]:
     """The rows of one file that are wanted, and the shape of its images."""
     try:
-        schema = pq.read_schema(part)
+        [path], filesystem = for_arrow([part])
+        schema = pq.read_schema(path, filesystem=filesystem)
         shape = tuple(json.loads((schema.metadata or {})[_SHAPE]))
         if not schema.equals(_schema(shape)):
             raise ValueError("its columns are not cell, image, target and pixels")
-        return pq.ParquetDataset(part, filters=wanted).read(), shape
+        return pq.ParquetDataset(path, filesystem=filesystem, filters=wanted).read(), shape
     except KeyError as error:
         raise UserError(f"{part}: not adversarial images of a sweep: no image shape in its metadata") from error
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:

@@ -10,6 +10,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from harness.errors import UserError
+from harness.storage import for_arrow
 from models import replace_file
 
 _TEXT = pa.string()
@@ -83,7 +84,8 @@ def read_rows(
     """
     wanted = None if cells is None else ds.field("cell").isin(pa.array(sorted(cells), _TEXT))
     try:
-        found = ds.dataset([str(part) for part in parts], schema=SCHEMA, format="parquet")
+        paths, filesystem = for_arrow(parts)
+        found = ds.dataset(paths, schema=SCHEMA, format="parquet", filesystem=filesystem)
         rows = found.to_table(columns=columns, filter=wanted)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{parts[0].parent}: not the rows of a sweep: {error}") from error
