@@ -1,10 +1,13 @@
 """The workers of a sweep, started when there is work for them, and what becomes of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
+from itertools import chain
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 
 import torch
 
@@ -12,16 +15,37 @@ from harness import victims
 from harness.datasets import DataSet
 from harness.errors import EadbenchError, UserError
 from harness.executor import Executor, Outcome
-from harness.grid import Shard
+from harness.grid import Shard, Size
 from harness.missing import Missing
 from harness.progress import Progress
 from harness.results import Results
 from harness.spec import Spec
-from harness.tasks import Setup, Tally, Transfer, VictimTask
+from harness.tasks import Setup, Transfer, VictimTask
 from harness.victims import Planned
 from models import Recipe, build, initial_parameters
 
-MakeExecutor = Callable[[Setup, Progress], Executor]
+MakeExecutor = Callable[[Setup, DataSet, Progress], Executor]
+
+
+class Failure(NamedTuple):
+    """A task that was given up; `DIR/failures` has the rest."""
+
+    name: str
+    reason: str
+
+
+@dataclass
+class Spent:
+    """What the shards and transfers took that did not fail."""
+
+    shards: int = 0
+    transfers: int = 0
+    examples: int = 0
+    gradient_evaluations: int = 0
+    worker_seconds: float = 0.0
+    """Spent on shards, by all workers together."""
+    unconfirmed: int = 0
+    """Examples found by a search that float32 did not confirm."""
 
 
 class Crew:
@@ -31,15 +55,19 @@ class Crew:
     ----------
     failures
         The shards and transfers that failed.
-    tallies
-        What the shards took that did not.
+    spent
+        What the others took.
     """
 
-    def __init__(self, setup: Setup, results: Results, executor: MakeExecutor, progress: Progress) -> None:
-        self._setup, self._results, self._make, self._progress = setup, results, executor, progress
+    def __init__(
+        self, setup: Setup, data: DataSet, results: Results, executor: MakeExecutor, progress: Progress
+    ) -> None:
+        self._setup, self._data, self._results = setup, data, results
+        self._make, self._progress = executor, progress
         self._stack = ExitStack()
-        self.failures: list[Outcome] = []
-        self.tallies: list[Tally] = []
+        self._failed_before = results.failed()
+        self.failures: list[Failure] = []
+        self.spent = Spent()
 
     def __enter__(self) -> Self:
         return self
@@ -52,9 +80,9 @@ class Crew:
     @cached_property
     def _executor(self) -> Executor:
         with self._progress.waiting("starting the workers"):
-            return self._stack.enter_context(self._make(self._setup, self._progress))
+            return self._stack.enter_context(self._make(self._setup, self._data, self._progress))
 
-    def make_ready(self, entries: Sequence[Planned], spec: Spec, data: DataSet) -> int:
+    def make_ready(self, entries: Sequence[Planned], spec: Spec) -> int:
         """Make the victims of a spec ready, and what they need before; returns how many models that took.
 
         Raises
@@ -65,10 +93,10 @@ class Crew:
             A task towards a victim failed.
         """
         made = 0
-        while tasks := victims.next_tasks(entries, spec, data, self._results):
+        while tasks := victims.next_tasks(entries, spec, self._data, self._results):
             for task in tasks:
                 if isinstance(task, VictimTask):
-                    _check_architecture(task.recipe, data)
+                    _check_architecture(task.recipe, self._data)
             if examples := sum(len(task.examples) for task in tasks if isinstance(task, Shard)):
                 self._progress.begin("crafting examples to train on", examples)
             for outcome in self._executor.run(tasks):
@@ -80,17 +108,32 @@ class Crew:
             self._progress.complete()
         return made
 
-    def attack(self, shards: Missing) -> None:
-        """Attack the examples of shards."""
-        if not shards.count.shards:
+    def attack(self, missing: Missing, size: Size, *, per_cell: int) -> None:
+        """Attack the examples of the shards that are missing of a sweep of that size, so many of each cell."""
+        shards = self._passing(missing)
+        self._progress.begin_sweep(size, per_cell)
+        first = next(shards, None)
+        if first is None:
+            self._progress.withdraw()
             return
-        self._progress.begin("attacking", shards.count.examples, self._executor.workers())
-        for outcome in self._executor.run(shards):
+        for outcome in self._executor.run(chain([first], shards)):
             assert isinstance(outcome.task, Shard)
             self._progress.ended(outcome, len(outcome.task.examples))
-            self._keep(outcome, outcome.task.digest)
+            self._keep(outcome)
             if outcome.tally:
-                self.tallies.append(outcome.tally)
+                self.spent.shards += 1
+                self.spent.examples += outcome.tally.examples
+                self.spent.gradient_evaluations += outcome.tally.gradient_evaluations
+                self.spent.worker_seconds += outcome.tally.seconds
+                self.spent.unconfirmed += outcome.tally.unconfirmed
+
+    def _passing(self, missing: Missing) -> Iterator[Shard]:
+        """The missing shards; of those between them it is told that they had been done."""
+        for shard, left in missing.sifted():
+            if len(left) < len(shard.examples):
+                self._progress.passed(shard, left)
+            if left:
+                yield replace(shard, examples=left)
 
     def transfer(self, transfers: Sequence[Transfer]) -> None:
         """Test the stored images of shards on other victims."""
@@ -98,14 +141,31 @@ class Crew:
             return
         self._progress.begin("testing on other victims", len(transfers))
         for outcome in self._executor.run(transfers):
-            assert isinstance(outcome.task, Transfer)
             self._progress.ended(outcome, 1)
-            self._keep(outcome, f"{outcome.task.shard}-{outcome.task.onto}")
+            self._keep(outcome)
+            self.spent.transfers += outcome.tally is not None
 
-    def _keep(self, outcome: Outcome, name: str) -> None:
+    def _keep(self, outcome: Outcome) -> None:
         if outcome.error:
-            self._results.write_failure(name, outcome.error)
-            self.failures.append(outcome)
+            self._results.write_failure(outcome.digest, _described(outcome))
+            self.failures.append(Failure(outcome.name, outcome.reason))
+        elif outcome.digest in self._failed_before:
+            self._results.forget_failure(outcome.digest)
+
+
+def _described(outcome: Outcome) -> dict[str, Any]:
+    """What is stored of a failure."""
+    content: dict[str, Any] = {
+        "task": outcome.name,
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "workers": list(outcome.workers),
+        "error": outcome.error,
+    }
+    if isinstance(outcome.task, Shard):
+        shard = outcome.task
+        content |= {"victim": shard.victim.digest, "attack": shard.setting.attack, "split": shard.split}
+        content["examples"] = [example._asdict() for example in shard.examples]
+    return content
 
 
 def _check_architecture(recipe: Recipe, data: DataSet) -> None:

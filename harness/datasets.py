@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import datasets as vision
@@ -231,7 +232,7 @@ Labelled = tuple[Tensor, Tensor]
 
 
 def _in_memory(name: str, train: Labelled, test: Labelled, class_names: tuple[str, ...]) -> DataSet:
-    splits = [Split(labels, functools.partial(gather, images)) for images, labels in (train, test)]
+    splits = [Split(labels, functools.partial(gather, images.numpy())) for images, labels in (train, test)]
     return DataSet(
         name=name,
         identity=name,
@@ -243,9 +244,12 @@ def _in_memory(name: str, train: Labelled, test: Labelled, class_names: tuple[st
     )
 
 
-def gather(images: Tensor, indices: Sequence[int]) -> Tensor:
-    """Images (n, C, H, W) by index, of images (N, C, H, W) in memory: what a :class:`Split` of them reads."""
-    return images[list(indices)]
+def gather(images: NDArray[Any], indices: Sequence[int]) -> Tensor:
+    """Images (n, C, H, W) by index, of images (N, C, H, W) in memory: what a :class:`Split` of them reads.
+
+    They are an array, which the processes of a machine can share where a tensor would be copied into each.
+    """
+    return torch.from_numpy(images[list(indices)])
 
 
 def _numbered(classes: int) -> tuple[str, ...]:

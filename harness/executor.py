@@ -1,28 +1,40 @@
 """Who runs tasks: one worker in this process, or (in :mod:`harness.cluster`) actors on a Ray cluster."""
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from harness.aggregate import attack_name
+from harness.datasets import DataSet
+from harness.errors import EnvironmentFault
 from harness.grid import Shard
 from harness.tasks import Setup, Tally, Task, Transfer
-from harness.worker import Report, Worker
+from harness.worker import Worker
+from models import Stored, read
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a task ended: what it took, or the traceback of what it failed with."""
+    """How a task ended: what it took, or the traceback of what it last failed with."""
 
     task: Task
-    worker: str
+    workers: Sequence[str]
+    """Those that failed, and the one that did not."""
     tally: Tally | None = None
     error: str | None = None
 
     @property
+    def digest(self) -> str:
+        """What names the task in the results."""
+        if isinstance(self.task, Shard):
+            return self.task.digest
+        return f"{self.task.shard}-{self.task.onto}" if isinstance(self.task, Transfer) else self.task.recipe.digest
+
+    @property
     def name(self) -> str:
-        """What failed, in words."""
+        """What was done, or failed, in words."""
         if isinstance(self.task, Shard):
             return f"shard {self.task.digest}"
         if isinstance(self.task, Transfer):
@@ -35,6 +47,19 @@ class Outcome:
         return (self.error or "").strip().rpartition("\n")[2]
 
 
+class Watch(Protocol):
+    """Who is told how a run goes, beside its outcomes."""
+
+    def report(self, title: str, done: int, total: int) -> None:
+        """How far a worker is with a task that takes long, such as training."""
+
+    def staffed(self, workers: int) -> None:
+        """So many workers are ready."""
+
+    def retried(self, outcome: Outcome) -> None:
+        """A task failed, and is given to another worker."""
+
+
 class Executor(Protocol):
     """A context manager whose workers live from its entry to its exit."""
 
@@ -44,9 +69,6 @@ class Executor(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def workers(self) -> int:
-        """How many there are."""
-
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """Do every task, taking the next as a worker comes free; outcomes in the order in which they come."""
 
@@ -54,10 +76,16 @@ class Executor(Protocol):
 class SerialExecutor:
     """One worker, in this process; gives the rows that a cluster would."""
 
-    def __init__(self, setup: Setup, report: Report) -> None:
-        self._worker = Worker(setup, report=report)
+    def __init__(self, setup: Setup, data: DataSet, watch: Watch) -> None:
+        self._watch = watch
+
+        def stored(digest: str) -> Stored:
+            return read(self._worker.results.model(digest))
+
+        self._worker = Worker(setup, name="here", report=watch.report, data=lambda: data, stored=stored)
 
     def __enter__(self) -> Self:
+        self._watch.staffed(1)
         return self
 
     def __exit__(
@@ -65,16 +93,26 @@ class SerialExecutor:
     ) -> None:
         pass
 
-    def workers(self) -> int:
-        """One."""
-        return 1
-
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """Do one task after another."""
+        workers = [self._worker.name]
         for task in tasks:
             try:
                 tally = self._worker.do(task)
+            except EnvironmentFault:
+                raise
             except Exception:  # whatever a task fails with is recorded, and the sweep goes on
-                yield Outcome(task=task, worker=self._worker.name, error=traceback.format_exc())
+                yield Outcome(task=task, workers=workers, error=traceback.format_exc())
             else:
-                yield Outcome(task=task, worker=self._worker.name, tally=tally)
+                yield Outcome(task=task, workers=workers, tally=tally)
+
+
+def title_of(task: Task) -> str:
+    """What a cluster's dashboard calls a task: ``EAD on cw_mnist, distillation, T = 100``."""
+    if isinstance(task, Shard):
+        temperature = "" if task.victim.temperature is None else f", T = {task.victim.temperature:g}"
+        attack = attack_name(task.setting.attack, task.setting.parameters.get("norm"))
+        return f"{attack} on {task.victim.arch}, {task.victim.defense}{temperature}"
+    if isinstance(task, Transfer):
+        return f"transfer onto {task.onto}"
+    return f"make {task.recipe.arch}, {task.recipe.defense['name']} ({task.recipe.digest})"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice, product
+from math import ceil
 from typing import Any, NamedTuple
 
 import torch
@@ -188,6 +189,34 @@ def blocks(spec: Spec, dataset: str, victims: Sequence[Victim]) -> list[Shard]:
         for victim, setting in product(victims, settings(spec))
         if victim.attacked
     ]
+
+
+class Size(NamedTuple):
+    """How large a sweep is."""
+
+    cells: int
+    shards: int
+    examples: int
+
+
+def size(spec: Spec, classes: int, victims: int) -> Size:
+    """How large a sweep of that many attacked victims is, with nothing gone through."""
+    per_cell = examples_per_cell(spec, classes)
+    settled = settings(spec)
+    points = [len(setting.betas) * len(setting.kappas) for setting in settled]
+    return Size(
+        cells=victims * sum(n * len(s.decision_rules) for n, s in zip(points, settled, strict=True)),
+        shards=victims * sum(ceil(n * per_cell / spec.shard_size) for n in points),
+        examples=victims * sum(points) * per_cell,
+    )
+
+
+def examples_per_cell(spec: Spec, classes: int) -> int:
+    """Images times target classes."""
+    if not spec.targeted:
+        return spec.images.count
+    most = spec.targets.random if isinstance(spec.targets, RandomTargets) else classes - 1
+    return spec.images.count * min(most, classes - 1)
 
 
 def shards(spec: Spec, dataset: str, classes: int, victims: Sequence[Victim]) -> Iterator[Shard]:

@@ -7,8 +7,10 @@ import contextlib
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as transforms
@@ -67,16 +69,24 @@ class DecodedOnce:
 
     def __init__(self, encoded: list[bytes], mode: str, where: str) -> None:
         self._encoded, self._mode, self._where = encoded, mode, where
-        self._images: Tensor | None = None
+        self._images: NDArray[Any] | None = None
 
     def __call__(self, indices: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self._decoded()[list(indices)])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process is given is decoded, so that those of one machine can share it."""
+        self._decoded()
+        return self.__dict__
+
+    def _decoded(self) -> NDArray[Any]:
         if self._images is None:
             decoded = [
                 decode(io.BytesIO(image), self._mode, None, self._row(index))
                 for index, image in enumerate(self._encoded)
             ]
-            self._images, self._encoded = _stack(decoded, self._row), []
-        return self._images[list(indices)]
+            self._images, self._encoded = _stack(decoded, self._row).numpy(), []
+        return self._images
 
     def _row(self, index: int) -> str:
         return f"image {index} of {self._where}"

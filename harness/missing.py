@@ -2,18 +2,9 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import NamedTuple
 
-from harness.grid import Example, Shard
+from harness.grid import Example, Setting, Shard
 from harness.parquet.rows import Key
-
-
-class Count(NamedTuple):
-    """How many there are."""
-
-    shards: int
-    examples: int
 
 
 class Missing:
@@ -28,42 +19,46 @@ class Missing:
     done
         Digests of the shards that are done, of this sweep or of an earlier spec.
     held
-        Given the digests of an earlier spec's shards: the examples of which they have rows.
+        Given the digests of an earlier spec's shards and of cells: the examples of the cells of which they have rows.
     """
 
     def __init__(
         self,
         planned: Callable[[], Iterable[Shard]],
         done: Collection[str],
-        held: Callable[[Collection[str]], Collection[Key]],
+        held: Callable[[Collection[str], Collection[str]], Collection[Key]],
     ) -> None:
-        self._planned, self._done = planned, done
-        earlier = set(done)
-        if earlier:
-            earlier.difference_update(shard.digest for shard in planned())
-        self._held = held(earlier) if earlier else frozenset()
+        self._planned, self._done, self._held = planned, done, held
+        self._earlier = set(done)
+        if self._earlier:
+            self._earlier.difference_update(shard.digest for shard in planned())
 
     def __iter__(self) -> Iterator[Shard]:
-        for shard in self._planned():
-            if shard.digest not in self._done and (left := self._left(shard)):
+        for shard, left in self.sifted():
+            if left:
                 yield replace(shard, examples=left)
 
-    @cached_property
-    def count(self) -> Count:
-        """How many shards are missing, and how many examples they have."""
-        shards = examples = 0
-        for shard in self:
-            shards += 1
-            examples += len(shard.examples)
-        return Count(shards, examples)
+    def sifted(self) -> Iterator[tuple[Shard, Sequence[Example]]]:
+        """Every shard of the sweep, and those of its examples that are not done."""
+        block: tuple[str, Setting] | None = None
+        held: Collection[Key] = ()
+        for shard in self._planned():
+            if shard.digest in self._done:
+                yield shard, ()
+                continue
+            if self._earlier and block != (shard.victim.digest, shard.setting):  # shards come block by block
+                block = shard.victim.digest, shard.setting
+                held = self._held(self._earlier, shard.cell_digests.values())
+            yield shard, _left(shard, held)
 
-    def _left(self, shard: Shard) -> Sequence[Example]:
-        """The examples of which the rows of some decision rule are not held."""
-        if not self._held:
-            return shard.examples
-        cells, rules = shard.cell_digests, shard.setting.decision_rules
-        return tuple(
-            e
-            for e in shard.examples
-            if not all((cells[e.beta, e.kappa, rule], e.image, e.target) in self._held for rule in rules)
-        )
+
+def _left(shard: Shard, held: Collection[Key]) -> Sequence[Example]:
+    """The examples of which the rows of some decision rule are not held."""
+    if not held:
+        return shard.examples
+    cells, rules = shard.cell_digests, shard.setting.decision_rules
+    return tuple(
+        e
+        for e in shard.examples
+        if not all((cells[e.beta, e.kappa, rule], e.image, e.target) in held for rule in rules)
+    )

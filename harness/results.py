@@ -9,7 +9,8 @@
     DIR/examples/<shard>.parquet      one row per example and decision rule
     DIR/examples/<shard>-<victim>.parquet   the same examples, tested on another victim
     DIR/images/<shard>.parquet        the adversarial images of a shard, where the spec saves them
-    DIR/shards/<shard>.json           when and where the shard ran, and what it cost; .error if it failed
+    DIR/shards/<shard>.json           when and where the shard ran, and what it cost
+    DIR/failures/<task>.json          the error of a task that was given up, where it failed, and its examples
     DIR/report/                       the tables and figures
 
 A file is written under a temporary name and renamed; a shard is done when its part stands in `examples` (and in
@@ -61,6 +62,7 @@ class Results:
         self.examples = root / "examples"
         self.images = root / "images"
         self.shards = root / "shards"
+        self.failures = root / "failures"
         self.report = root / "report"
 
     def model(self, digest: str) -> Path:
@@ -128,15 +130,22 @@ class Results:
         """Where the adversarial images of a shard are."""
         return self.images / f"{shard}.parquet"
 
-    def write_failure(self, task: str, error: str) -> None:
-        """Store the traceback of what a task failed with."""
-        write_text(self.shards / f"{task}.error", error)
+    def write_failure(self, task: str, content: Mapping[str, Any]) -> None:
+        """Store why a task was given up."""
+        write_text(self.failures / f"{task}.json", json.dumps(content))
+
+    def failed(self) -> set[str]:
+        """The tasks that were given up."""
+        return {path.stem for path in self.failures.glob("[!.]*.json")}
+
+    def forget_failure(self, task: str) -> None:
+        """A task that was given up has been done since."""
+        (self.failures / f"{task}.json").unlink(missing_ok=True)
 
     def commit(self, shard: Shard, rows: Sequence[dict[str, Any]], record: Mapping[str, Any]) -> None:
         """Store a shard's record, and then its rows, which make it done."""
         write_text(self.shards / f"{shard.digest}.json", json.dumps(record))
         parquet.write_rows(self.part(shard.digest), rows)
-        (self.shards / f"{shard.digest}.error").unlink(missing_ok=True)
 
     def is_done(self, shard: Shard) -> bool:
         """Whether the shard itself has its rows, and its images if it saves them."""
@@ -149,10 +158,10 @@ class Results:
             done &= {path.stem for path in self.images.glob("[!.]*.parquet")}
         return Missing(planned, done, self._held)
 
-    def _held(self, shards: Collection[str]) -> set[parquet.Key]:
-        """The examples of which `shards` have rows."""
+    def _held(self, shards: Collection[str], cells: Collection[str]) -> set[parquet.Key]:
+        """The examples of `cells` of which `shards` have rows."""
         parts = [self.part(digest) for digest in sorted(shards)]
-        return set(parquet.keys_of(parquet.read_rows(parts, columns=["cell", "image", "target"])))
+        return set(parquet.keys_of(parquet.read_rows(parts, columns=["cell", "image", "target"], cells=cells)))
 
     def untested(self, onto: Mapping[str, Sequence[str]], split: str) -> list[Transfer]:
         """The shards of a split whose images have yet to be tested on other victims.

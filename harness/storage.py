@@ -5,10 +5,12 @@ methods over fsspec. Listings are not cached, because other processes write ther
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 from harness.errors import UserError
 from harness.tracking_uri import redact
@@ -60,3 +62,17 @@ def for_arrow(places: Sequence[Path]) -> tuple[list[str], Any]:
         return [str(place) for place in places], None
     remote = cast(Sequence[Any], places)
     return [place.path for place in remote], remote[0].fs
+
+
+@contextmanager
+def marked(places: Sequence[Path]) -> Iterator[list[Path]]:
+    """Files in those of the places that are folders, by which other machines can tell that they see them too."""
+    marks = [place / f".here-{uuid4().hex}" for place in places if is_local(place)]
+    try:
+        for mark in marks:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+        yield marks
+    finally:
+        for mark in marks:
+            mark.unlink(missing_ok=True)

@@ -1,21 +1,20 @@
 """A sweep, from its spec to its rows: victims first, then every shard that is not done, then the transfers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from harness import datasets, grid, victims
-from harness.crew import Crew, MakeExecutor
+from harness.crew import Crew, Failure, MakeExecutor
 from harness.datasets import DataSet
 from harness.errors import UserError
-from harness.executor import Outcome
-from harness.grid import Shard, Victim
+from harness.grid import Victim
 from harness.missing import Missing
 from harness.progress import Progress
 from harness.results import Results
 from harness.spec import Spec
-from harness.tasks import Setup, Transfer
+from harness.tasks import Setup
 from models import Recipe
 
 
@@ -39,11 +38,11 @@ class Done:
     transfers: int
     """Shards tested on another victim."""
     examples: int
-    failures: Sequence[Outcome]
+    failures: Sequence[Failure]
     gradient_evaluations: int
     worker_seconds: float
     """Spent on shards, by all workers together."""
-    unconfirmed: int = 0
+    unconfirmed: int
     """Examples found by a search that float32 did not confirm."""
 
     @property
@@ -83,10 +82,10 @@ def run(
         A victim cannot be made ready.
     """
     results.begin(spec)
-    with Crew(_setup(spec, results, models), results, executor, progress) as crew:
-        data = datasets.load(**spec.dataset)
+    data = datasets.load(**spec.dataset)
+    with Crew(_setup(spec, results, models), data, results, executor, progress) as crew:
         entries = victims.planned(spec, data)
-        made = crew.make_ready(entries, spec, data)
+        made = crew.make_ready(entries, spec)
         drawn = victims.ready(entries, spec, data, results)
         for victim in drawn:
             if victim.attacked and len(victim.images) < spec.images.count:
@@ -96,22 +95,15 @@ def run(
                     f"the {spec.images.split} split correctly (victim {victim.digest})"
                 )
         results.write_victims(data.identity, drawn)
-        missing = _missing(spec, data, results, drawn)
-        crew.attack(missing)
+        attacked = sum(victim.attacked for victim in drawn)
+        crew.attack(
+            _missing(spec, data, results, drawn),
+            grid.size(spec, data.classes, attacked),
+            per_cell=grid.examples_per_cell(spec, data.classes),
+        )
         onto = {entry.recipe.digest: entry.evaluated_on for entry in entries}
-        transfers = results.untested(onto, spec.images.split)
-        crew.transfer(transfers)
-    failed = [outcome.task for outcome in crew.failures]
-    return Done(
-        victims=made,
-        shards=missing.count.shards - sum(isinstance(task, Shard) for task in failed),
-        transfers=len(transfers) - sum(isinstance(task, Transfer) for task in failed),
-        examples=missing.count.examples,
-        failures=crew.failures,
-        gradient_evaluations=sum(tally.gradient_evaluations for tally in crew.tallies),
-        worker_seconds=sum(tally.seconds for tally in crew.tallies),
-        unconfirmed=sum(tally.unconfirmed for tally in crew.tallies),
-    )
+        crew.transfer(results.untested(onto, spec.images.split))
+    return Done(victims=made, failures=crew.failures, **asdict(crew.spent))
 
 
 def transfer(
@@ -133,25 +125,16 @@ def transfer(
     for what, ours, other in (("classes", data.classes, theirs.classes), ("image shape", data.shape, theirs.shape)):
         if ours != other:
             raise UserError(f"dataset: its {what}, {ours}, must be that of {results.root}: {other}")
-    with Crew(_setup(spec, results, models), results, executor, progress) as crew:
+    with Crew(_setup(spec, results, models), data, results, executor, progress) as crew:
         entries = victims.planned(spec, data)
-        made = crew.make_ready(entries, spec, data)
+        made = crew.make_ready(entries, spec)
         _, crafted_on = results.victims()
         drawn = victims.ready(entries, spec, data, results)
         results.add_tested(drawn)
         targets = [victim.digest for victim in drawn]
         onto = {v.digest: [digest for digest in targets if digest != v.digest] for v in crafted_on if v.attacked}
-        transfers = results.untested(onto, crafted_by.images.split)
-        crew.transfer(transfers)
-    return Done(
-        victims=made,
-        shards=0,
-        transfers=len(transfers) - len(crew.failures),
-        examples=0,
-        failures=crew.failures,
-        gradient_evaluations=0,
-        worker_seconds=0.0,
-    )
+        crew.transfer(results.untested(onto, crafted_by.images.split))
+    return Done(victims=made, failures=crew.failures, **asdict(crew.spent))
 
 
 def _missing(spec: Spec, data: DataSet, results: Results, drawn: Sequence[Victim]) -> Missing:
@@ -161,7 +144,6 @@ def _missing(spec: Spec, data: DataSet, results: Results, drawn: Sequence[Victim
 
 def _setup(spec: Spec, results: Results, models: Path | None) -> Setup:
     return Setup(
-        dataset=spec.dataset,
         results=results.root.absolute(),
         models=None if models is None else models.absolute(),
         batch_size=spec.batch_size,

@@ -1,9 +1,9 @@
 """What a worker is told, and what it is asked to do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from attacks.precision import Precision
 from harness.grid import Shard
@@ -14,7 +14,6 @@ from models import Recipe
 class Setup:
     """What every worker of a sweep is told."""
 
-    dataset: Mapping[str, Any]
     results: Path
     models: Path | None
     """A store of trained models that other sweeps share."""
@@ -49,9 +48,14 @@ Task = VictimTask | Shard | Transfer
 
 
 class Tally(NamedTuple):
-    """What a task took."""
+    """What a task took; beside the seconds, of shards only."""
 
-    gradient_evaluations: int
     seconds: float
+    gradient_evaluations: int = 0
+    computed: int = 0
+    """Gradient evaluations, with those of rows that no example needed."""
+    examples: int = 0
+    successes: int = 0
+    batch_size: int = 0
     unconfirmed: int = 0
     """Examples that the search had found and float32 did not confirm, of every decision rule."""

@@ -1,5 +1,8 @@
 """What a worker does: make a victim ready, attack the examples of a shard, or test them on another victim."""
 
+import errno
+import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -14,6 +17,7 @@ from attacks.precision import LowerPrecision
 from attacks.throughput import fastest_batch_size
 from harness import datasets
 from harness.crafted import crafted_images, crafted_rows, transferred_rows
+from harness.errors import EnvironmentFault
 from harness.grid import Shard
 from harness.parquet.adversarial import read_images, write_images
 from harness.parquet.rows import read_rows, write_rows
@@ -27,10 +31,29 @@ Report = Callable[[str, int, int], None]
 
 
 class Worker:
-    """Runs tasks one after another; what it has done is in the results folder."""
+    """Runs tasks one after another; what it has done is in the results folder.
 
-    def __init__(self, setup: Setup, *, name: str = "here", report: Report = lambda *_: None) -> None:
+    Parameters
+    ----------
+    report
+        Told how far a task is that takes long.
+    data
+        Gives the data set, when it is first needed.
+    stored
+        Gives a victim that is attacked or tested on, by its digest.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        *,
+        name: str,
+        report: Report,
+        data: Callable[[], datasets.DataSet],
+        stored: Callable[[str], models.Stored],
+    ) -> None:
         self.setup, self.name, self.report = setup, name, report
+        self.load_data, self.stored = data, stored
         self.results = Results(setup.results)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.victim = lru_cache(maxsize=1)(self._victim)
@@ -39,10 +62,25 @@ class Worker:
     @cached_property
     def data(self) -> datasets.DataSet:
         """The data set of the sweep."""
-        return datasets.load(**self.setup.dataset)
+        return self.load_data()
 
     def do(self, task: Task) -> Tally:
-        """Do `task` to its end, and commit what it gives."""
+        """Do `task` to its end, and commit what it gives.
+
+        Raises
+        ------
+        EnvironmentFault
+            There is no room where the results are.
+        """
+        try:
+            return self._do(task)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            reason = f"{self.setup.results}: {error.strerror or error}"
+            raise EnvironmentFault(f"{reason}; what is done stays: make room, and run again to go on") from error
+
+    def _do(self, task: Task) -> Tally:
         if self.device == "cpu":
             torch.set_num_threads(self.setup.threads)
         torch.backends.cudnn.allow_tf32 = False  # a success is one in float32
@@ -54,7 +92,7 @@ class Worker:
             self.transfer(task)
         else:
             self.make_ready(task)
-        return Tally(0, time.perf_counter() - started)
+        return Tally(time.perf_counter() - started)
 
     def make_ready(self, task: VictimTask) -> None:
         """Store a victim that is not stored yet, and test it on the splits that are asked for."""
@@ -69,7 +107,7 @@ class Worker:
         for name in task.tested_on:
             if self.results.evaluation(recipe.digest, data.identity, name) is None:
                 split = getattr(data, name)
-                predicted = models.predictions(self.victim(recipe.digest), split, device=self.device)
+                predicted = models.predictions(self._stored_here(recipe.digest), split, device=self.device)
                 wrong = (predicted != split.labels).nonzero().squeeze(1).tolist()
                 evaluation = Evaluation(dataset=data.identity, size=len(split), wrong=wrong)
                 self.results.write_evaluation(recipe.digest, name, evaluation)
@@ -97,7 +135,7 @@ class Worker:
         return defense_of(recipe).train(
             recipe,
             self.data.train,
-            needed={part: self._victim(needed.digest) for part, needed in needs_of(recipe).items()},
+            needed={part: self._stored_here(needed.digest) for part, needed in needs_of(recipe).items()},
             examples=self._examples(task.examples) if task.examples else None,
             fit=fit,
         )
@@ -106,11 +144,18 @@ class Worker:
         """The adversarial images of shards of the training split, with their true labels."""
         keys, images = read_images([self.results.image_part(shard) for shard in shards])
         labels = self.data.train.labels[keys["image"].tolist()]
-        return datasets.Split(labels, partial(datasets.gather, torch.from_numpy(images)))
+        return datasets.Split(labels, partial(datasets.gather, images))
 
     def _victim(self, digest: str) -> nn.Module:
         """As it is stored, so that the worker that trained it attacks the same one as every other."""
-        model, _, _ = models.load(self.results.model(digest), device=self.device)
+        return self._loaded(self.stored(digest))
+
+    def _stored_here(self, digest: str) -> nn.Module:
+        """A model that tasks towards victims take, from the results."""
+        return self._loaded(models.read(self.results.model(digest)))
+
+    def _loaded(self, stored: models.Stored) -> nn.Module:
+        model, _, _ = models.load(stored, device=self.device)
         return model.to(memory_format=torch.channels_last)
 
     def _batch_size(self, digest: str) -> int:
@@ -137,7 +182,15 @@ class Worker:
         rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
         rows = crafted_rows(shard, self.data.name, rules, result)
         unconfirmed = {rule: int(kept.unconfirmed.sum()) for rule, kept in rules.items()}
-        tally = Tally(int(result.iterations.sum()), time.perf_counter() - clock, sum(unconfirmed.values()))
+        tally = Tally(
+            seconds=time.perf_counter() - clock,
+            gradient_evaluations=int(result.iterations.sum()),
+            computed=result.computed,
+            examples=len(shard.examples),
+            successes=int(next(iter(rules.values())).success.sum()),
+            batch_size=batch_size,
+            unconfirmed=sum(unconfirmed.values()),
+        )
         record = {
             "shard": shard.digest,
             "split": shard.split,
@@ -153,6 +206,8 @@ class Worker:
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(tally.seconds, 3),
             "worker": self.name,
+            "node": socket.gethostname(),
+            "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
             "device": torch.cuda.get_device_name() if self.device == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
             "batch_size": batch_size,

@@ -9,12 +9,13 @@ from models.digest import digest_of, sha256_of_file
 from models.files import replace_file
 from models.recipe import Recipe, Training
 from models.registry import MODELS, build, initial_parameters
-from models.store import copy, is_stored, load, load_weights, save
+from models.store import Stored, copy, is_stored, load, load_weights, read, save
 from models.training import accuracy, predictions, seeded, train
 
 __all__ = [
     "MODELS",
     "Recipe",
+    "Stored",
     "Training",
     "accuracy",
     "build",
@@ -26,6 +27,7 @@ __all__ = [
     "load",
     "load_weights",
     "predictions",
+    "read",
     "replace_file",
     "save",
     "seeded",

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -20,7 +20,7 @@ from models.recipe import Recipe
 from models.registry import ImageNetNormalised, build, initial_parameters
 from models.training import seeded
 
-__all__ = ["copy", "is_stored", "load", "load_weights", "save"]
+__all__ = ["Stored", "copy", "is_stored", "load", "load_weights", "read", "save"]
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
@@ -55,24 +55,49 @@ def copy(source: Path, folder: Path) -> None:
         replace_file(folder / name, (source / name).read_bytes())
 
 
-def load(folder: Path, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Recipe, dict[str, Any]]:
+class Stored(NamedTuple):
+    """The bytes of a stored model, and where they are from."""
+
+    folder: str
+    recipe: bytes
+    weights: bytes
+
+
+def read(folder: Path) -> Stored:
+    """A stored model as it is on disk.
+
+    Raises
+    ------
+    ValueError
+        A folder that holds no whole model.
+    """
+    if not is_stored(folder):
+        raise ValueError(f"{folder} holds no trained model: there is no {RECIPE}")
+    return Stored(str(folder), _bytes(folder / RECIPE), _bytes(folder / WEIGHTS))
+
+
+def load(stored: Path | Stored, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Recipe, dict[str, Any]]:
     """The model (in eval mode, on `device`), its recipe and its facts.
+
+    Parameters
+    ----------
+    stored
+        Its folder, or what :func:`read` gave of it.
 
     Raises
     ------
     ValueError
         A folder that holds no whole model, or one whose weights do not fit its recipe.
     """
-    if not is_stored(folder):
-        raise ValueError(f"{folder} holds no trained model: there is no {RECIPE}")
+    folder, described, weights = stored if isinstance(stored, Stored) else read(stored)
     try:
-        content = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        content = json.loads(described)
         recipe, facts = Recipe.from_json(content["recipe"]), dict(content["facts"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder / RECIPE} does not describe a trained model: {error}") from error
+        raise ValueError(f"{folder}/{RECIPE} does not describe a trained model: {error}") from error
     with seeded(0):  # the first weights are drawn only to be replaced
         model = build(recipe.arch, num_classes=recipe.num_classes, **initial_parameters(recipe.arch, recipe.parameters))
-    load_weights(model, folder / WEIGHTS)
+    _load(model, _read_safetensors(f"{folder}/{WEIGHTS}", weights), f"{folder}/{WEIGHTS}")
     return model.to(device).eval(), recipe, facts
 
 
@@ -86,7 +111,12 @@ def load_weights(model: nn.Module, path: Path) -> None:
     ValueError
         A file that is neither, or whose names or shapes are not the model's.
     """
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_state_dict(path)
+    read_as = _read_safetensors if path.suffix == ".safetensors" else _read_state_dict
+    _load(model, read_as(str(path), _bytes(path)), str(path))
+
+
+def _load(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Put tensors by name into a model; `where` they are from."""
     if isinstance(model, ImageNetNormalised) and not any(name.startswith("network.") for name in tensors):
         model = model.network
     expected = model.state_dict()
@@ -101,23 +131,28 @@ def load_weights(model: nn.Module, path: Path) -> None:
     )
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(f"{path} does not fit the architecture: it {'; '.join(wrong[:3])}{more}")
+        raise ValueError(f"{where} does not fit the architecture: it {'; '.join(wrong[:3])}{more}")
     model.load_state_dict(tensors)
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _bytes(path: Path) -> bytes:
     try:
-        return safetensors.torch.load(path.read_bytes())
-    except (OSError, safetensors.SafetensorError) as error:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _read_safetensors(path: str, content: bytes) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
+def _read_state_dict(path: str, given: bytes) -> dict[str, Tensor]:
     refusal = f"{path} must be a state dict of tensors, as torch.save writes it, or a .safetensors file"
     try:
-        content = torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        content = torch.load(io.BytesIO(given), map_location="cpu", weights_only=True)
     except (EOFError, RuntimeError, UnpicklingError, ValueError) as error:
         raise ValueError(refusal) from error
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):

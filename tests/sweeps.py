@@ -9,10 +9,12 @@ import yaml
 from rich.console import Console
 
 from harness import spec, sweep
+from harness.datasets import DataSet
 from harness.executor import Executor, SerialExecutor
 from harness.progress import Progress
 from harness.results import Results
-from harness.worker import Setup
+from harness.spec import Resources
+from harness.tasks import Setup
 
 SMALL = """
 name: small
@@ -37,12 +39,12 @@ def small(**changes: Any) -> spec.Spec:
 def run(what: spec.Spec, folder: Path, *, ray_workers: int | None = None, models: Path | None = None) -> sweep.Done:
     """Run a sweep in this process, or by so many Ray workers."""
 
-    def executor(setup: Setup, progress: Progress) -> Executor:
+    def executor(setup: Setup, data: DataSet, progress: Progress) -> Executor:
         if ray_workers is None:
-            return SerialExecutor(setup, progress.report)
+            return SerialExecutor(setup, data, progress)
         from harness.cluster import RayExecutor
 
-        return RayExecutor(setup, progress.report, address=None, workers=ray_workers)
+        return RayExecutor(setup, data, progress, address=None, resources=Resources(workers=ray_workers))
 
     with Progress(Console(quiet=True)) as progress:
         return sweep.run(what, Results(folder), executor, progress, models=models)

@@ -180,7 +180,7 @@ def test_a_tracking_server_that_is_away_costs_a_warning(eadbench, spec_file: Pat
             ["plan", "SPEC", "--set", "victims.0={arch: digits, weights: no.safetensors}"],
             "there is no file no.safetensors",
         ),
-        (["run", "SPEC", "--set", "resources.threads=1000"], "do not fit on this cluster"),
+        (["run", "SPEC", "--set", "resources.threads=1000"], "do not fit on this machine"),
         (["report", "nowhere"], "nowhere: no spec.yaml there"),
         (["run", "SPEC", "--set", "victims.0.arch=resnet1"], "resnet1"),
     ],

@@ -65,7 +65,7 @@ def test_a_large_sweep_is_planned_in_little_memory() -> None:
     """Its examples are never all there at once, and a shard that travels carries its own examples alone."""
     spec = small(attacks=[{"name": "ead", "beta": [1e-4, 1e-3, 1e-2]}], shard_size=200)
     many = victim(list(range(4_000)))
-    missing = Missing(lambda: grid.shards(spec, "digits", 10, [many]), (), lambda _: ())
+    missing = Missing(lambda: grid.shards(spec, "digits", 10, [many]), (), lambda *_: ())
     tracemalloc.start()
     shards = examples = 0
     for shard in missing:

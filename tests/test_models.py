@@ -236,6 +236,7 @@ class TestStore:
 
     @pytest.mark.parametrize("content", ["", "[]", "{}", '{"recipe": {}, "facts": {}}'])
     def test_another_recipe_file_is_refused(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "weights.safetensors").touch()
         (tmp_path / "recipe.json").write_text(content)
         with pytest.raises(ValueError, match=r"recipe\.json does not describe a trained model"):
             models.load(tmp_path)

@@ -217,9 +217,7 @@ class TestTransfer:
     def test_later_to_the_victims_of_another_spec(self, finished: Path, tmp_path: Path) -> None:
         def transfer(what: spec.Spec, folder: Path) -> sweep.Done:
             with Progress(Console(quiet=True)) as progress:
-                return sweep.transfer(
-                    what, Results(folder), lambda setup, bars: SerialExecutor(setup, bars.report), progress
-                )
+                return sweep.transfer(what, Results(folder), SerialExecutor, progress)
 
         folder = tmp_path / "later"
         shutil.copytree(finished, folder)
@@ -269,10 +267,8 @@ class TestSharedModels:
             found = []
             for i in range(count):
                 what = study(victims=yaml.safe_load(STUDY)["victims"][1:2])
-                with Progress(Console(quiet=True)) as progress:
-                    folder = Results(tmp_path / f"sweep{i}")
-                    make = lambda setup, bars: SerialExecutor(setup, bars.report)  # noqa: E731
-                    sweep.run(what, folder, make, progress, models=tmp_path / "store")
+                folder = Results(tmp_path / f"sweep{i}")
+                run(what, folder.root, models=tmp_path / "store")
                 [*_, victim] = folder.victims()[1]
                 found.append((folder.model(victim.digest) / "weights.safetensors").read_bytes())
             return found

@@ -176,11 +176,11 @@ class TestFaults:
         assert [failure.reason for failure in done.failures] == ["RuntimeError: the trap is there"] * 2
         assert done.shards == 2
         assert set(rows(folder)["attack"]) == {"fgm"}
-        assert len(list(folder.glob("shards/*.error"))) == 2
+        assert len(list(folder.glob("failures/*.json"))) == 2
         trap.unlink()
         again = run(what, folder)
         assert (again.shards, again.failures) == (2, [])
-        assert not list(folder.glob("shards/*.error"))
+        assert not list(folder.glob("failures/*.json"))
 
     def test_a_shard_outlives_its_worker(self, tmp_path: Path) -> None:
         trap = tmp_path / "trap"

@@ -23,6 +23,7 @@ from harness.commands.options import (
     out,
 )
 from harness.crew import MakeExecutor
+from harness.datasets import DataSet
 from harness.errors import TrackingFault
 from harness.executor import Executor, SerialExecutor
 from harness.progress import Progress
@@ -148,12 +149,12 @@ def log(folder: Folder) -> None:
 def _workers(what: spec.Spec, executor: Where, address: str | None) -> MakeExecutor:
     """What makes the workers of a sweep."""
 
-    def make(setup: Setup, progress: Progress) -> Executor:
+    def make(setup: Setup, data: DataSet, progress: Progress) -> Executor:
         if executor is Where.serial:
-            return SerialExecutor(setup, progress.report)
+            return SerialExecutor(setup, data, progress)
         from harness.cluster import RayExecutor
 
-        return RayExecutor(setup, progress.report, address=address, workers=what.resources.workers)
+        return RayExecutor(setup, data, progress, address=address, resources=what.resources)
 
     return make
 
@@ -180,7 +181,7 @@ def _end(done: "Done", results: Results) -> None:
         )
     if done.failures:
         err.print(
-            f"[red]{len(done.failures)} shards failed[/]; {results.shards}/*.error say why; run again to retry them"
+            f"[red]{len(done.failures)} shards failed[/]; {results.failures}/*.json say why; run again to retry them"
         )
         raise typer.Exit(SHARDS_FAILED)
 

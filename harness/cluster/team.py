@@ -1,0 +1,184 @@
+"""The workers of a run: started, greeted when they are ready, and replaced when they are lost."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from harness.cluster import connection
+from harness.cluster.remote import REMOTE
+from harness.errors import EnvironmentFault, UserError
+from harness.spec import Resources
+from harness.tasks import Setup
+
+PATIENCE = 900.0
+"""Seconds without any worker after which a run ends."""
+
+STILLBORN = 5
+"""Workers in a row that may end before they are ready."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Member:
+    """A worker, ready or not."""
+
+    name: str
+    handle: Any
+    hello: Any
+    """The reference to its :class:`Hello`; None once it has said it."""
+    busy: bool = False
+
+
+class Team:
+    """As many workers as the spec allows and the cluster has room for, while that changes.
+
+    Where the spec says how many, as many are started and those that find no room wait for it: that is what an
+    autoscaler adds nodes for. Where it does not, there are as many as fit on the nodes that are there.
+
+    Parameters
+    ----------
+    local
+        Whether the cluster is this machine, which does not grow.
+    marks
+        Files that every worker must see.
+    staffed
+        Told how many workers are ready, whenever that changes.
+
+    Raises
+    ------
+    UserError
+        A cluster that does not grow has no room for the workers asked for.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        resources: Resources,
+        data: Any,
+        *,
+        local: bool,
+        marks: Sequence[Path],
+        staffed: Callable[[int], None],
+    ) -> None:
+        self._setup, self._data, self._marks, self._staffed = setup, data, marks, staffed
+        self._most, self._local = resources.workers, local
+        self._each = connection.needs(resources)
+        self._options = connection.options(self._each, resources.threads)
+        self._members: list[Member] = []
+        self._started = self._stillborn = 0
+        self._last_ready = time.monotonic()
+        if local:
+            _check_fit(self._most, self._each)
+
+    def names(self) -> list[str]:
+        """Of all workers, ready or not."""
+        return [member.name for member in self._members]
+
+    def idle(self) -> list[Member]:
+        """The workers that are ready and do nothing."""
+        return [member for member in self._members if member.hello is None and not member.busy]
+
+    def greetings(self) -> list[Any]:
+        """What to wait for, of workers that are not ready yet."""
+        return [member.hello for member in self._members if member.hello is not None]
+
+    def adjust(self, waiting: Callable[[int], int]) -> None:
+        """Start or give up workers, so that there are as many as can be of use.
+
+        Parameters
+        ----------
+        waiting
+            Given a number, how many tasks wait for a worker, counted up to it.
+
+        Raises
+        ------
+        EnvironmentFault
+            There has been no worker for :data:`PATIENCE` seconds.
+        """
+        target = self._target()
+        busy = sum(member.busy for member in self._members)
+        for _ in range(min(target, busy + waiting(target)) - len(self._members)):
+            self._start()
+        for member in [member for member in self._members if member.hello is not None][::-1]:
+            if len(self._members) > target:
+                self._remove(member)
+        if any(member.hello is None for member in self._members):
+            self._last_ready = time.monotonic()
+        elif self._members and time.monotonic() - self._last_ready > PATIENCE:
+            there = [connection.in_words(node) for node in connection.nodes()]
+            raise EnvironmentFault(
+                f"no worker could run for {PATIENCE / 60:.0f} minutes: each needs {connection.in_words(self._each)}, "
+                f"and the nodes have {'; '.join(there) or 'gone'}; what is done stays, run again to go on"
+            )
+
+    def greet(self, hello: Any) -> None:
+        """Take in a worker that has said hello, or failed to.
+
+        Raises
+        ------
+        EnvironmentFault
+            It does not see the results, or too many in a row never came to be.
+        """
+        member = next(member for member in self._members if member.hello is hello)
+        try:
+            said = ray.get(hello)
+        except RayError as fault:
+            self.lost(member)
+            self._stillborn += 1
+            if self._stillborn >= STILLBORN:
+                raise EnvironmentFault(f"workers end before they are ready: {_last_line(fault)}") from fault
+            return
+        if said.unseen is not None:
+            raise EnvironmentFault(
+                f"node {said.node} does not see {said.unseen}: with more than one node, --results and --models must be "
+                "folders that all of them share (NFS, EFS, Lustre), or URIs such as s3://bucket/sweep"
+            )
+        member.hello, self._stillborn = None, 0
+        self._tell()
+
+    def lost(self, member: Member) -> None:
+        """Give up a worker that has ended."""
+        self._remove(member)
+        self._tell()
+
+    def _target(self) -> int:
+        if self._most is not None:
+            return self._most
+        return max(1, connection.room(self._each))
+
+    def _start(self) -> None:
+        self._started += 1
+        name = f"worker-{self._started}"
+        handle = REMOTE.options(**self._options).remote(self._setup, name, [self._data])
+        self._members.append(Member(name=name, handle=handle, hello=handle.hello.remote(self._marks)))
+
+    def _remove(self, member: Member) -> None:
+        self._members.remove(member)
+        ray.kill(member.handle)
+
+    def _tell(self) -> None:
+        self._staffed(sum(member.hello is None for member in self._members))
+
+
+def _check_fit(asked: int | None, each: Mapping[str, float]) -> None:
+    fit = connection.room(each)
+    if (asked or 1) <= fit:
+        return
+    there = connection.in_words(_sum(connection.nodes()))
+    raise UserError(
+        f"resources: {asked or 1} workers of {connection.in_words(each)} each do not fit on this machine's {there}; "
+        + ("ask for fewer workers" if fit else "ask for less per worker")
+    )
+
+
+def _sum(nodes: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    nodes = list(nodes)
+    return {kind: sum(node.get(kind, 0) for node in nodes) for kind in ("GPU", "CPU", "memory")}
+
+
+def _last_line(fault: Exception) -> str:
+    return str(fault).strip().rpartition("\n")[2]
