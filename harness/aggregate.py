@@ -11,7 +11,8 @@ Shape letters used below:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ METRICS = ("l1", "l2", "linf")
 FIGURES = ("asr", *METRICS)
 GROUPS = (*CASES, "all_targets")
 
+COUNTED = ("split", "image", "target", "success", *METRICS)
+"""The columns of the rows that figures are made from."""
 ALL_TARGETS = tuple(f"all_targets_{figure}" for figure in FIGURES)
 IDENTITY = ("cell", "model", "evaluated_on", "arch")
 TIDY = ("table", "dataset", "defense", "temperature", "attack", "decision_rule", "beta", "kappa", "case")
@@ -103,38 +106,55 @@ def summarise(rows: pd.DataFrame, *, seed: int, resamples: int = 1000) -> pd.Dat
     UserError
         If ``resamples`` is negative, or an example is there twice.
     """
-    if resamples < 0:
-        raise UserError(f"resamples: must be 0 (no intervals) or more, not {resamples}")
-    records = [record for line in _lines(rows) for record in _records(*line, seed=seed, resamples=resamples)]
-    return pd.DataFrame(records, columns=list(COLUMNS))
-
-
-def _lines(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Yield every line's setting and its rows (split, image, target, success, metrics), in order."""
-    if rows.empty:
-        return
     cell, _ = pd.factorize(rows["cell"])
     tested, victims = pd.factorize(rows["evaluated_on"])
     _, first, line = np.unique(cell * len(victims) + tested, return_index=True, return_inverse=True)
-    heads = rows[_SETTING].take(first).astype(dict.fromkeys(_NUMBERS, "float64"))
-    settings = [{str(name): value for name, value in setting.items()} for setting in heads.to_dict("records")]
-    placed = sorted(range(len(settings)), key=lambda index: _place(settings[index]))
-    rank = np.empty(len(placed), dtype=np.int64)
-    rank[placed] = np.arange(len(placed))
+    lines = rows[_SETTING].take(first).reset_index(drop=True)
+    return summarise_lines(lines, [rows.assign(line=line)], seed=seed, resamples=resamples)
 
+
+def summarise_lines(
+    lines: pd.DataFrame, batches: Iterable[pd.DataFrame], *, seed: int, resamples: int = 1000
+) -> pd.DataFrame:
+    """What :func:`summarise` gives, of rows that come in batches.
+
+    Parameters
+    ----------
+    lines
+        The setting of every cell and victim tested on: their columns in the rows, once.
+    batches
+        Frames of the columns ``COUNTED`` and `line`, which is the setting's label in `lines`. All rows of a line are
+        in one batch.
+    """
+    if resamples < 0:
+        raise UserError(f"resamples: must be 0 (no intervals) or more, not {resamples}")
+    heads = lines[_SETTING].astype(dict.fromkeys(_NUMBERS, "float64"))
+    settings = dict(zip(heads.index, heads.to_dict("records"), strict=True))
+    found = []
+    for batch in batches:
+        for line, splits, part in _parts(batch):
+            setting = {str(name): value for name, value in settings[line].items()} | {"splits": splits}
+            found.append((_place(setting), list(_records(setting, part, seed=seed, resamples=resamples))))
+    records = [record for _, of_line in sorted(found, key=itemgetter(0)) for record in of_line]
+    return pd.DataFrame(records, columns=list(COLUMNS))
+
+
+def _parts(rows: pd.DataFrame) -> Iterator[tuple[Hashable, list[str], pd.DataFrame]]:
+    """Yield every line, the names of the splits, and its rows: COUNTED, split by number, sorted."""
+    if rows.empty:
+        return
     split_code, splits = pd.factorize(rows["split"].astype(str), sort=True)
-    line, split = rank[line], split_code.astype(np.int64)
+    line, split = rows["line"].to_numpy(), split_code.astype(np.int64)
     image = rows["image"].to_numpy(dtype=np.int64)
     target = rows["target"].to_numpy(dtype=np.float64, na_value=_UNTARGETED).astype(np.int64)
     order = np.lexsort((target, image, split, line))
-    ends = np.cumsum(np.bincount(line, minlength=len(placed)))
     success = rows["success"].to_numpy(dtype=np.bool_)
     distances = {metric: rows[metric].to_numpy(dtype=np.float64, na_value=np.nan) for metric in METRICS}
-    for index, start, stop in zip(placed, np.append(0, ends[:-1]), ends, strict=True):
-        take = order[start:stop]
+    names, starts = np.unique(line[order], return_index=True)
+    for name, take in zip(names.tolist(), np.split(order, starts[1:]), strict=True):
         part = {"split": split[take], "image": image[take], "target": target[take], "success": success[take]}
         part |= {metric: values[take] for metric, values in distances.items()}
-        yield settings[index] | {"splits": list(splits)}, pd.DataFrame(part)
+        yield name, list(splits), pd.DataFrame(part)
 
 
 def _place(setting: dict[str, Any]) -> tuple[Any, ...]:

@@ -23,6 +23,7 @@ from harness.entries import look_up
 from harness.errors import UserError
 from harness.image_files import DecodedOnce, common_mode, decode, read_files
 from harness.parquet.images import read_image_table
+from harness.plain import shown
 from models import digest_of, sha256_of_file
 
 __all__ = ["DATASETS", "DataSet", "Split", "gather", "load"]
@@ -224,7 +225,13 @@ def load(name: str, **parameters: Any) -> DataSet:
     except TypeError as error:
         takes = ", ".join(str(parameter) for parameter in signature.parameters.values()) or "no parameters"
         raise UserError(f"data set {name!r}: {error}; it takes {takes}") from error
-    return loader(**parameters)
+    try:
+        data = loader(**parameters)
+    except UserError as error:
+        raise UserError(f"dataset: {error}") from error
+    if not isinstance(data, DataSet):
+        raise UserError(f"dataset: {name} must return a harness.datasets.DataSet, got {type(data).__name__}")
+    return data
 
 
 Labelled = tuple[Tensor, Tensor]
@@ -266,7 +273,7 @@ def _torchvision(kind: Callable[..., Any], title: str, root: str, download: bool
     try:
         with contextlib.redirect_stdout(sys.stderr):  # torchvision prints what it tries
             return kind(root, train=True, download=download), kind(root, train=False, download=download)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{title} is not in root {root!r} and was not fetched ({reason}); put torchvision's files there, "
@@ -275,14 +282,21 @@ def _torchvision(kind: Callable[..., Any], title: str, root: str, download: bool
 
 
 def _existing_folder(path: str) -> Path:
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise UserError(f"path must be a folder, got {str(path)!r}")
+    try:
+        root = Path(path).expanduser()
+        found = root.is_dir()
+    except (OSError, RuntimeError):  # a name that is too long, or the home of nobody
+        found = False
+    if not found:
+        raise UserError(f"path must be a folder, got {shown(path)}")
     return root
 
 
 def _matching(root: Path, pattern: str) -> list[Path]:
-    found = sorted(root.glob(pattern))
+    try:
+        found = sorted(root.glob(pattern))
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"{pattern!r} is no pattern of file names: {error}") from error
     if not found:
         raise UserError(f"no file in {root} matches {pattern!r}")
     return found

@@ -1,16 +1,19 @@
 """Entries of a spec that name a thing and give its parameters, checked against the thing's own signature."""
 
 import inspect
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from importlib import import_module
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic.errors import PydanticUserError
 from torch import Tensor
 
 from harness.errors import UserError
+from harness.plain import NUMBER, at, fits, shown
+from models.code import imported
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -22,6 +25,14 @@ class Strict(BaseModel):
     """Refuses keys that it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _numbers_in_range(cls, value: Any) -> Any:
+        """Refuse what texts such as "inf" have become."""
+        if not all(fits(number) for number in (value if isinstance(value, list) else [value])):
+            raise ValueError(f"must be {NUMBER}")
+        return value
 
 
 def look_up(name: object, table: Mapping[str, Any], kind: str) -> Any:
@@ -37,23 +48,40 @@ def look_up(name: object, table: Mapping[str, Any], kind: str) -> Any:
     if not isinstance(name, str) or ":" not in name:
         close = get_close_matches(str(name), table, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
-        raise UserError(f"must name a known {kind}: {', '.join(table)}, or package.module:name; got {name!r}{hint}")
-    module, _, attribute = name.partition(":")
+        known = f"{', '.join(table)}, or package.module:name"
+        raise UserError(f"must name a known {kind}: {known}; got {shown(name)}{hint}")
     try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"{name} cannot be imported: {error}") from error
+        return imported(name)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def parameters_of(
     thing: Callable[..., Any], *, axes: Sequence[str] = AXES, leave_out: Sequence[str] = ()
 ) -> type[BaseModel]:
-    """A model of the keyword parameters of `thing`, a function or a dataclass; its `axes` become lists."""
+    """A model of the keyword parameters of `thing`, a function or a dataclass; its `axes` become lists.
+
+    Raises
+    ------
+    UserError
+        It has parameters that a spec cannot give.
+    """
+    try:
+        return _parameters_of(thing, axes, leave_out)
+    except (TypeError, ValueError, NameError, PydanticUserError) as error:
+        name, reason = getattr(thing, "__qualname__", repr(thing)), " ".join(str(error).split())
+        raise UserError(f"{name} does not take keyword parameters that a spec can give: {reason}") from error
+
+
+def _parameters_of(thing: Callable[..., Any], axes: Sequence[str], leave_out: Sequence[str]) -> type[BaseModel]:
     found: dict[str, Any] = {}
     for parameter in inspect.signature(thing, eval_str=True).parameters.values():
         if parameter.name in leave_out:
             continue
-        annotation, default = _without_tensors(parameter.annotation), parameter.default
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise TypeError(f"{parameter} is no keyword parameter")
+        annotated = Any if parameter.annotation is parameter.empty else parameter.annotation
+        annotation, default = _without_tensors(annotated), parameter.default
         if parameter.name in axes:
             several = types.GenericAlias(list, (annotation,))
             annotation = Annotated[several, BeforeValidator(_as_list), Field(min_length=1)]
@@ -79,10 +107,10 @@ def named(
     """
     parameters = dict(entry)
     try:
-        thing = look_up(parameters.pop("name", None), table, kind)
+        model = parameters_of(look_up(parameters.pop("name", None), table, kind), leave_out=leave_out)
     except UserError as error:
         raise UserError(f"{where}.name: {error}") from error
-    resolved = validated(parameters_of(thing, leave_out=leave_out), parameters, where)
+    resolved = validated(model, parameters, where)
     return {"name": entry["name"], **resolved.model_dump(mode="json")}
 
 
@@ -103,14 +131,13 @@ def validated(model: type[Model], content: Mapping[str, Any], where: str = "") -
 
 def _in_words(problem: Any, model: type[BaseModel], where: str) -> str:
     """`path: what is wrong, and what would be right`; a field's description says that best where it has one."""
-    path, around = where, model
+    path, around, given = where, model, shown(problem["input"])
     for part in problem["loc"]:
         field = around.model_fields.get(part) if isinstance(part, str) else None
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-        if field is not None and field.description:
-            return f"{path.lstrip('.')}: must be {field.description}; got {problem['input']!r}"
+        path = at(path, part)
+        if field is not None and field.description and problem["type"] != "missing":
+            return f"{path}: must be {field.description}; got {given}"
         around = _model_in(field.annotation) or around if field is not None else around
-    path = path.lstrip(".")
     if problem["type"] == "missing":
         return f"{path}: is missing"
     if problem["type"] == "extra_forbidden":
@@ -119,9 +146,15 @@ def _in_words(problem: Any, model: type[BaseModel], where: str) -> str:
         return f"{path}: unknown key; {known}"
     if problem["type"] == "too_short":
         return f"{path}: must not be empty"
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    message = message.replace("input should", "must").replace("must be a valid", "must be a")
-    return f"{path}: {message}; got {problem['input']!r}"
+    said = problem["msg"].removeprefix("Value error, ")
+    message = said[0].lower() + said[1:]
+    message = (
+        message.replace("input should", "must")
+        .replace("must be a valid", "must be a")
+        .replace("a integer", "an integer")
+    )
+    message = re.sub(r"dictionary( or instance of \w+)?", "mapping", message)
+    return f"{path}: {message}; got {given}"
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

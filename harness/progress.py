@@ -129,8 +129,9 @@ class Progress:
 
     def _show(self) -> None:
         figures = self._sweep.figures() if self._sweep else []
-        if self._workers:
-            figures.append(f"{self._workers} worker{'s' if self._workers != 1 else ''}")
+        if self._current is not None:
+            staffed = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
+            figures.append(staffed if self._workers else "waiting for a worker")
         figures += [
             f"{number} {what}" for number, what in ((self._retried, "retried"), (self._failed, "failed")) if number
         ]

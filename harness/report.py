@@ -1,6 +1,6 @@
 """The report of a sweep, from its rows: tables, the transfer matrix, curves, galleries, and the paper beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,12 @@ from rich.text import Text
 from harness import aggregate, datasets, tables, transfer_matrix
 from harness.errors import UserError
 from harness.grid import Victim
+from harness.parquet.stored import SETTING, StoredRows
 from harness.results import Results, write_text
 from harness.spec import Spec
+
+AT_ONCE = 2**21
+"""Rows that are summarised at a time, unless one line of a table has more: some 300 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,15 +25,15 @@ class Found:
 
     spec: Spec
     victims: Sequence[Victim]
-    rows: pd.DataFrame
     summary: pd.DataFrame
 
 
 def read(results: Results) -> Found:
-    """The rows that answer a folder's spec, and their summary."""
-    spec, rows = results.spec(), results.rows()
-    summary = aggregate.summarise(rows, seed=spec.seed).assign(table=spec.name)
-    return Found(spec=spec, victims=results.victims()[1], rows=rows, summary=summary)
+    """The summary of the rows that answer a folder's spec."""
+    spec, stored = results.spec(), results.stored()
+    batches = stored.batches(aggregate.COUNTED, at_most=AT_ONCE)
+    summary = aggregate.summarise_lines(stored.lines, batches, seed=spec.seed).assign(table=spec.name)
+    return Found(spec=spec, victims=results.victims()[1], summary=summary)
 
 
 def terminal(found: Found, *, width: int) -> RenderableType:
@@ -80,14 +84,23 @@ def draw(results: Results, found: Found) -> list[Path]:
         data = datasets.load(**found.spec.dataset)
         parts = sorted(results.images.glob("[!.]*.parquet"))
         split = getattr(data, found.spec.images.split)
-        for name, figure in gallery.galleries(found.rows, parts, lambda of: split.images(of).numpy(), data.class_names):
-            written += figures.save({name: figure}, results.report)
+        for rows in _cells(results.stored()):
+            for name, figure in gallery.galleries(rows, parts, lambda of: split.images(of).numpy(), data.class_names):
+                written += figures.save({name: figure}, results.report)
     return written
 
 
+def _cells(stored: StoredRows) -> Iterator[pd.DataFrame]:
+    """What a gallery needs of the rows of each cell, tested on its own victim."""
+    own = stored.lines[stored.lines["model"] == stored.lines["evaluated_on"]]
+    for line in own.index:
+        yield stored.read([*SETTING, "image", "label", "target", "success"], [line])
+
+
 def together(folders: Sequence[Results]) -> tuple[pd.DataFrame, list[Victim], int]:
-    """The rows of several sweeps, their victims, and the seed of the first."""
-    rows = pd.concat([results.rows() for results in folders], ignore_index=True)
+    """What claims are tested on of the rows of several sweeps, their victims, and the seed of the first."""
+    columns = [*SETTING, "image", "target", "success", *aggregate.METRICS]
+    rows = pd.concat([results.rows(columns) for results in folders], ignore_index=True)
     victims = [victim for results in folders for victim in results.victims()[1]]
     return rows, victims, folders[0].spec().seed
 

@@ -1,6 +1,7 @@
 """Entries of a spec with every default filled in, known to be right: each value of their axes is tried."""
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from itertools import product
 from typing import Any
 
@@ -8,6 +9,7 @@ from attacks import ATTACKS
 from defenses import DEFENSES, AdversarialTraining
 from harness.entries import AXES, look_up, named, parameters_of, validated
 from harness.errors import UserError
+from harness.plain import shown
 from models import Training
 
 DEFENSE_AXES = ("temperature", "epsilon")
@@ -28,16 +30,19 @@ def resolved_defense(given: str | Mapping[str, Any], where: str) -> dict[str, An
     """A defence with its defaults, known to be right: each value of its axes is tried on its class."""
     named_so = {given: {}} if isinstance(given, str) else dict(given)
     if len(named_so) != 1:
-        raise UserError(f"{where}: must name one defence, such as {{distillation: {{temperature: 100}}}}; got {given}")
+        right = "must name one defence, such as {distillation: {temperature: 100}}"
+        raise UserError(f"{where}: {right}; got {shown(given)}")
     [(name, parameters)] = named_so.items()
     try:
         defense = look_up(name, DEFENSES, "defence")
+        _check_class(defense, name)
+        model = parameters_of(defense, axes=DEFENSE_AXES)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     where = f"{where}.{name}"
     if not isinstance(parameters, dict):
-        raise UserError(f"{where}: must be a mapping of its parameters, got {parameters!r}")
-    resolved = validated(parameters_of(defense, axes=DEFENSE_AXES), parameters, where).model_dump(mode="json")
+        raise UserError(f"{where}: must be a mapping of its parameters, got {shown(parameters)}")
+    resolved = validated(model, parameters, where).model_dump(mode="json")
     if issubclass(defense, AdversarialTraining):
         resolved["attacks"] = [resolved_attack(a, f"{where}.attacks[{i}]") for i, a in enumerate(resolved["attacks"])]
     for parameters in combinations(resolved):
@@ -63,10 +68,14 @@ def resolved_attack(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     chosen = entry.pop("decision_rules", None)
     resolved = named(entry, ATTACKS, "attack", where, leave_out=("targeted",))
     attack = look_up(resolved["name"], ATTACKS, "attack")
+    try:
+        _check_class(attack, resolved["name"])
+    except UserError as error:
+        raise UserError(f"{where}.name: {error}") from error
     rules = getattr(attack, "RULES", ())
-    if chosen is not None and not (rules and isinstance(chosen, list) and chosen and set(chosen) <= set(rules)):
+    if chosen is not None and not (isinstance(chosen, list) and chosen and all(rule in rules for rule in chosen)):
         right = f"a list from {', '.join(rules)}" if rules else f"left out: {resolved['name']} has none"
-        raise UserError(f"{where}.decision_rules: must be {right}; got {chosen!r}")
+        raise UserError(f"{where}.decision_rules: must be {right}; got {shown(chosen)}")
 
     fixed = {name: value for name, value in resolved.items() if name not in ("name", *AXES)}
     axes = {axis: resolved[axis] for axis in AXES if axis in resolved}
@@ -80,3 +89,8 @@ def resolved_attack(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     if rules:
         resolved["decision_rules"] = chosen or [rule for rule in rules if rule != "l2"]
     return resolved
+
+
+def _check_class(thing: object, name: str) -> None:
+    if not (isinstance(thing, type) and is_dataclass(thing)):
+        raise UserError(f"{name} must be a dataclass of its parameters")

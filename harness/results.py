@@ -24,18 +24,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from harness import spec as specs
 from harness.errors import UserError
 from harness.grid import Shard, Victim, blocks
 from harness.missing import Missing
 from harness.parquet import rows as parquet
+from harness.parquet.stored import StoredRows, Wanted
 from harness.spec import Spec
 from harness.tasks import Transfer
 from models import replace_file
-
-_EXAMPLE = ["cell", "evaluated_on", "image", "target"]
-"""The columns that tell one row from every other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +51,14 @@ class Evaluation:
     def accuracy(self) -> float:
         """In [0, 1]."""
         return 1 - len(self.wrong) / self.size
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ready:
+    """What `victims.json` holds."""
+
+    dataset: str
+    victims: Sequence[Victim]
 
 
 class Results:
@@ -99,8 +106,7 @@ class Results:
 
     def write_victims(self, dataset: str, victims: Sequence[Victim]) -> None:
         """Store the victims of the spec and the images drawn for each, of the data set of that identity."""
-        content = {"dataset": dataset, "victims": [asdict(victim) for victim in victims]}
-        write_text(self.root / "victims.json", json.dumps(content))
+        write_text(self.root / "victims.json", json.dumps(asdict(_Ready(dataset=dataset, victims=victims))))
 
     def add_tested(self, victims: Sequence[Victim]) -> None:
         """Store further victims that the examples are tested on."""
@@ -109,18 +115,23 @@ class Results:
         write_text(self.root / "tested.json", json.dumps([asdict(victim) for victim in known.values()]))
 
     def victims(self) -> tuple[str, list[Victim]]:
-        """The data set's identity, and the victims, attacked or tested on; none before a sweep has made them ready."""
+        """The data set's identity, and the victims, attacked or tested on; none before a sweep has made them ready.
+
+        Raises
+        ------
+        UserError
+            The files that say so are not as a sweep wrote them.
+        """
         path = self.root / "victims.json"
         if not path.is_file():
             return "", []
-        content = json.loads(path.read_text())
-        ours = [Victim(**victim) for victim in content["victims"]]
-        digests = {victim.digest for victim in ours}
-        return content["dataset"], ours + [victim for victim in self._tested() if victim.digest not in digests]
+        stored: _Ready = _stored(path, _Ready)
+        digests = {victim.digest for victim in stored.victims}
+        return stored.dataset, [*stored.victims, *(v for v in self._tested() if v.digest not in digests)]
 
     def _tested(self) -> list[Victim]:
         path = self.root / "tested.json"
-        return [Victim(**victim) for victim in json.loads(path.read_text())] if path.is_file() else []
+        return list(_stored(path, list[Victim])) if path.is_file() else []
 
     def part(self, shard: str, onto: str | None = None) -> Path:
         """Where the rows of a shard are, tested on its own victim or on another."""
@@ -183,17 +194,31 @@ class Results:
             found += [Transfer(shard=shard, onto=other) for other in others if not self.part(shard, other).exists()]
         return found
 
-    def rows(self) -> pd.DataFrame:
+    def stored(self) -> StoredRows:
         """The rows that answer the spec: of its cells, of the images that it draws, and of its victims."""
         dataset, victims = self.victims()
-        cells = {cell.digest for block in blocks(self.spec(), dataset, victims) for cell in block.cells()}
-        rows = parquet.read_rows(sorted(self.examples.glob("[!.]*.parquet")), cells=cells)
-        drawn = {victim.digest: set(victim.images) for victim in victims}
-        named = zip(rows["model"], rows["image"], rows["evaluated_on"], strict=True)
-        ours = [image in drawn[model] and tested in drawn for model, image, tested in named]
-        return rows.loc[pd.Series(ours, index=rows.index, dtype=bool)].drop_duplicates(_EXAMPLE, ignore_index=True)
+        cells = {cell.digest: cell.victim for block in blocks(self.spec(), dataset, victims) for cell in block.cells()}
+        wanted = Wanted(cells=cells, drawn={victim.digest: victim.images for victim in victims})
+        return StoredRows(sorted(self.examples.glob("[!.]*.parquet")), wanted)
+
+    def rows(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Those rows, all of them, with all columns or some."""
+        names = parquet.SCHEMA.names if columns is None else columns
+        return self.stored().read(names).drop(columns="line")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all, making its folder."""
     replace_file(path, text.encode())
+
+
+def _stored(path: Path, kind: Any) -> Any:
+    """The `kind` of thing that a file of JSON holds."""
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except ValidationError as error:
+        problem = error.errors()[0]
+        reason = ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
+        raise UserError(
+            f"{path}: not as a sweep wrote it ({reason}); delete it and run again, which does no work twice"
+        ) from error

@@ -1,17 +1,27 @@
 """The spec: the YAML file that describes one sweep, read, checked and resolved."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ByteSize, Field, field_validator
+from pydantic import BeforeValidator, ByteSize, Field, field_validator
 
 from attacks.precision import Precision
 from harness.datasets import DATASETS
 from harness.entries import Strict, named, validated
 from harness.errors import UserError
+from harness.plain import parsed, plain, shown
 from harness.resolving import resolved_attack, resolved_defense, resolved_training
+from models.code import refuse_code
+
+
+def _short(amount: object) -> object:
+    """A text of so many digits that pydantic fails to make a number of them is refused."""
+    if isinstance(amount, str) and len(amount) > 40:
+        raise ValueError("too long")
+    return amount
 
 
 class Images(Strict):
@@ -40,7 +50,9 @@ class Victim(Strict):
 
     name: str | None = None
     """What `evaluated_on` calls it."""
-    arch: str
+    arch: str = Field(
+        pattern=r"^[A-Za-z0-9_.:]+$", max_length=200, description="an architecture's name, or package.module:function"
+    )
     parameters: dict[str, Any] = Field(default={})
     defense: str | dict[str, Any] = Field(
         default="none", description="a defence's name, or {name: {parameter: value}} with its parameters"
@@ -63,7 +75,9 @@ class Resources(Strict):
     """Of each worker; a fraction shares one. Unless given, 1 where the cluster has any, else 0."""
     cpus: float | None = Field(default=None, gt=0)
     """Cores of each worker; unless given, 1 beside a GPU, else as many as `threads`."""
-    memory: ByteSize | None = Field(default=None, gt=0, description="memory of a worker, such as 8GiB")
+    memory: Annotated[ByteSize | None, BeforeValidator(_short)] = Field(
+        default=None, gt=0, description="memory of a worker, such as 8GiB"
+    )
     """Of each worker; Ray places workers by it."""
     threads: int = Field(default=1, ge=1)
     """Of torch, per worker on CPU cores; the spec's to say, because rounding depends on it."""
@@ -79,7 +93,11 @@ class Resources(Strict):
 class Spec(Strict):
     """One sweep, with every default filled in."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="letters, digits, '.', '_' and '-'")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="letters, digits, '.', '_' and '-', at most 100 of them",
+    )
     seed: int = Field(default=0, ge=0)
     dataset: dict[str, Any]
     images: Images
@@ -124,21 +142,27 @@ def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None)
         The file is missing or no YAML, or says what cannot be: one line with the field's path.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must be a mapping with the keys {', '.join(Spec.model_fields)}")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read: it is no text: {error}") from error
     try:
-        for place, value in _at_scale(content.pop("scales", {}), scale).items():
-            _set(content, str(place), value, f"scales.{scale}: the spec has no {place}")
-        for override in overrides:
-            _override(content, override)
-        return parse(content)
+        return _parsed_at(parsed(text), overrides, scale)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _parsed_at(content: object, overrides: Sequence[str], scale: str | None) -> Spec:
+    """The spec that a document describes at one of its scales, with overrides."""
+    if not isinstance(content, dict):
+        raise UserError(f"must be a mapping with the keys {', '.join(Spec.model_fields)}")
+    fields: dict[str, Any] = plain(content)
+    for place, value in _at_scale(fields.pop("scales", {}), scale).items():
+        _set(fields, place, value, f"scales.{scale}: the spec has no {place}")
+    for override in overrides:
+        _override(fields, override)
+    return parse(fields)
 
 
 def parse(content: Mapping[str, Any]) -> Spec:
@@ -149,7 +173,7 @@ def parse(content: Mapping[str, Any]) -> Spec:
     UserError
         One line: the field's path, what was given, what would be right.
     """
-    spec = validated(Spec, content)
+    spec = validated(Spec, plain(content))
     _check_evaluated_on(spec)
     transfers = any(victim.evaluated_on for victim in spec.victims)
     return spec.model_copy(
@@ -169,6 +193,10 @@ def dump(spec: Spec) -> str:
 
 def _victim(victim: Victim, where: str) -> Victim:
     """A victim with the defaults of its defence and its training."""
+    try:
+        refuse_code(victim.arch)
+    except ValueError as error:
+        raise UserError(f"{where}.arch: {error}") from error
     defense = resolved_defense(victim.defense, f"{where}.defense")
     if victim.training is None and not (victim.weights or victim.parameters.get("weights")):
         raise UserError(f"{where}: needs training (such as {{epochs: 10}}) or weights (a file)")
@@ -183,12 +211,12 @@ def _check_evaluated_on(spec: Spec) -> None:
     names = [victim.name for victim in spec.victims if victim.name is not None]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise UserError(f"victims: two of them are called {twice!r}; give each its own name")
+        raise UserError(f"victims: two of them are called {shown(twice)}; give each its own name")
     for i, victim in enumerate(spec.victims):
         unknown = [name for name in victim.evaluated_on if name not in names] if victim.evaluated_on != "all" else []
         if unknown:
             known = ", ".join(names) or "none: give the victim a name"
-            raise UserError(f"victims[{i}].evaluated_on: no victim is called {unknown[0]!r}; there are {known}")
+            raise UserError(f"victims[{i}].evaluated_on: no victim is called {shown(unknown[0])}; there are {known}")
         if victim.evaluated_on and not victim.attacked:
             raise UserError(f"victims[{i}].evaluated_on: has no examples, as attacked is false; leave out one")
         if victim.evaluated_on and spec.save_images == "none":
@@ -200,11 +228,11 @@ def _check_evaluated_on(spec: Spec) -> None:
 def _at_scale(scales: object, scale: str | None) -> dict[str, Any]:
     """The overrides of a scale."""
     if not isinstance(scales, dict) or not all(isinstance(overrides, dict) for overrides in scales.values()):
-        raise UserError(f"scales: must be a mapping such as {{tiny: {{images.count: 10}}}}; got {scales!r}")
+        raise UserError(f"scales: must be a mapping such as {{tiny: {{images.count: 10}}}}; got {shown(scales)}")
     if scale in (None, "full"):
         return {}
     if scale not in scales:
-        raise UserError(f"--scale {scale}: the spec has {', '.join(['full', *map(str, scales)])}")
+        raise UserError(f"--scale {scale}: the spec has {', '.join(['full', *scales])}")
     overrides: dict[str, Any] = scales[scale]
     return overrides
 
@@ -212,24 +240,28 @@ def _at_scale(scales: object, scale: str | None) -> dict[str, Any]:
 def _override(content: dict[str, Any], override: str) -> None:
     """Apply ``a.b=value``."""
     path, equals, value = override.partition("=")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is not valid YAML") from error
     if not equals:
         raise UserError(f"--set {override}: must be path=value, such as images.count=10")
-    _set(content, path, parsed, f"--set {override}: the spec has no {path}")
+    try:
+        _set(content, path, parsed(value), f"the spec has no {path}")
+    except UserError as error:
+        raise UserError(f"--set {override}: {error}") from error
 
 
 def _set(content: Any, path: str, value: Any, missing: str) -> None:
     """Write a value at ``a.b`` in `content`; a number in the path picks an item of a list, ``*`` every item."""
     part, dot, rest = path.partition(".")
-    try:
-        for place in range(len(content)) if part == "*" else [int(part) if part.isdecimal() else part]:
-            if not dot:
-                content[place] = value
-            else:
-                inner = content.setdefault(place, {}) if isinstance(content, dict) else content[place]
-                _set(inner, rest, value, missing)
-    except (LookupError, TypeError) as error:
-        raise UserError(missing) from error
+    places: Sequence[Any]
+    if isinstance(content, dict):
+        places = [part]
+    elif isinstance(content, list):
+        places = [i for i in range(len(content)) if part in ("*", str(i))]
+    else:
+        places = []
+    if not places and part != "*":
+        raise UserError(missing)
+    for place in places:
+        if not dot:
+            content[place] = deepcopy(value)
+        else:
+            _set(content.setdefault(place, {}) if isinstance(content, dict) else content[place], rest, value, missing)

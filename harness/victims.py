@@ -5,8 +5,11 @@ undefended one. :func:`next_tasks` gives whatever can be done now, from what is 
 gives nothing, it makes every victim ready, each wave on all workers.
 """
 
+import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from defenses import DEFENSES, AdversarialTraining, Defense
@@ -21,7 +24,8 @@ from harness.results import Results
 from harness.spec import Images, Spec
 from harness.storage import located
 from harness.tasks import VictimTask
-from models import Recipe, Training, is_stored, sha256_of_file
+from models import Recipe, Training, build, initial_parameters, is_stored, load_weights, sha256_of_file
+from models.code import refuse_code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,8 @@ class Planned:
     """A victim of a spec."""
 
     recipe: Recipe
+    where: str
+    """The path of its entry in the spec."""
     weights: str | None
     attacked: bool
     evaluated_on: Sequence[str]
@@ -54,6 +60,7 @@ def planned(spec: Spec, data: DataSet) -> list[Planned]:
                 raise UserError(f"victims[{i}]: is the same as another victim ({recipe.digest}); leave one out")
             found[recipe.digest] = Planned(
                 recipe=recipe,
+                where=f"victims[{i}]",
                 weights=victim.weights,
                 attacked=victim.attacked,
                 evaluated_on=[digest for digest in dict.fromkeys(onto) if digest != recipe.digest],
@@ -64,8 +71,7 @@ def planned(spec: Spec, data: DataSet) -> list[Planned]:
 def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
     """The recipes of the i-th victim of a spec."""
     victim = spec.victims[i]
-    if victim.weights is not None and not located(victim.weights).is_file():
-        raise UserError(f"victims[{i}].weights: there is no file {victim.weights}")
+    weights = None if victim.weights is None else _weights_file(victim.weights, f"victims[{i}].weights")
     assert isinstance(victim.defense, dict)  # as resolved
     [(name, parameters)] = victim.defense.items()
     return [
@@ -76,10 +82,24 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
             trained_on=data.identity,
             defense={"name": name, **values},
             training=None if victim.training is None else Training(**victim.training),
-            weights=None if victim.weights is None else sha256_of_file(located(victim.weights)),
+            weights=None if weights is None else sha256_of_file(weights),
         )
         for values in combinations(parameters)
     ]
+
+
+def _weights_file(named: str, where: str) -> Path:
+    """The file of weights that a spec names."""
+    try:
+        file = located(named)
+        found = file.is_file()
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    except OSError as error:
+        raise UserError(f"{where}: {named} cannot be read: {error.strerror or error}") from error
+    if not found:
+        raise UserError(f"{where}: there is no file {named}")
+    return file
 
 
 def ready(entries: Sequence[Planned], spec: Spec, data: DataSet, results: Results) -> list[grid.Victim]:
@@ -170,10 +190,15 @@ def next_tasks(entries: Sequence[Planned], spec: Spec, data: DataSet, results: R
     Raises
     ------
     UserError
-        Adversarial training on more images than the undefended network classifies correctly.
+        A weights file that does not fit its architecture; adversarial training on more images than the undefended
+        network classifies correctly.
     """
     found: dict[str, VictimTask | Shard] = {}
     for entry in entries:
+        if is_stored(folder := results.model(entry.recipe.digest)):
+            _check_recipe(folder / "recipe.json")
+        elif entry.weights is not None:
+            _check_weights(entry, entry.weights)
         for task in _towards(entry.recipe, spec.images.split, spec, data, results, weights=entry.weights):
             digest = task.digest if isinstance(task, Shard) else task.recipe.digest
             asked = found.get(digest)
@@ -181,6 +206,31 @@ def next_tasks(entries: Sequence[Planned], spec: Spec, data: DataSet, results: R
                 task = replace(task, tested_on=sorted({*task.tested_on, *asked.tested_on}))
             found[digest] = task
     return list(found.values())
+
+
+def _check_recipe(file: Path) -> None:
+    """Read the recipe by which a stored victim will be loaded, and refuse its code where code is refused."""
+    try:
+        recipe = Recipe.from_json(json.loads(file.read_bytes())["recipe"])
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{file}: not a stored model's recipe ({error}); delete its folder, to have it made") from error
+    try:
+        refuse_code(recipe.arch)
+    except ValueError as error:
+        raise UserError(f"{file}: recipe.arch: {error}") from error
+
+
+def _check_weights(entry: Planned, weights: str) -> None:
+    """Load a weights file once here, so that a mistake is found before a worker is started."""
+    recipe = entry.recipe
+    try:
+        parameters = initial_parameters(recipe.arch, recipe.parameters)
+        model = build(recipe.arch, num_classes=recipe.num_classes, **parameters)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch says of a file that it does not take
+            load_weights(model, located(weights))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{entry.where}: {' '.join(str(error).split())}") from error
 
 
 def _towards(

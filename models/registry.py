@@ -1,7 +1,6 @@
 """Architectures by name: the project's own, torchvision's classification models, or an import path."""
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models import architectures
+from models.code import imported
 
 __all__ = ["MODELS", "ImageNetNormalised", "build", "initial_parameters"]
 
@@ -89,15 +89,10 @@ def initial_parameters(arch: str, parameters: Mapping[str, Any]) -> dict[str, An
 
 
 def _imported(arch: str) -> Callable[..., Any]:
-    module_name, _, function_name = arch.partition(":")
     try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError, TypeError) as error:
-        raise ValueError(f"architecture {arch!r}: cannot import {module_name!r}: {error}") from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise ValueError(f"architecture {arch!r}: module {module_name!r} has no function {function_name!r}")
-    return function  # type: ignore[no-any-return]
+        return imported(arch)
+    except ValueError as error:
+        raise ValueError(f"architecture {arch!r}: {error}") from error
 
 
 def _call(arch: str, function: Callable[..., Any], num_classes: int, parameters: Mapping[str, Any]) -> nn.Module:

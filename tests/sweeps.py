@@ -44,7 +44,9 @@ def run(what: spec.Spec, folder: Path, *, ray_workers: int | None = None, models
             return SerialExecutor(setup, data, progress)
         from harness.cluster import RayExecutor
 
-        return RayExecutor(setup, data, progress, address=None, resources=Resources(workers=ray_workers))
+        staffed = what.model_copy(update={"resources": Resources(workers=ray_workers)})
+
+        return RayExecutor(setup, data, progress, address=None, spec=staffed)
 
     with Progress(Console(quiet=True)) as progress:
         return sweep.run(what, Results(folder), executor, progress, models=models)

@@ -1,5 +1,6 @@
 """A sweep gives its rows whoever computes them, once, and goes on where it was left."""
 
+import errno
 import json
 import os
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 from torch import Tensor, nn
 
 from attacks import FGM, AttackResult
+from harness.errors import EnvironmentFault
 from harness.parquet.rows import SCHEMA
 from harness.results import Results
 from tests.sweeps import rows, run, small
@@ -28,18 +30,30 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Fragile:
-    """An attack that fails while the file `trap` is there, or ends its worker."""
+    """An attack that fails while the file `trap` is there."""
 
     trap: str
-    deadly: bool = False
     targeted: bool = True
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int) -> AttackResult:
         if Path(self.trap).exists():
-            if self.deadly:
-                Path(self.trap).unlink()
-                os._exit(1)
             raise RuntimeError("the trap is there")
+        return FGM(norm="linf", epsilons=[0.5])(model, images, targets, batch_size=batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Full:
+    """An attack after whose first shards the disk is full."""
+
+    allowed: int
+    count: str
+    targeted: bool = True
+
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int) -> AttackResult:
+        with Path(self.count).open("a+") as file:
+            file.write("x")
+            if file.tell() > self.allowed:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return FGM(norm="linf", epsilons=[0.5])(model, images, targets, batch_size=batch_size)
 
 
@@ -162,9 +176,9 @@ class TestGoingOn:
 
 
 class TestFaults:
-    def attacks(self, trap: Path, *, deadly: bool = False) -> list[dict[str, object]]:
+    def attacks(self, trap: Path) -> list[dict[str, object]]:
         return [
-            {"name": "tests.test_sweep:Fragile", "trap": str(trap), "deadly": deadly},
+            {"name": "tests.test_sweep:Fragile", "trap": str(trap)},
             {"name": "fgm", "norm": "linf", "epsilons": [0.5]},
         ]
 
@@ -182,12 +196,14 @@ class TestFaults:
         assert (again.shards, again.failures) == (2, [])
         assert not list(folder.glob("failures/*.json"))
 
-    def test_a_shard_outlives_its_worker(self, tmp_path: Path) -> None:
-        trap = tmp_path / "trap"
-        trap.touch()
-        done = run(small(attacks=self.attacks(trap, deadly=True)), tmp_path / "deadly", ray_workers=2)
-        assert not done.failures
-        assert len(rows(tmp_path / "deadly")) == 2 * 3 * 9
+    def test_a_full_disk_ends_the_sweep_and_loses_nothing(self, tmp_path: Path) -> None:
+        full = [{"name": "tests.test_sweep:Full", "allowed": 1, "count": str(tmp_path / "count")}]
+        what, folder = small(attacks=full), tmp_path / "full"
+        with pytest.raises(EnvironmentFault, match="No space left on device; what is done stays"):
+            run(what, folder)
+        assert len(list(folder.glob("examples/*.parquet"))) == 1
+        (tmp_path / "count").unlink()
+        assert run(what, folder).shards == 1
 
     def test_rows_that_are_no_rows(self, finished: Path, tmp_path: Path) -> None:
         run(small(attacks=self.attacks(tmp_path / "none")), tmp_path / "broken")

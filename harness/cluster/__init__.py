@@ -6,6 +6,7 @@
     jobs.py        which task is next, and what becomes of one that failed
     team.py        the workers: started, greeted, replaced, as many as the cluster has room for
     remote.py      what runs in an actor
+    code.py        the code that workers are sent
     connection.py  joining or starting a cluster; how many workers it has room for
     metrics.py     counters and gauges on Ray's Prometheus endpoint
 """

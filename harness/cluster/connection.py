@@ -1,8 +1,7 @@
 """Joining a Ray cluster, or starting one here; and how many workers it has room for."""
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -10,12 +9,9 @@ import ray
 from harness.errors import EnvironmentFault
 from harness.spec import Resources
 
-PACKAGES = ("attacks", "defenses", "harness", "models")
-"""What a cluster's workers need of this project."""
 
-
-def connect(address: str | None) -> None:
-    """Join the cluster at `address`, which is sent the code; or start one here, of this machine's cores and GPUs.
+def connect(address: str | None, code: Sequence[str]) -> None:
+    """Join the cluster at `address`, which is sent the code at those paths; or start one of this machine.
 
     Raises
     ------
@@ -26,9 +22,8 @@ def connect(address: str | None) -> None:
     if address is None:
         ray.init("local", num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, **quiet)
         return
-    root = Path(__file__).parents[2]
     try:
-        ray.init(address, runtime_env={"py_modules": [str(root / package) for package in PACKAGES]}, **quiet)
+        ray.init(address, runtime_env={"py_modules": list(code)}, **quiet)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as fault:
         reason = " ".join(str(fault).split())
         raise EnvironmentFault(

@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 import models
+from harness.cluster.code import code_for
 from harness.cluster.connection import connect
 from harness.cluster.jobs import Job, Jobs, given_up
 from harness.cluster.metrics import DriverMeter
@@ -19,7 +20,7 @@ from harness.errors import EnvironmentFault, UserError
 from harness.executor import Outcome, Watch, title_of
 from harness.grid import Shard
 from harness.results import Results
-from harness.spec import Resources
+from harness.spec import Spec
 from harness.storage import marked
 from harness.tasks import Setup, Task, Transfer, VictimTask
 
@@ -36,6 +37,8 @@ class RayExecutor:
         The data set, which is put into Ray's object store once.
     address : str or None
         Of a running cluster ("auto" finds one on this machine); None starts one here, for as long as this lives.
+    spec
+        What is run: its resources, and the user's code that it names, which goes to a running cluster.
 
     Raises
     ------
@@ -46,23 +49,23 @@ class RayExecutor:
         or the storage is full.
     """
 
-    def __init__(self, setup: Setup, data: DataSet, watch: Watch, *, address: str | None, resources: Resources) -> None:
+    def __init__(self, setup: Setup, data: DataSet, watch: Watch, *, address: str | None, spec: Spec) -> None:
         self._setup, self._data, self._watch = setup, data, watch
-        self._address, self._resources = address, resources
+        self._address, self._spec = address, spec
         self._results = Results(setup.results)
         self._models: dict[str, Any] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            connect(self._address)
+            connect(self._address, code_for(self._spec))
             stack.callback(ray.shutdown)
             places = [self._setup.results] + ([self._setup.models] if self._setup.models else [])
             marks = [] if self._address is None else stack.enter_context(marked(places))
             self._meter = DriverMeter()
             self._team = Team(
                 self._setup,
-                self._resources,
+                self._spec.resources,
                 self._put(self._data),
                 local=self._address is None,
                 marks=marks,

@@ -1,5 +1,6 @@
 """The workers of a run: started, greeted when they are ready, and replaced when they are lost."""
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,7 +131,7 @@ class Team:
             self.lost(member)
             self._stillborn += 1
             if self._stillborn >= STILLBORN:
-                raise EnvironmentFault(f"workers end before they are ready: {_last_line(fault)}") from fault
+                raise EnvironmentFault(f"workers end before they are ready: {_cause(fault)}") from fault
             return
         if said.unseen is not None:
             raise EnvironmentFault(
@@ -180,5 +181,8 @@ def _sum(nodes: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {kind: sum(node.get(kind, 0) for node in nodes) for kind in ("GPU", "CPU", "memory")}
 
 
-def _last_line(fault: Exception) -> str:
-    return str(fault).strip().rpartition("\n")[2]
+def _cause(fault: Exception) -> str:
+    """The last line of Ray's message that names an error, or else its last line."""
+    lines = str(fault).strip().splitlines()
+    named = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception): ", line)]
+    return (named or lines)[-1]

@@ -1,5 +1,6 @@
 """What several commands take, and where they print."""
 
+import socket
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.storage import located
+from harness.errors import EnvironmentFault, UserError
+from harness.storage import is_local, located
 
 out = Console()
 err = Console(stderr=True)
@@ -18,6 +20,43 @@ class Where(StrEnum):
 
     ray = "ray"
     serial = "serial"
+
+
+ANSWER_WITHIN = 10.0
+"""Seconds in which what listens at an address must take a connection."""
+
+
+def results_folder(text: str) -> Path:
+    """The place of the results, which a file must not be, nor stand above.
+
+    Raises
+    ------
+    UserError
+        It is a file, or in one.
+    """
+    place = located(text)
+    if is_local(place):
+        file = next((path for path in (place, *place.parents) if path.is_file()), None)
+        if file is not None:
+            raise UserError(f"--results {text}: must be a folder, but {file} is a file")
+    return place
+
+
+def answering(address: str) -> str:
+    """The address of a cluster, at which something takes connections: Ray itself would wait for minutes.
+
+    Raises
+    ------
+    EnvironmentFault
+        Nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_WITHIN).close()
+        except (OSError, OverflowError) as error:
+            raise EnvironmentFault(f"--address {address}: nothing answers there: {error}") from error
+    return address
 
 
 SpecFile = Annotated[
@@ -35,13 +74,14 @@ ResultsFolder = Annotated[
     typer.Option(
         "--results",
         metavar="DIR",
-        parser=located,
+        parser=results_folder,
         help="Where the results go, a folder or a URI; results/NAME unless given.",
     ),
 ]
 Runner = Annotated[Where, typer.Option("--executor", help="On a Ray cluster, or in this process.")]
 Address = Annotated[
-    str | None, typer.Option(help="Of a running Ray cluster; one is started on this machine unless given.")
+    str | None,
+    typer.Option(parser=answering, help="Of a running Ray cluster; one is started on this machine unless given."),
 ]
 ModelStore = Annotated[
     Path | None,

@@ -154,7 +154,7 @@ def _workers(what: spec.Spec, executor: Where, address: str | None) -> MakeExecu
             return SerialExecutor(setup, data, progress)
         from harness.cluster import RayExecutor
 
-        return RayExecutor(setup, data, progress, address=address, resources=what.resources)
+        return RayExecutor(setup, data, progress, address=address, spec=what)
 
     return make
 

@@ -6,11 +6,9 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from harness.errors import UserError
-from harness.storage import for_arrow
+from harness.parquet.query import FILES, Files
 from models import replace_file
 
 _TEXT = pa.string()
@@ -52,6 +50,8 @@ SCHEMA = pa.schema(
 `iterations` counts gradient evaluations, which are the backward passes.
 """
 
+WHAT = "the rows of a sweep"
+
 Key = tuple[str, int, int | None]
 """Cell, image and target class (None if untargeted): what names an example."""
 
@@ -61,35 +61,45 @@ _OTHERS = [field.name for field in SCHEMA if not pa.types.is_floating(field.type
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Commit `rows` to `path`, whole or not at all."""
+    replace_file(path, encoded(pa.Table.from_pylist(list(rows), schema=SCHEMA)))
+
+
+def encoded(table: pa.Table) -> bytes:
+    """The Parquet file of rows with the columns of :data:`SCHEMA`."""
     content = pa.BufferOutputStream()
     pq.write_table(
-        pa.Table.from_pylist(list(rows), schema=SCHEMA),
+        table,
         content,
         compression="zstd",
         use_dictionary=_OTHERS,
         column_encoding=dict.fromkeys(_FLOATS, "BYTE_STREAM_SPLIT"),
     )
-    replace_file(path, content.getvalue().to_pybytes())
+    file: bytes = content.getvalue().to_pybytes()
+    return file
 
 
 def read_rows(
     parts: Sequence[Path], *, columns: Sequence[str] | None = None, cells: Collection[str] | None = None
 ) -> pd.DataFrame:
-    """The rows in `parts`, or those of `cells` only.
+    """The rows in `parts`, or those of `cells` only: part after part, as they stand there.
 
     Raises
     ------
     UserError
         A part is not a Parquet file with the columns of :data:`SCHEMA`.
     """
-    wanted = None if cells is None else ds.field("cell").isin(pa.array(sorted(cells), _TEXT))
-    try:
-        paths, filesystem = for_arrow(parts)
-        found = ds.dataset(paths, schema=SCHEMA, format="parquet", filesystem=filesystem)
-        rows = found.to_table(columns=columns, filter=wanted)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{parts[0].parent}: not the rows of a sweep: {error}") from error
-    frame: pd.DataFrame = rows.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    names = SCHEMA.names if columns is None else columns
+    if not parts:
+        return frame_of(SCHEMA.empty_table().select(names))
+    given = {} if cells is None else {"cells": sorted(cells)}
+    where = "WHERE cell IN (SELECT unnest($cells))" if given else ""
+    query = f"SELECT {', '.join(names)} FROM {FILES} {where} ORDER BY file_index, file_row_number"
+    return frame_of(Files(parts, SCHEMA, WHAT).ask(query, given))
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """The rows as pandas has them, integers as Int64 because they may be null."""
+    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     return frame
 
 
