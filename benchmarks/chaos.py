@@ -67,7 +67,7 @@ class Chaos:
     """A sweep, its faults, and what has been counted of them."""
 
     def __init__(self, asked: Asked, nodes: Nodes, spec: Path, results: Path, logs: Path) -> None:
-        self.nodes, self.spec, self.results, self.logs = nodes, spec, results, logs
+        self.asked, self.nodes, self.spec, self.results, self.logs = asked, nodes, spec, results, logs
         self.draw = random.Random(asked.seed)
         self.faults = schedule(asked, self.draw)
         self.counts, self.workers = Counter[str](), 0
@@ -76,7 +76,7 @@ class Chaos:
     def start(self) -> None:
         """Start a driver, with another number of workers than the last."""
         self.counts["runs"] += 1
-        self.workers = self.draw.choice([number for number in (2, 3, 4) if number != self.workers])
+        self.workers = self.draw.choice([number for number in self.asked.workers if number != self.workers])
         log, workers = self.logs / f"driver-{self.counts['runs']}.log", f"resources={{workers: {self.workers}}}"
         self.driver = Driver(self.spec, self.results, log, "--address", self.nodes.address, "--set", workers)
 

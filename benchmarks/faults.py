@@ -3,7 +3,7 @@
 import random
 import subprocess
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ class Asked:
     """A sweep on a cluster of some size, and how many faults of each kind it meets."""
 
     size: int = 3
+    workers: Sequence[int] = (2, 3, 4)
     shards: int = 200
     kills: int = 50
     nodes: int = 5

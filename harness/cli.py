@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from dashboards.command import dashboard
 from harness.commands import listing, reporting, running
 from harness.commands.options import err
 from harness.errors import EadbenchError, EnvironmentFault, UserError
@@ -57,6 +58,7 @@ for command in (
     running.log,
     reporting.report,
     reporting.claims,
+    dashboard,
     listing.attacks,
     listing.datasets,
     listing.defenses,
@@ -74,6 +76,10 @@ def main() -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _end(f"{place}{error.strerror or error}; what is committed stays", EnvironmentFault.exit_code)
+    except Exception as error:
+        if not type(error).__module__.startswith("botocore."):  # S3's client raises errors that are no OSError
+            raise
+        _end(f"{error}; what is committed stays", EnvironmentFault.exit_code)
 
 
 def _end(message: str, exit_code: int) -> None:

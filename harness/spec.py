@@ -1,7 +1,6 @@
 """The spec: the YAML file that describes one sweep, read, checked and resolved."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ from attacks.precision import Precision
 from harness.datasets import DATASETS
 from harness.entries import Strict, named, validated
 from harness.errors import UserError
+from harness.overrides import apply_override, apply_scale
 from harness.plain import parsed, plain, shown
 from harness.resolving import resolved_attack, resolved_defense, resolved_training
 from models.code import refuse_code
@@ -158,10 +158,9 @@ def _parsed_at(content: object, overrides: Sequence[str], scale: str | None) -> 
     if not isinstance(content, dict):
         raise UserError(f"must be a mapping with the keys {', '.join(Spec.model_fields)}")
     fields: dict[str, Any] = plain(content)
-    for place, value in _at_scale(fields.pop("scales", {}), scale).items():
-        _set(fields, place, value, f"scales.{scale}: the spec has no {place}")
+    apply_scale(fields, scale)
     for override in overrides:
-        _override(fields, override)
+        apply_override(fields, override)
     return parse(fields)
 
 
@@ -223,45 +222,3 @@ def _check_evaluated_on(spec: Spec) -> None:
             raise UserError(f"save_images: must be successes, as victims[{i}] has evaluated_on; got none")
     if not any(victim.attacked for victim in spec.victims):
         raise UserError("victims: at least one must be attacked")
-
-
-def _at_scale(scales: object, scale: str | None) -> dict[str, Any]:
-    """The overrides of a scale."""
-    if not isinstance(scales, dict) or not all(isinstance(overrides, dict) for overrides in scales.values()):
-        raise UserError(f"scales: must be a mapping such as {{tiny: {{images.count: 10}}}}; got {shown(scales)}")
-    if scale in (None, "full"):
-        return {}
-    if scale not in scales:
-        raise UserError(f"--scale {scale}: the spec has {', '.join(['full', *scales])}")
-    overrides: dict[str, Any] = scales[scale]
-    return overrides
-
-
-def _override(content: dict[str, Any], override: str) -> None:
-    """Apply ``a.b=value``."""
-    path, equals, value = override.partition("=")
-    if not equals:
-        raise UserError(f"--set {override}: must be path=value, such as images.count=10")
-    try:
-        _set(content, path, parsed(value), f"the spec has no {path}")
-    except UserError as error:
-        raise UserError(f"--set {override}: {error}") from error
-
-
-def _set(content: Any, path: str, value: Any, missing: str) -> None:
-    """Write a value at ``a.b`` in `content`; a number in the path picks an item of a list, ``*`` every item."""
-    part, dot, rest = path.partition(".")
-    places: Sequence[Any]
-    if isinstance(content, dict):
-        places = [part]
-    elif isinstance(content, list):
-        places = [i for i in range(len(content)) if part in ("*", str(i))]
-    else:
-        places = []
-    if not places and part != "*":
-        raise UserError(missing)
-    for place in places:
-        if not dot:
-            content[place] = deepcopy(value)
-        else:
-            _set(content.setdefault(place, {}) if isinstance(content, dict) else content[place], rest, value, missing)

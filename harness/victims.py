@@ -5,11 +5,8 @@ undefended one. :func:`next_tasks` gives whatever can be done now, from what is 
 gives nothing, it makes every victim ready, each wave on all workers.
 """
 
-import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from defenses import DEFENSES, AdversarialTraining, Defense
@@ -19,13 +16,12 @@ from harness.datasets import DataSet
 from harness.entries import look_up
 from harness.errors import UserError
 from harness.grid import Shard
+from harness.model_files import check_recipe, check_weights, weights_file
 from harness.resolving import combinations
 from harness.results import Results
 from harness.spec import Images, Spec
-from harness.storage import located
 from harness.tasks import VictimTask
-from models import Recipe, Training, build, initial_parameters, is_stored, load_weights, sha256_of_file
-from models.code import refuse_code
+from models import Recipe, Training, is_stored, sha256_of_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +67,7 @@ def planned(spec: Spec, data: DataSet) -> list[Planned]:
 def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
     """The recipes of the i-th victim of a spec."""
     victim = spec.victims[i]
-    weights = None if victim.weights is None else _weights_file(victim.weights, f"victims[{i}].weights")
+    weights = None if victim.weights is None else weights_file(victim.weights, f"victims[{i}].weights")
     assert isinstance(victim.defense, dict)  # as resolved
     [(name, parameters)] = victim.defense.items()
     return [
@@ -86,20 +82,6 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
         )
         for values in combinations(parameters)
     ]
-
-
-def _weights_file(named: str, where: str) -> Path:
-    """The file of weights that a spec names."""
-    try:
-        file = located(named)
-        found = file.is_file()
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-    except OSError as error:
-        raise UserError(f"{where}: {named} cannot be read: {error.strerror or error}") from error
-    if not found:
-        raise UserError(f"{where}: there is no file {named}")
-    return file
 
 
 def ready(entries: Sequence[Planned], spec: Spec, data: DataSet, results: Results) -> list[grid.Victim]:
@@ -196,9 +178,9 @@ def next_tasks(entries: Sequence[Planned], spec: Spec, data: DataSet, results: R
     found: dict[str, VictimTask | Shard] = {}
     for entry in entries:
         if is_stored(folder := results.model(entry.recipe.digest)):
-            _check_recipe(folder / "recipe.json")
+            check_recipe(folder / "recipe.json")
         elif entry.weights is not None:
-            _check_weights(entry, entry.weights)
+            check_weights(entry.recipe, entry.weights, entry.where)
         for task in _towards(entry.recipe, spec.images.split, spec, data, results, weights=entry.weights):
             digest = task.digest if isinstance(task, Shard) else task.recipe.digest
             asked = found.get(digest)
@@ -206,31 +188,6 @@ def next_tasks(entries: Sequence[Planned], spec: Spec, data: DataSet, results: R
                 task = replace(task, tested_on=sorted({*task.tested_on, *asked.tested_on}))
             found[digest] = task
     return list(found.values())
-
-
-def _check_recipe(file: Path) -> None:
-    """Read the recipe by which a stored victim will be loaded, and refuse its code where code is refused."""
-    try:
-        recipe = Recipe.from_json(json.loads(file.read_bytes())["recipe"])
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{file}: not a stored model's recipe ({error}); delete its folder, to have it made") from error
-    try:
-        refuse_code(recipe.arch)
-    except ValueError as error:
-        raise UserError(f"{file}: recipe.arch: {error}") from error
-
-
-def _check_weights(entry: Planned, weights: str) -> None:
-    """Load a weights file once here, so that a mistake is found before a worker is started."""
-    recipe = entry.recipe
-    try:
-        parameters = initial_parameters(recipe.arch, recipe.parameters)
-        model = build(recipe.arch, num_classes=recipe.num_classes, **parameters)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch says of a file that it does not take
-            load_weights(model, located(weights))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{entry.where}: {' '.join(str(error).split())}") from error
 
 
 def _towards(

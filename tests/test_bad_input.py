@@ -168,6 +168,15 @@ class TestResultsFolder:
         assert ended.code == 1
         assert refusal(ended) == "/proc/self/small: No such file or directory; what is committed stays"
 
+    def test_a_store_without_credentials(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+            monkeypatch.setenv(name, str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        ended = eadbench("plan", spec_file(), "--results", "s3://bucket-of-nobody/small")
+        assert ended.code == 1 and refusal(ended) == "Unable to locate credentials; what is committed stays"
+
     def test_no_room_at_the_start(self, ours: Path) -> None:
         before = content(ours)
         spec = spec_file(seed=1)
@@ -201,6 +210,22 @@ class TestSpecFile:
             assert ended.code == 2 and refusal(ended).startswith(
                 f"{file}: cannot be read: it is no text: 'utf-8' codec"
             )
+
+    @pytest.mark.parametrize(
+        ("parameters", "said"),
+        [
+            ({"path": "nowhere"}, "path must be a folder, got 'nowhere'"),
+            ({"path": "~nobody-here/x"}, "path must be a folder, got '~nobody-here/x'"),
+            ({"path": "x" * 300}, "path must be a folder, got 'xxx"),
+            ({"path": ".", "train": ""}, "'' is no pattern of file names: "),
+            ({"path": ".", "train": "/etc/*"}, "'/etc/*' is no pattern of file names: "),
+            ({"path": "."}, "no file in . matches 'train*.parquet'"),
+        ],
+        ids=["missing", "nobody's home", "long", "empty pattern", "pattern of another folder", "no match"],
+    )
+    def test_whose_data_set_is_not_there(self, parameters: dict[str, str], said: str) -> None:
+        ended = eadbench("plan", spec_file(dataset={"name": "parquet", **parameters}))
+        assert ended.code == 2 and refusal(ended).startswith(f"spec.yaml: dataset: {said}")
 
 
 SPOILT: dict[str, Callable[[str], str]] = {

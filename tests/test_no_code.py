@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import spec
+from harness import overrides
 from harness.grid import Victim
 from harness.results import Results
 from tests.command import eadbench, refusal
@@ -94,7 +94,7 @@ class TestResultsOfOthers:
     def test_code_in_their_spec(self, theirs: Path, command: list[str], place: tuple[str, Any], mark: Path) -> None:
         path, value = place
         content = yaml.safe_load((theirs / "spec.yaml").read_text())
-        spec._set(content, path, value, "")
+        overrides.put(content, path, value, "")
         (theirs / "spec.yaml").write_text(yaml.safe_dump(content))
         Path("small.yaml").write_text(SMALL)
         rest = ["--to", "small.yaml", "--executor", "serial"] if command == ["transfer"] else []

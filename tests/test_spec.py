@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness import spec
+from harness import datasets, spec
 from harness.errors import UserError
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
@@ -186,6 +186,18 @@ def test_scales_are_overrides(tmp_path: Path) -> None:
     path.write_text(text + "scales: [tiny]")
     with pytest.raises(UserError, match="scales: must be a mapping"):
         spec.load(path)
+
+
+def unannotated(path, few=3):  # type: ignore[no-untyped-def]
+    return path
+
+
+def test_a_data_set_of_ones_own_needs_no_annotations() -> None:
+    given = {"name": f"{__name__}:unannotated", "path": "x"}
+    resolved = spec.load(SWEEPS / "digits.yaml", [f"dataset={given}"]).dataset
+    assert resolved == {**given, "few": 3}
+    with pytest.raises(UserError, match=r"dataset: .*:unannotated must return a harness\.datasets\.DataSet, got str"):
+        datasets.load(**resolved)
 
 
 def test_a_value_for_every_item_is_each_ones_own(tmp_path: Path) -> None:

@@ -109,13 +109,7 @@ class TestRows:
 
 
 class TestAnyoneGivesTheSameRows:
-    def test_ray_to_the_bit(self, finished: Path, tmp_path: Path) -> None:
-        """By one worker, from nothing: it trains the victim too. By two see tests/test_studies.py."""
-        done = run(small(), tmp_path / "ray", ray_workers=1)
-        assert not done.failures
-        pd.testing.assert_frame_equal(rows(tmp_path / "ray"), rows(finished), check_exact=True)
-        for part in (finished / "examples").glob("*.parquet"):
-            assert (tmp_path / "ray" / "examples" / part.name).read_bytes() == part.read_bytes()
+    """By Ray, see tests/test_studies.py."""
 
     @pytest.mark.parametrize("sizes", [{"shard_size": 7, "batch_size": 5}, {"batch_size": "auto"}], ids=str)
     def test_other_sizes_to_rounding(self, finished: Path, tmp_path: Path, sizes: dict[str, object]) -> None:

@@ -1,0 +1,67 @@
+"""The explorer's script, which Streamlit runs whenever a page is opened or a choice is made."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from dashboards import sources
+from dashboards.sources import Source
+from dashboards.views import compare, curves, images, sweep, table, transfer
+from harness.errors import EadbenchError
+
+_HERE = Path(__file__).parent
+_COMPARE = "Compare"
+_OF_ONE: dict[str, Callable[[Source], None]] = {
+    "Table": table.show,
+    "Curves": curves.show,
+    "Transfer": transfer.show,
+    "Images": images.show,
+    "Sweep": sweep.show,
+}
+
+
+def main() -> None:
+    """Show the page that the address names."""
+    st.set_page_config(page_title="eadbench", page_icon=str(_HERE / "icon.png"), layout="wide")
+    st.html(_HERE / "style.css")
+    pages = [_page(title, _of_chosen(show)) for title, show in _OF_ONE.items()]
+    pages.append(_page(_COMPARE, lambda: compare.show([*sources.names()])))
+    page = st.navigation(pages)
+    _follow(pages)
+    try:
+        with st.sidebar:
+            _sidebar(page.title)
+        page.run()
+    except EadbenchError as error:
+        st.error(str(error))
+
+
+def _page(title: str, run: Callable[[], None]) -> st.Page:
+    return st.Page(run, title=title, url_path=title.lower(), default=title == "Table")
+
+
+def _follow(pages: Sequence[st.Page]) -> None:
+    """Go to the page that the address names in its query (see `dashboards.serving`)."""
+    query = st.query_params.to_dict()
+    if "page" not in query:
+        return
+    given = {name: st.query_params.get_all(name) for name in query if name != "page"}
+    named = [page for page in pages if page.title.lower() == query["page"]]
+    st.switch_page(named[0] if named else pages[0], query_params=given)
+
+
+def _of_chosen(show: Callable[[Source], None]) -> Callable[[], None]:
+    return lambda: show(sources.source(st.session_state["dir"]))
+
+
+def _sidebar(title: str) -> None:
+    """Which results a page is of, and when they were looked at."""
+    chosen = st.selectbox("Results", list(sources.names()), key="dir", bind="query-params", disabled=title == _COMPARE)
+    if title not in (_COMPARE, "Sweep"):
+        seen = sources.source(chosen).seen
+        st.caption(f"Rows as of {seen:%H:%M:%S}")
+        st.button("Look again", on_click=sources.look_again, help="Read what has been added since.")
+
+
+main()

@@ -1,0 +1,52 @@
+"""The command `eadbench dashboard`: starts the explorer's server."""
+
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.options import Folders
+from harness.errors import EnvironmentFault, UserError
+
+# Flags of `streamlit run`. Nothing is loaded from, or told to, another machine.
+_FLAGS = {
+    "server.headless": "true",
+    "server.fileWatcherType": "none",
+    "browser.gatherUsageStats": "false",
+    "client.toolbarMode": "minimal",
+    "theme.light.primaryColor": "#0072B2",
+    "theme.dark.primaryColor": "#56B4E9",
+}
+
+
+def dashboard(
+    folders: Folders,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is served.")] = 8501,
+    host: Annotated[
+        str, typer.Option(help="The address that is listened on; with 0.0.0.0, other machines reach the page too.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve a web page of tables, curves, images and progress of sweeps, and of what differs between them."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: there is no such folder; give the folders that `eadbench run` wrote")
+    _check_free(host, port)
+    from streamlit.web import cli  # takes a second to import
+
+    flags = _FLAGS | {"server.address": host, "server.port": str(port)}
+    served = Path(__file__).with_name("serving.py")
+    arguments = [f"--{name}={value}" for name, value in flags.items()]
+    cli.main(["run", *arguments, str(served), "--", *map(str, folders)], standalone_mode=False)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened on."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        reason = error.strerror or error
+        raise EnvironmentFault(f"--host {host} --port {port}: cannot be listened on: {reason}; give others") from error

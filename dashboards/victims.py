@@ -1,0 +1,27 @@
+"""What the victims of a sweep say of images, by the weights that are stored with its results."""
+
+import streamlit as st
+import torch
+from numpy.typing import NDArray
+
+import models
+from dashboards.pictures import Floats
+from harness.results import Results
+from harness.storage import located
+
+__all__ = ["logits"]
+
+
+@torch.no_grad()
+def logits(folder: str, digest: str, images: Floats) -> NDArray | str:  # type: ignore[type-arg]
+    """The logits (n, K) of a victim for images (n, C, H, W), in float32 on the CPU; or why there are none."""
+    victim = _victim(folder, digest)
+    return victim if isinstance(victim, str) else victim(torch.from_numpy(images)).numpy()
+
+
+@st.cache_resource(max_entries=16, show_spinner="Loading a victim …")
+def _victim(folder: str, digest: str) -> torch.nn.Module | str:
+    try:
+        return models.load(Results(located(folder)).model(digest))[0]
+    except ValueError as error:
+        return str(error)

@@ -1,0 +1,1 @@
+"""The explorer's pages; each shows one `Source`, or several."""

@@ -1,0 +1,194 @@
+"""One example large, what its victims say of it, and the same under other attacks."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+import torch
+
+from attacks.criterion import margin
+from dashboards.lines import victim_names
+from dashboards.pictures import Floats, picture, signed, strip
+from dashboards.sources import Source
+from dashboards.victims import logits
+from harness.datasets import DataSet
+from harness.report import Found
+from harness.words import figure_text
+
+__all__ = ["class_names", "originals", "show"]
+
+_COLUMNS = (
+    *("cell", "shard", "image", "label", "target", "success"),
+    *("l0", "l1", "l2", "linf", "margin", "const", "epsilon", "iterations"),
+)
+_SAME = (
+    "image = $image AND target IS NOT DISTINCT FROM $target AND model = $model AND evaluated_on = $model "
+    "AND cell IN (SELECT unnest($cells))"
+)
+_FACTS = {"l0": "L0", "l1": "L1", "l2": "L2", "linf": "L∞", "margin": "margin", "const": "c", "epsilon": "ε"}
+_MOST_OTHERS = 24
+
+Row = dict[Hashable, Any]
+"""A row of results."""
+
+
+def show(
+    source: Source,
+    found: Found,
+    lines: pd.DataFrame,
+    line: pd.DataFrame,
+    of: tuple[int, int | None],
+    data: DataSet | str,
+) -> None:
+    """The example `of` an image and target, in the cell of `line`; `lines` are those of its victim."""
+    image, target = of
+    cell, model = str(line["cell"].iloc[0]), str(line["model"].iloc[0])
+    given = {"image": image, "target": target, "model": model, "cells": lines["cell"].tolist()}
+    rows = source.ask(_COLUMNS, _SAME, **given).drop_duplicates("cell")
+    stored = source.adversarial(rows[rows["success"]])
+    original = originals(source, data, [image])[image]
+    names = class_names(data, rows["label"], [] if target is None else [target])
+    by_cell: dict[str, Row] = {row["cell"]: row for row in rows.to_dict("records")}
+    row, adversarial = by_cell[cell], stored.get((cell, image, target))
+    scale = _scale(original, adversarial)
+    aim = "untargeted" if target is None else f"target {names[target]}"
+    st.html(strip(_large(row, original, adversarial, scale, names, aim), "large"))
+    tested = set(found.summary.loc[found.summary["cell"] == cell, "evaluated_on"])
+    called = {digest: name for digest, name in victim_names(found.victims).items() if digest in tested}
+    st.subheader("What the victims say")
+    _judgements(source, called, original, adversarial, row, names)
+    others = [str(other) for other in lines["cell"] if other in by_cell and other != cell]
+    if others:
+        st.subheader("Under other attacks")
+        said = dict(zip(lines["cell"], lines["setting"], strict=True))
+        shown = [(by_cell[other], said[other], stored.get((other, image, target))) for other in others[:_MOST_OTHERS]]
+        st.html(strip([_small(*one, original, scale) for one in shown], "small"))
+        more = "" if len(others) <= _MOST_OTHERS else f" The first {_MOST_OTHERS} of {len(others)} attacks."
+        st.caption(f"The same image and target. Perturbations are on the scale of the one above.{more}")
+
+
+def originals(source: Source, data: DataSet | str, images: Sequence[int]) -> dict[int, Floats | None]:
+    """The images (C, H, W) of the split that was attacked; None where the data set is not at hand."""
+    if isinstance(data, str):
+        return dict.fromkeys(images)
+    pixels = getattr(data, source.found().spec.images.split).images(images).numpy()
+    return dict(zip(images, pixels, strict=True))
+
+
+def class_names(data: DataSet | str, labels: Iterable[int], targets: Iterable[int | None]) -> list[str]:
+    """By class index; numbers where the data set is not at hand."""
+    if not isinstance(data, str):
+        return list(data.class_names)
+    known = {*map(int, labels), *(target for target in targets if target is not None)}
+    return [str(index) for index in range(1 + max(known))]
+
+
+def _scale(original: Floats | None, adversarial: Floats | None) -> float:
+    """The greatest change of a pixel."""
+    return 0.0 if original is None or adversarial is None else float(np.abs(adversarial - original).max())
+
+
+def _large(
+    row: Row,
+    original: Floats | None,
+    adversarial: Floats | None,
+    scale: float,
+    names: Sequence[str],
+    aim: str,
+) -> list[tuple[list[str], str]]:
+    """The original, the adversarial image and the perturbation."""
+    found = []
+    label = names[int(row["label"])]
+    if original is not None:
+        found.append(
+            (
+                [picture(original, f"original of class {label}")],
+                f"<b>Original</b> {row['image']}, class {escape(label)}",
+            )
+        )
+    if adversarial is None:
+        none = '<span class="none" role="img" aria-label="no adversarial image">×</span>'
+        return [*found, ([none], f"<b>The attack failed</b> ({escape(aim)})")]
+    facts = ", ".join(f"{head} {_number(row[name])}" for name, head in _FACTS.items() if not _missing(row[name]))
+    spent = "" if _missing(row["iterations"]) else f"; {row['iterations']:,} gradient evaluations"
+    found.append(
+        ([picture(adversarial, f"adversarial image, {aim}")], f"<b>Adversarial</b>, {escape(aim)}<br>{facts}{spent}")
+    )
+    if original is not None:
+        change = signed(adversarial - original, scale)
+        how = "each channel around grey" if len(original) == 3 else "blue is darker, orange is brighter"
+        found.append(([picture(change, "perturbation")], f"<b>Perturbation</b>, ±{scale:.3g} at full colour; {how}"))
+    return found
+
+
+def _small(
+    row: Row, setting: str, adversarial: Floats | None, original: Floats | None, scale: float
+) -> tuple[list[str], str]:
+    """The same example in another cell."""
+    if adversarial is None:
+        return [
+            '<span class="none" role="img" aria-label="no adversarial image">×</span>'
+        ], f"{escape(setting)}<br>failed"
+    parts = [picture(adversarial, f"adversarial image of {setting}")]
+    if original is not None:
+        parts.append(picture(signed(adversarial - original, scale), f"perturbation of {setting}"))
+    distances = ", ".join(
+        f"{head} {_number(row[name])}" for name, head in _FACTS.items() if name in ("l1", "l2", "linf")
+    )
+    return parts, f"{escape(setting)}<br>{distances}"
+
+
+def _judgements(
+    source: Source,
+    victims: Mapping[str, str],
+    original: Floats | None,
+    adversarial: Floats | None,
+    row: Row,
+    names: Sequence[str],
+) -> None:
+    """The class that each victim gives the original and the adversarial image, and by what margin."""
+    target = None if _missing(row["target"]) else int(row["target"])
+    aim = int(row["label"]) if target is None else target
+    shown = {"original": original, "adversarial": adversarial}
+    heads = "".join(
+        f'<th scope="col" class="first">{name}: class</th><th scope="col">margin</th>'
+        for name, pixels in shown.items()
+        if pixels is not None
+    )
+    lines, absent = [], []
+    for digest, name in victims.items():
+        cells = []
+        for pixels in shown.values():
+            if pixels is None:
+                continue
+            answer = logits(source.folder, digest, pixels[None])
+            if isinstance(answer, str):
+                absent.append(f"{name}: {answer}")
+                break
+            lead = margin(torch.from_numpy(answer), torch.tensor([aim]), targeted=target is not None).item()
+            given = escape(names[int(answer[0].argmax())])
+            cells.append(f'<td class="first">{given}</td><td>{lead:+.2f}</td>')
+        else:
+            lines.append(f'<tr><th scope="row" class="label">{escape(name)}</th>{"".join(cells)}</tr>')
+    for problem in absent:
+        st.warning(f"The victim's weights are not here. {problem}")
+    if lines:
+        table = (
+            f"<thead><tr><th scope='col' class='label'>victim</th>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"
+        )
+        st.html(f'<div class="scroll" tabindex="0"><table class="figures">{table}</table></div>')
+        over = (
+            "the target's logit over the greatest other" if target is not None else "any other logit over the label's"
+        )
+        st.caption(f"Margin: {over}; above 0, the victim is fooled.")
+
+
+def _missing(value: Any) -> bool:
+    return bool(pd.isna(value))
+
+
+def _number(value: Any) -> str:
+    return figure_text(float(value))

@@ -1,0 +1,87 @@
+"""Adversarial images: a grid of a setting's, and one example large."""
+
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+import pandas as pd
+import streamlit as st
+
+from dashboards import choices, pictures
+from dashboards.lines import OWN, described
+from dashboards.sources import Source
+from dashboards.views import example
+from dashboards.views.parts import rows_or_stop
+from harness import gallery
+from harness.datasets import DataSet
+from harness.parquet.rows import keys_of
+
+_GRID, _ONE = "grid", "one example"
+_COLUMNS = ("cell", "shard", "image", "label", "target", "success")
+
+
+def show(source: Source) -> None:
+    """The page."""
+    st.title("Images")
+    found = rows_or_stop(source)
+    if found.spec.save_images == "none":
+        st.info("This sweep stored no images. Give its spec `save_images: successes`, and run it into a new folder.")
+        return
+    texts = described(found.summary, found.victims)
+    own = (texts["tested"] == OWN) & (found.summary["case"] == "best")
+    lines, texts = found.summary[own], texts[own]
+    with st.container(horizontal=True):
+        victim = choices.one("Victim", list(dict.fromkeys(texts["victim"])), key="victim", width=330)
+        here = texts["victim"] == victim
+        lines, texts = lines[here], texts[here]
+        setting = choices.one("Attack", list(dict.fromkeys(texts["setting"])), key="setting", width=330)
+        view = choices.one("Show", [_GRID, _ONE], key="view")
+        line = lines[texts["setting"] == setting].iloc[:1]
+        rows = source.read(_COLUMNS, source.numbers(line).tolist())
+        chosen = gallery.choose(rows)
+        if view == _ONE:
+            image, target = _example(rows, chosen[0])
+    data = source.data()
+    if isinstance(data, str):
+        st.warning(f"The originals are not shown: the data set is not here. {data}")
+    if view == _ONE:
+        example.show(source, found, lines.assign(setting=texts["setting"]), line, (image, target), data)
+    else:
+        _grid(source, rows[rows["image"].isin(chosen)], chosen, data)
+
+
+def _grid(source: Source, rows: pd.DataFrame, chosen: list[int], data: DataSet | str) -> None:
+    """The paper's figures 6 and 7."""
+    stored = source.adversarial(rows)
+    adversarial = {(image, target): stored.get((cell, image, target)) for cell, image, target in keys_of(rows)}
+    labels = dict(zip(rows["image"].tolist(), rows["label"].tolist(), strict=True))
+    originals = example.originals(source, data, chosen)
+    names = example.class_names(data, labels.values(), [target for _, target in adversarial])
+    st.html(pictures.gallery(originals, labels, adversarial, names, _address(labels, names)))
+    st.caption(
+        "Of each class the first image with the most successes. Framed: originals; ×: the attack failed. "
+        "An image leads to its example."
+    )
+
+
+def _address(labels: dict[int, int], names: list[str]) -> Callable[[int, int | None], str]:
+    """Gives the address of an example of the setting that is shown."""
+    kept = [(name, value) for name in st.query_params for value in st.query_params.get_all(name)]
+    kept = [(name, value) for name, value in kept if name not in ("view", "image", "target")]
+
+    def link(image: int, target: int | None) -> str:
+        said = [] if target is None else [("target", str(target))]
+        return "?" + urlencode([*kept, ("view", _ONE), ("image", str(image)), *said])
+
+    return link
+
+
+def _example(rows: pd.DataFrame, first: int) -> tuple[int, int | None]:
+    """The image and target that are shown large."""
+    images = [str(image) for image in sorted(set(rows["image"].tolist()))]
+    image = int(choices.one("Image", images, key="image", default=str(first)))
+    targets = [target for _, of, target in keys_of(rows[rows["image"] == image]) if of == image]
+    if targets == [None]:
+        return image, None
+    return image, int(
+        choices.one("Target class", [str(t) for t in sorted(t for t in targets if t is not None)], key="target")
+    )

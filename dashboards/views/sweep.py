@@ -1,0 +1,140 @@
+"""How far a sweep is, looked at again every few seconds."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import streamlit as st
+
+from dashboards import charts
+from dashboards.sources import Source
+from dashboards.sweeping import Progress, Watched, ago, by_worker, cumulative, failures, rate
+from harness.errors import EadbenchError
+from harness.results import Results
+from harness.storage import located
+from harness.words import defense_text
+from models import Recipe
+
+_EVERY = timedelta(seconds=5)
+_QUIET = 60
+"""Seconds that a running sweep may be quiet beyond what its shards take."""
+_MOST_FAILURES = 20
+
+
+def show(source: Source) -> None:
+    """The page."""
+    st.title("Sweep")
+    _watch(source.folder)
+
+
+@st.fragment(run_every=_EVERY)
+def _watch(folder: str) -> None:
+    """What is refreshed by itself."""
+    try:
+        _now(folder)
+    except EadbenchError as error:
+        st.error(str(error))
+
+
+def _now(folder: str) -> None:
+    watched = _watched(folder)
+    results = Results(located(folder))
+    progress = watched.progress()
+    if progress is None:
+        _victims(results)
+    else:
+        _figures(progress)
+    _failures(results)
+    st.caption(f"{folder}, as of {datetime.now():%H:%M:%S}")
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _watched(folder: str) -> Watched:
+    return Watched(Results(located(folder)))
+
+
+def _victims(results: Results) -> None:
+    """What is there of the victims, before all are ready."""
+    st.info(f"The victims of {results.spec().name} are not ready; its attacks begin when they are.")
+    made = []
+    for path in sorted((results.root / "models").glob("*/recipe.json")):
+        recipe = Recipe.from_json(json.loads(path.read_text())["recipe"])
+        defense = defense_text(recipe.defense["name"], recipe.defense.get("temperature"))
+        made.append({"model": path.parent.name, "architecture": recipe.arch, "defence": defense})
+    if made:
+        st.subheader("Models that are ready")
+        st.dataframe(made, hide_index=True, width="content")
+
+
+def _figures(progress: Progress) -> None:
+    records = progress.records
+    share = progress.rows_done / progress.rows
+    st.progress(
+        share, text=f"{progress.rows_done:,} of {progress.rows:,} rows ({100 * share:.0f} %). {_state(progress)}"
+    )
+    with st.container(horizontal=True):
+        st.metric("Cells done", f"{progress.cells_done:,} of {progress.cells:,}", width="content", border=True)
+        st.metric("Shards done", f"{len(records):,} of {progress.shards:,}", width="content", border=True)
+        st.metric("Workers", f"{records['worker'].nunique():,}", width="content", border=True)
+        st.metric("Examples a minute", f"{60 * rate(records):,.0f}", width="content", border=True)
+        if progress.parts_on_others:
+            st.metric("Parts tested on other victims", f"{progress.parts_on_others:,}", width="content", border=True)
+    if records.empty:
+        return
+    st.subheader("Examples done")
+    st.altair_chart(charts.over_time(cumulative(records)), alt="examples done over time")
+    st.subheader("Workers")
+    workers = by_worker(records)
+    st.dataframe(
+        workers.assign(
+            last=[f"{moment.to_pydatetime().astimezone():%H:%M:%S}, {ago(moment)}" for moment in workers["last"]]
+        ),
+        hide_index=True,
+        column_order=["worker", "node", "device", "shards", "examples", "gradients_per_second", "last"],
+        column_config={
+            "gradients_per_second": st.column_config.NumberColumn("gradient evaluations a second", format="%.0f"),
+            "examples": st.column_config.NumberColumn("examples", format="localized"),
+            "last": "last shard ended",
+        },
+    )
+
+
+def _state(progress: Progress) -> str:
+    """Whether the sweep runs, and how long it will."""
+    records = progress.records
+    if progress.complete:
+        return "Complete."
+    if records.empty:
+        return "No shard is done yet."
+    last = records["ended"].max().to_pydatetime()
+    quiet = (datetime.now(UTC) - last).total_seconds()
+    if quiet > 3 * records["seconds"].max() + _QUIET:
+        return (
+            f"The last shard ended {ago(last)}: the sweep has ended or stalled. Run it again, and it goes on from here."
+        )
+    rows_per_example = progress.rows_done / max(1, records["examples"].sum())
+    speed = rate(records) * rows_per_example
+    left = f", about {_span((progress.rows - progress.rows_done) / speed)} left" if speed > 0 else ""
+    return f"Running: a shard ended {ago(last)}{left}."
+
+
+def _span(seconds: float) -> str:
+    """A time in words: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _failures(results: Results) -> None:
+    found = failures(results)
+    if not found:
+        return
+    st.subheader(f"{len(found):,} failure{'' if len(found) == 1 else 's'}")
+    st.caption("What failed is tried again when the sweep is run again.")
+    for failure in found[:_MOST_FAILURES]:
+        reason = str(failure["error"]).strip().rpartition("\n")[2]
+        workers = ", ".join(failure["workers"])
+        with st.expander(f"{failure['task']}: {reason}"):
+            st.caption(f"{failure['ended']}, on {workers}")
+            st.code(failure["error"], language=None, wrap_lines=True)
+    if len(found) > _MOST_FAILURES:
+        st.caption(f"The last {_MOST_FAILURES} are shown; {results.failures} has all.")

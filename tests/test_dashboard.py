@@ -1,0 +1,280 @@
+"""The explorer on real results, in headless Chromium: every page, its choices, downloads and addresses."""
+
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness import report
+from harness.results import Results
+from tests import sweeps
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: uv sync --group test")
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+
+PATIENCE = 60_000
+"""Milliseconds; a page takes one or two seconds on an idle machine."""
+VICTIM = {"arch": "digits", "training": {"epochs": 4, "batch_size": 32, "learning_rate": 3e-3}}
+STUDY = {
+    "victims": [
+        {**VICTIM, "evaluated_on": "all"},
+        {**VICTIM, "defense": {"distillation": {"temperature": 10}}, "evaluated_on": "all"},
+    ],
+    "attacks": [
+        {"name": "cw", "kappa": [0, 2], "binary_search_steps": 2, "max_iterations": 20},
+        {"name": "ead", "beta": [1e-3, 1e-2], "kappa": [0, 2], "binary_search_steps": 2, "max_iterations": 20},
+    ],
+    "save_images": "successes",
+    "shard_size": 60,
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of two sweeps, of one whose victims are not ready, of none, and with a part that is damaged."""
+    root = tmp_path_factory.mktemp("explorer")
+    import time as T; t0=T.process_time()
+    sweeps.run(sweeps.small(**STUDY), root / "first", models=root / "models")
+    attacks = [{**attack, "max_iterations": 10} for attack in STUDY["attacks"]]
+    sweeps.run(sweeps.small(**STUDY | {"attacks": attacks}), root / "second", models=root / "models")
+    print("SWEEPS CPU", T.process_time()-t0)
+    (root / "empty").mkdir()
+    Results(root / "young").begin(sweeps.small())
+    shutil.copytree(root / "first", root / "broken")
+    min((root / "broken" / "examples").iterdir()).write_bytes(b"PAR1")
+    return root
+
+
+@pytest.fixture(scope="module")
+def address(folders: Path) -> Iterator[str]:
+    """Where the explorer is served."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    names = ("first", "second", "empty", "young", "broken")
+    command = [sys.executable, "-c", "from harness.cli import main; main()", "dashboard", *names, f"--port={port}"]
+    log = folders / "log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            command, cwd=folders, stdout=output, stderr=output, env=os.environ | {"NO_COLOR": "1"}
+        )
+    try:
+        started = time.monotonic()
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
+                    break
+            except OSError:
+                assert server.poll() is None and time.monotonic() < started + 120, log.read_text()
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+        assert "Traceback" not in log.read_text(), log.read_text()
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["sync_api.Browser"]:
+    sync_api.expect.set_options(timeout=PATIENCE)
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Visitor:
+    """A new visitor of the explorer, who sees to it that the browser reports no error and asks no other host."""
+
+    def __init__(self, browser: "sync_api.Browser", address: str) -> None:
+        self.address = address
+        self.context = browser.new_context(accept_downloads=True)
+        self.context.set_default_timeout(PATIENCE)
+        self.page = self.context.new_page()
+        self.problems: list[str] = []
+        self.page.on("console", lambda said: said.type == "error" and self.problems.append(said.text))
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("request", lambda request: self._ours(request.url) or self.problems.append(request.url))
+
+    def _ours(self, url: str) -> bool:
+        return url.startswith((self.address, self.address.replace("http", "ws"), "data:", "blob:"))
+
+    def go(self, path: str, heading: str) -> None:
+        """Open an address, and wait until its page is there."""
+        self.page.goto(f"{self.address}/{path}")
+        self.settle(heading)
+
+    def turn(self, name: str) -> None:
+        """Go to another page by its link."""
+        self.page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+        self.settle(name)
+
+    def settle(self, heading: str) -> None:
+        self.page.get_by_role("heading", name=heading, level=1).wait_for()
+        self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        assert self.page.get_by_test_id("stException").count() == 0, self.page.get_by_test_id(
+            "stException"
+        ).inner_text()
+
+    def choose(self, label: str, option: str) -> None:
+        self.page.get_by_role("combobox", name=label).click()
+        self.page.get_by_role("option", name=option, exact=True).click()
+        self.page.keyboard.press("Escape")
+
+    def chart(self, said: str | re.Pattern[str]) -> "sync_api.Locator":
+        """The charts whose text for those who do not see them is this."""
+        return self.page.get_by_role("graphics-document", name=said)
+
+    def rows(self) -> list[str]:
+        """The row headings of the table."""
+        return [head.strip() for head in self.page.locator("table.figures th[scope=row]:first-child").all_inner_texts()]
+
+
+@pytest.fixture
+def visitor(browser: "sync_api.Browser", address: str) -> Iterator[Visitor]:
+    made = Visitor(browser, address)
+    yield made
+    made.context.close()
+    assert made.problems == []
+
+
+def test_table_is_filtered_downloaded_and_shared(visitor: Visitor, browser: "sync_api.Browser", folders: Path) -> None:
+    visitor.go("", "Table")
+    page = visitor.page
+    everything = ["C&W"] * 2 + ["EAD (EN)"] * 4 + ["EAD (L1)"] * 4
+    assert visitor.rows() == 2 * everything
+    visitor.choose("Attack", "EAD")
+    visitor.choose("κ", "2")
+    page.get_by_text("95 % intervals").click()
+    page.get_by_role("button", name="worst").click()
+    sync_api.expect(page.locator("table.figures th[scope=row]")).to_have_count(3 * 8)  # attack, β and κ
+    sync_api.expect(page.locator("table.figures .interval").first).to_be_visible()
+    sync_api.expect(page).to_have_url(re.compile("attack=EAD"))
+    assert "worst case" not in page.locator("table.figures").inner_text()
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    found = pd.read_csv(io.StringIO(Path(download.value.path()).read_text()))
+    summary = report.read(Results(folders / "first")).summary
+    expected = summary[
+        (summary["attack"] == "EAD") & (summary["kappa"] == 2) & (summary["model"] == summary["evaluated_on"])
+    ]
+    columns = ["asr", "l1", "l2", "linf", "l1_lo", "linf_hi"]
+    assert len(found) == len(expected) == 24
+    pd.testing.assert_frame_equal(found[columns], expected[columns].reset_index(drop=True))
+    for name, beginning in (("Markdown", "**small: digits"), ("LaTeX", "% needs")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        assert Path(download.value.path()).read_text().startswith(beginning)
+
+    other = Visitor(browser, visitor.address)
+    other.go(page.url.removeprefix(f"{visitor.address}/"), "Table")
+    assert other.rows() == visitor.rows()
+    assert other.page.locator("table.figures").inner_text() == page.locator("table.figures").inner_text()
+    other.context.close()
+    assert other.problems == []
+
+
+def test_curves_are_of_what_is_chosen(visitor: Visitor) -> None:
+    visitor.go("curves?dir=second&over=κ&case=best", "Curves")
+    page = visitor.page
+    sync_api.expect(page.get_by_role("combobox", name="Results")).to_have_value("second")
+    for figure in ("ASR, %", "L1 distortion", "L2 distortion", "L∞ distortion"):
+        sync_api.expect(visitor.chart(f"{figure} over confidence κ, of C&W, EAD (EN), EAD (L1)")).to_be_visible()
+    sync_api.expect(visitor.chart(re.compile("share of examples broken over L1"))).to_be_visible()
+    sync_api.expect(visitor.chart(re.compile("mean L1 distortion over gradient evaluations"))).to_be_visible()
+    visitor.choose("Over", "β")
+    sync_api.expect(visitor.chart("ASR, % over regularisation β, of EAD (EN), EAD (L1)")).to_be_visible()
+    assert "over=" not in page.url  # β is what is shown unless another is chosen
+
+
+def test_transfer_has_every_pair_of_victims(visitor: Visitor, folders: Path) -> None:
+    visitor.go("", "Table")
+    visitor.turn("Transfer")
+    summary = report.read(Results(folders / "first")).summary
+    lines = summary[(summary["case"] == "best") & (summary["attack"] == "C&W") & (summary["kappa"] == 2)]
+    rates = dict(zip(zip(lines["model"], lines["evaluated_on"], strict=True), lines["all_targets_asr"], strict=True))
+    first, second = (victim.digest for victim in report.read(Results(folders / "first")).victims)
+    one, other = "digits, no defence", "digits, distillation T = 10"
+    said = visitor.chart(re.compile(f"{one} on {other}: {rates[first, second]:.1f} %"))
+    assert said.count() >= 1
+    assert visitor.chart(re.compile(f"{other} on {one}: {rates[second, first]:.1f} %")).count() >= 1
+    assert visitor.page.get_by_role("heading", name="κ = ").count() == 2
+
+
+def test_an_image_leads_to_its_example(visitor: Visitor) -> None:
+    visitor.go("images?setting=EAD+(EN),+β+=+1e-2,+κ+=+0", "Images")
+    page = visitor.page
+    assert page.locator("table.gallery td").count() >= 10
+    page.locator("table.gallery a").first.click()
+    page.get_by_role("heading", name="What the victims say").wait_for()
+    visitor.settle("Images")
+    sync_api.expect(page).to_have_url(re.compile("image=.*target="))
+    sync_api.expect(page.get_by_role("combobox", name="Attack")).to_have_value("EAD (EN), β = 1e-2, κ = 0")
+    assert page.get_by_alt_text("perturbation", exact=True).count() == 1
+    assert visitor.rows() == ["digits, no defence", "digits, distillation T = 10"]
+    assert page.locator(".pictures.small figure").count() == 9
+    fooled = page.locator("table.figures tbody tr").first.locator("td").all_inner_texts()
+    assert float(fooled[1]) < 0 < float(fooled[3])  # the original is far from the target, what was crafted is there
+
+
+def test_a_sweep_is_watched(visitor: Visitor, folders: Path) -> None:
+    visitor.go("sweep", "Sweep")
+    page = visitor.page
+    page.get_by_text("20 of 20").wait_for()
+    page.get_by_text("Complete.").wait_for()
+    failure = {
+        "task": "shard 123",
+        "ended": "2026-01-01T00:00:00+00:00",
+        "workers": ["w1", "w2"],
+        "error": "a\nKaboom: 1",
+    }
+    Results(folders / "first").write_failure("123", failure)
+    page.get_by_text("shard 123: Kaboom: 1").wait_for()  # with nothing clicked
+    Results(folders / "first").forget_failure("123")
+
+
+def test_sweeps_are_compared(visitor: Visitor) -> None:
+    visitor.go("compare?from=second&to=first", "Compare")
+    page = visitor.page
+    page.get_by_role("heading", name="first against second").wait_for()
+    visitor.settle("Compare")
+    assert page.locator("table.figures tbody tr").count() == 40
+    text = page.locator("table.figures").inner_text()
+    assert "EAD (L1), β = 1e-2, κ = 0" in text
+    assert "p = " in text
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    found = pd.read_csv(Path(download.value.path()))
+    assert (found["examples"] == 27).all()
+    assert found["largest"].is_monotonic_decreasing
+    assert found["asr_change"].gt(0).any()  # more iterations break more
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "said"),
+    [
+        ("empty", "", "no spec.yaml there; give the folder that `eadbench run` wrote"),
+        ("young", "", "its victims are not ready"),
+        ("young", "sweep", "are not ready; its attacks begin when they are"),
+        ("broken", "", "not the rows of a sweep"),
+        ("broken", "sweep", "not the rows of a sweep"),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_said(visitor: Visitor, name: str, path: str, said: str) -> None:
+    visitor.page.goto(f"{visitor.address}/{path}?dir={name}")
+    message = visitor.page.get_by_test_id("stAlert").filter(has_text=said.replace("`", ""))
+    message.wait_for()
+    assert visitor.page.get_by_test_id("stException").count() == 0
