@@ -125,7 +125,8 @@ class Progress:
 
     def _say(self, colour: str, what: str, outcome: Outcome) -> None:
         where = ", ".join(outcome.workers)
-        self._console.print(f"[{colour}]{outcome.name} {what}[/] after {where}: {outcome.reason}", highlight=False)
+        said = Text.assemble((f"{outcome.name} {what}", colour), f" after {where}: {outcome.reason}")
+        self._console.print(said, highlight=False)
 
     def _show(self) -> None:
         figures = self._sweep.figures() if self._sweep else []

@@ -97,7 +97,7 @@ class Results:
         path = self.model(digest) / f"evaluation-{split}.json"
         if not path.is_file():
             return None
-        evaluation = Evaluation(**json.loads(path.read_text()))
+        evaluation: Evaluation = _stored(path, Evaluation)
         return evaluation if evaluation.dataset == dataset else None
 
     def write_evaluation(self, digest: str, split: str, evaluation: Evaluation) -> None:

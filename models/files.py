@@ -24,5 +24,8 @@ def replace_file(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # a machine that is taken away must not leave a name without its bytes
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # that of a write that found no room says nothing of where
+        raise
     finally:
         temporary.unlink(missing_ok=True)

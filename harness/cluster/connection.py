@@ -8,6 +8,7 @@ import ray
 
 from harness.errors import EnvironmentFault
 from harness.spec import Resources
+from models.code import NO_CODE
 
 
 def connect(address: str | None, code: Sequence[str]) -> None:
@@ -22,8 +23,9 @@ def connect(address: str | None, code: Sequence[str]) -> None:
     if address is None:
         ray.init("local", num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, **quiet)
         return
+    trust = {NO_CODE: os.environ.get(NO_CODE, "")}
     try:
-        ray.init(address, runtime_env={"py_modules": list(code)}, **quiet)
+        ray.init(address, runtime_env={"py_modules": list(code), "env_vars": trust}, **quiet)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as fault:
         reason = " ".join(str(fault).split())
         raise EnvironmentFault(

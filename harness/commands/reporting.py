@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from harness import report as reports
 from harness.commands.options import Folder, Folders, err, out
@@ -53,7 +54,7 @@ def report(
     if figures:
         with err.status("drawing"):
             drawn = reports.draw(results, found)
-        out.print(f"Figures  {results.report}/*.svg, .png: {len(drawn)} files", soft_wrap=True, highlight=False)
+        out.print(escape(f"Figures  {results.report}/*.svg, .png: {len(drawn)} files"), soft_wrap=True, highlight=False)
 
 
 def claims(

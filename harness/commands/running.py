@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from harness import aggregate, grid, report, spec
@@ -68,7 +69,10 @@ def run(
             with err.status("logging to MLflow"):
                 invocation.log(folder, uri)
         except TrackingFault as fault:
-            err.print(f"[yellow]warning:[/] {fault}; `eadbench log {folder.root}` writes it later", soft_wrap=True)
+            err.print(
+                f"[yellow]warning:[/] {escape(str(fault))}; `eadbench log {escape(str(folder.root))}` writes it later",
+                soft_wrap=True,
+            )
     _print_places(folder, page_command(uri))
     _end(done, folder)
 
@@ -103,11 +107,11 @@ def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None
     todo = sweep.plan(what, folder)
     blocks = grid.blocks(what, todo.data.identity, todo.victims)
     out.print(
-        f"[bold]{what.name}[/]: {todo.data.name}, {len(todo.victims)} victims, "
-        f"{sum(len(block.cells()) for block in blocks)} cells; results in {folder.root}"
+        f"[bold]{what.name}[/]: {escape(todo.data.name)}, {len(todo.victims)} victims, "
+        f"{sum(len(block.cells()) for block in blocks)} cells; results in {escape(str(folder.root))}"
     )
     for recipe in todo.unmade:
-        out.print(f"  to make first: {recipe.arch}, {_defense(recipe)} ({recipe.digest})", highlight=False)
+        out.print(escape(f"  to make first: {recipe.arch}, {_defense(recipe)} ({recipe.digest})"), highlight=False)
     table = Table("victim", "attack", "cells", "examples", "shards", "gradient evaluations", box=None)
     totals = [0, 0, 0]
     missing = iter(todo.missing)
@@ -143,7 +147,7 @@ def log(folder: Folder) -> None:
     logged = invocation.log(Results(folder), uri)
     cells = sum(one.cells_written for one in logged)
     out.print(f"{len(logged)} invocations, {cells} cells written, {sum(one.cells_found for one in logged)} were there")
-    out.print(f"MLflow   {page_command(uri)}", soft_wrap=True)
+    out.print(escape(f"MLflow   {page_command(uri)}"), soft_wrap=True)
 
 
 def _workers(what: spec.Spec, executor: Where, address: str | None) -> MakeExecutor:
@@ -181,7 +185,8 @@ def _end(done: "Done", results: Results) -> None:
         )
     if done.failures:
         err.print(
-            f"[red]{len(done.failures)} shards failed[/]; {results.failures}/*.json say why; run again to retry them"
+            f"[red]{len(done.failures)} shards failed[/]; {escape(str(results.failures))}/*.json say why; "
+            "run again to retry them"
         )
         raise typer.Exit(SHARDS_FAILED)
 
@@ -194,6 +199,6 @@ def _open(
 
 
 def _print_places(results: Results, page: str) -> None:
-    out.print(f"Rows     {results.examples}/*.parquet", soft_wrap=True, highlight=False)
-    out.print(f"Tables   {results.report}/table.csv, .md, .tex", soft_wrap=True, highlight=False)
-    out.print(f"MLflow   {page}", soft_wrap=True, highlight=False)
+    out.print(escape(f"Rows     {results.examples}/*.parquet"), soft_wrap=True, highlight=False)
+    out.print(escape(f"Tables   {results.report}/table.csv, .md, .tex"), soft_wrap=True, highlight=False)
+    out.print(escape(f"MLflow   {page}"), soft_wrap=True, highlight=False)
