@@ -29,24 +29,10 @@ ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not this file's folder, where `attacks` would be another
 
-from benchmarks.faults import Asked, fill, schedule, small_disk  # noqa: E402
+from benchmarks.faults import Asked, fill, schedule, small_disk, spec_of  # noqa: E402
 from benchmarks.nodes import IDLE, Nodes  # noqa: E402
 
-SPEC = """
-name: chaos
-dataset: {{name: digits}}
-images: {{count: {images}}}
-victims:
-  - {{arch: digits, training: {{epochs: {epochs}, batch_size: 32, learning_rate: 3e-3}}, evaluated_on: all}}
-  - {{arch: digits, training: {{epochs: {epochs}, batch_size: 32, learning_rate: 3e-3, seed: 1}}, evaluated_on: all}}
-attacks:
-  - {{name: ead, beta: [1e-3, 1e-2], max_iterations: {iterations}}}
-  - {{name: cw, max_iterations: {iterations}}}
-shard_size: 9
-"""
-SHARDS_PER_IMAGE = 6
-
-STALLED = 300.0  # seconds without a new part: the sweep hangs
+STALLED = 600.0  # seconds without a new part: the sweep hangs
 PHASES = {"make": "training", "transfer": "transfer", IDLE: "no task"}
 COUNTED = {"driver": "drivers killed", "fill": "full disks", "remove": "nodes removed", "add": "nodes added"}
 KEYS = ["cell", "image", "target", "evaluated_on"]
@@ -173,8 +159,7 @@ def compare(results: Path, reference: Path) -> tuple[dict[str, int], bool]:
 def chaos(asked: Asked, folder: Path) -> tuple[dict[str, object], bool]:
     """The counts of a sweep under faults, all of it in a folder, and whether it met them all and is right."""
     spec, reference, disk = folder / "chaos.yaml", folder / "reference", folder / "disk"
-    images = -(-asked.shards // SHARDS_PER_IMAGE)
-    spec.write_text(SPEC.format(images=images, epochs=asked.epochs, iterations=asked.iterations))
+    spec.write_text(spec_of(asked))
     clock = time.monotonic()
     with Nodes(asked.size, cpus=2) as nodes, small_disk(disk, 2**22 + asked.shards * 2**16) as reason:
         run = Chaos(replace(asked, full_disk=asked.full_disk and not reason), nodes, spec, disk / "results", folder)

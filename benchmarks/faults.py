@@ -1,4 +1,4 @@
-"""The faults that a sweep meets in `benchmarks/chaos.py`, and a disk that is soon full."""
+"""The sweep of `benchmarks/chaos.py`, the faults that it meets, and a disk that is soon full."""
 
 import random
 import subprocess
@@ -8,6 +8,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+SPEC = """
+name: chaos
+dataset: {{name: digits}}
+images: {{count: {images}}}
+victims:
+  - {{arch: digits, training: {{epochs: {epochs}, batch_size: 32, learning_rate: 3e-3}}, evaluated_on: all}}
+  - {{arch: digits, training: {{epochs: {epochs}, batch_size: 32, learning_rate: 3e-3, seed: 1}}, evaluated_on: all}}
+attacks:
+  - {{name: ead, beta: [1e-3, 1e-2], max_iterations: {iterations}}}
+  - {{name: cw, max_iterations: {iterations}}}
+shard_size: 9
+"""
+SHARDS_PER_IMAGE = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +38,12 @@ class Asked:
     seed: int = 0
     epochs: int = 60
     iterations: int = 60
+
+
+def spec_of(asked: Asked) -> str:
+    """The sweep, as YAML."""
+    images = -(-asked.shards // SHARDS_PER_IMAGE)
+    return SPEC.format(images=images, epochs=asked.epochs, iterations=asked.iterations)
 
 
 class Fault(NamedTuple):

@@ -14,7 +14,6 @@ cost
 """
 
 import argparse
-import multiprocessing
 import os
 import statistics
 import sys
@@ -32,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not this file's folder, where `attacks` would be another
 
+from benchmarks import bare  # noqa: E402
 from benchmarks.nodes import Nodes  # noqa: E402
 from harness import datasets, grid, spec, victims  # noqa: E402
 from harness.cluster import RayExecutor  # noqa: E402
@@ -42,7 +42,6 @@ from harness.results import Results  # noqa: E402
 from harness.spec import Spec  # noqa: E402
 from harness.sweep import run as run_sweep  # noqa: E402
 from harness.tasks import Setup  # noqa: E402
-from models import load  # noqa: E402
 
 Line = tuple[str, str, str]
 """What was measured, the figure, and what it must be."""
@@ -145,35 +144,6 @@ def memory(shards: int, folder: Path) -> Iterator[Line]:
     )
 
 
-STATE: dict[str, Any] = {}
-"""What a bare process has loaded."""
-
-
-def get_ready(folder: Path, what: Spec, together: Any) -> None:
-    """Load what attacks take, and do a shard."""
-    torch.set_num_threads(1)
-    model, _, _ = load(next((folder / "models").glob("*[!k]")))
-    STATE.update(data=datasets.load(**what.dataset), model=model.to(memory_format=torch.channels_last))
-    together.wait()
-
-
-def bare(shard: Shard) -> None:
-    """Attack a shard's examples."""
-    images = STATE["data"].test.images([example.image for example in shard.examples])
-    targets = torch.tensor([example.target for example in shard.examples])
-    shard.setting.build(shard.examples)(STATE["model"], images, targets, batch_size=128)
-
-
-def by_bare_processes(prepared: Prepared, shards: list[Shard]) -> float:
-    """Seconds of the shards in two processes without the harness."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(2, get_ready, (prepared.results.root, prepared.what, context.Barrier(2))) as pool:
-        pool.map(bare, shards[:4], chunksize=1)
-        clock = time.perf_counter()
-        pool.map(bare, shards, chunksize=1)
-        return time.perf_counter() - clock
-
-
 def by_workers(prepared: Prepared, shards: list[Shard]) -> float:
     """Seconds of the shards by two workers."""
     with prepared.workers(None) as executor:
@@ -192,7 +162,8 @@ def cost(folder: Path) -> Iterator[Line]:
     what = sweep_of(attack, images={"count": 60}, shard_size=45, resources={"workers": 2})
     prepared = Prepared(what, folder / "results")
     shards = [*prepared.shards()]
-    measured = [(by_bare_processes(prepared, shards), by_workers(prepared, shards)) for _ in range(3)]
+    folder = prepared.results.root
+    measured = [(bare.seconds_of(shards, folder, what), by_workers(prepared, shards)) for _ in range(3)]
     medians = [statistics.median(seconds) for seconds in zip(*measured, strict=True)]
     for name, median, seconds in zip(("bare processes", "workers"), medians, zip(*measured, strict=True), strict=True):
         times = ", ".join(f"{each:.1f}" for each in seconds)

@@ -16,7 +16,7 @@ from harness.results import Results, write_text
 from harness.spec import Spec
 
 AT_ONCE = 2**21
-"""Rows that are summarised at a time, unless one line of a table has more: some 300 MB."""
+"""Rows that are summarised at a time, unless one line of a table has more: some 600 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)

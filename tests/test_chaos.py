@@ -7,6 +7,8 @@ import pytest
 from benchmarks.chaos import chaos
 from benchmarks.faults import Asked
 
+pytestmark = pytest.mark.cluster
+
 
 def test_rows_are_those_of_an_undisturbed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")

@@ -100,6 +100,7 @@ def where(place: Path) -> Counter[tuple[str, str]]:
     return Counter((node, devices) for node, devices in found)
 
 
+@pytest.mark.cluster
 def test_workers_come_and_go_with_nodes_each_on_its_own_gpu(cluster: Any, tmp_path: Path) -> None:
     """Two workers wait in their shards for others; nodes join and leave until six have been there."""
     [first] = cluster.list_all_nodes()[1:]
@@ -123,6 +124,7 @@ def test_workers_come_and_go_with_nodes_each_on_its_own_gpu(cluster: Any, tmp_pa
     pd.testing.assert_frame_equal(rows(folder), rows(tmp_path / "here"), check_exact=True)
 
 
+@pytest.mark.cluster
 def test_a_fraction_shares_a_gpu(cluster: Any, tmp_path: Path) -> None:
     cluster.remove_node(cluster.list_all_nodes()[-1])
     place = tmp_path / "halves"
@@ -131,6 +133,7 @@ def test_a_fraction_shares_a_gpu(cluster: Any, tmp_path: Path) -> None:
     assert sorted(devices for _, devices in where(place)) == ["0", "1"] and set(where(place).values()) == {2}
 
 
+@pytest.mark.cluster
 def test_what_fails_on_three_workers_is_set_aside_with_its_examples(cluster: Any, tmp_path: Path) -> None:
     attacks = [{"name": "tests.test_cluster:Broken"}, {"name": "fgm", "norm": "linf", "epsilons": [0.5]}]
     what = small(attacks=attacks, images={"count": 1}, resources={"workers": 2})
@@ -144,6 +147,7 @@ def test_what_fails_on_three_workers_is_set_aside_with_its_examples(cluster: Any
     assert "RuntimeError: it is broken" in content["error"]
 
 
+@pytest.mark.cluster
 def test_a_folder_that_a_node_does_not_see(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     elsewhere = nullcontext([tmp_path / "elsewhere" / "mark"])
     monkeypatch.setattr("harness.cluster.dispatch.marked", lambda _: elsewhere)

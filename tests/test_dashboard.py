@@ -22,11 +22,14 @@ from tests import sweeps
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: uv sync --group test")
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
 
 PATIENCE = 60_000
 """Milliseconds; a page takes one or two seconds on an idle machine."""
-VICTIM = {"arch": "digits", "training": {"epochs": 4, "batch_size": 32, "learning_rate": 3e-3}}
+VICTIM = {"arch": "digits", "training": {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3}}
 SEARCH = {"initial_const": 1, "binary_search_steps": 2, "max_iterations": 30}
 STUDY = {
     "victims": [
@@ -136,9 +139,10 @@ class Visitor:
         """The charts whose text for those who do not see them is this."""
         return self.page.get_by_test_id("stVegaLiteChart").and_(self.page.get_by_label(said))
 
-    def rows(self) -> list[str]:
-        """The row headings of the table."""
-        return [head.strip() for head in self.page.locator("table.figures th[scope=row]:first-child").all_inner_texts()]
+    def expect_rows(self, names: list[str]) -> None:
+        """Wait until the table has rows of these headings."""
+        heads = self.page.locator("table.figures th[scope=row]:first-child")
+        sync_api.expect(heads).to_have_text(names)
 
 
 @pytest.fixture
@@ -153,7 +157,7 @@ def test_table_is_filtered_downloaded_and_shared(visitor: Visitor, browser: "syn
     visitor.go("", "Table")
     page = visitor.page
     everything = ["C&W"] * 2 + ["EAD (EN)"] * 4 + ["EAD (L1)"] * 4
-    assert visitor.rows() == 2 * everything
+    visitor.expect_rows(2 * everything)
     visitor.choose("Attack", "EAD")
     visitor.choose("κ", "2")
     page.get_by_text("95 % intervals").click()
@@ -161,7 +165,8 @@ def test_table_is_filtered_downloaded_and_shared(visitor: Visitor, browser: "syn
     sync_api.expect(page.locator("table.figures th[scope=row]")).to_have_count(3 * 8)  # attack, β and κ
     sync_api.expect(page.locator("table.figures .interval").first).to_be_visible()
     sync_api.expect(page).to_have_url(re.compile("attack=EAD"))
-    assert "worst case" not in page.locator("table.figures").inner_text()
+    sync_api.expect(page.locator("table.figures")).not_to_contain_text("worst case")
+    visitor.settle("Table")
 
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
@@ -180,8 +185,7 @@ def test_table_is_filtered_downloaded_and_shared(visitor: Visitor, browser: "syn
 
     other = Visitor(browser, visitor.address)
     other.go(page.url.removeprefix(f"{visitor.address}/"), "Table")
-    assert other.rows() == visitor.rows()
-    assert other.page.locator("table.figures").inner_text() == page.locator("table.figures").inner_text()
+    sync_api.expect(other.page.locator("table.figures")).to_have_text(page.locator("table.figures").text_content())
     other.context.close()
     assert other.problems == []
 
@@ -223,7 +227,7 @@ def test_an_image_leads_to_its_example(visitor: Visitor) -> None:
     sync_api.expect(page).to_have_url(re.compile("image=.*target="))
     sync_api.expect(page.get_by_role("combobox", name="Attack")).to_have_value("EAD (EN), β = 1e-2, κ = 0")
     assert page.get_by_alt_text("perturbation", exact=True).count() == 1
-    assert visitor.rows() == ["digits, no defence", "digits, distillation T = 10"]
+    visitor.expect_rows(["digits, no defence", "digits, distillation T = 10"])
     assert page.locator(".pictures.small figure").count() == 9
     fooled = page.locator("table.figures tbody tr").first.locator("td").all_inner_texts()
     assert float(fooled[1]) < 0 < float(fooled[3])  # the original is far from the target, what was crafted is there

@@ -46,6 +46,8 @@ from pathlib import Path
 
 from attacks import FGM
 
+pytestmark = pytest.mark.cluster
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stumbling:
