@@ -58,6 +58,7 @@ def visit(page: Page, address: str) -> Iterator[tuple[str, float]]:
     def chosen(label: str, option: str) -> None:
         page.get_by_role("combobox", name=label).click()
         page.get_by_role("option", name=option, exact=True).click()
+        page.keyboard.press("Escape")
 
     def filtered(label: str, option: str, left: int) -> Callable[[], None]:
         def do() -> None:
@@ -70,7 +71,6 @@ def visit(page: Page, address: str) -> Iterator[tuple[str, float]]:
     every = rows.count()
     yield "filter: one attack", seconds(filtered("Attack", "C&W", 3 + 3 * 4))
     yield "filter: one κ beside it", seconds(filtered("κ", "40", 3 + 3))
-    page.keyboard.press("Escape")
     yield (
         "intervals of these lines",
         seconds(lambda: (page.get_by_text("95 % intervals").click(), page.locator(".interval").first.wait_for())),

@@ -21,6 +21,8 @@ import pytest
 
 from tests.test_deploy import metrics_drawn
 
+pytestmark = pytest.mark.cluster
+
 BIN = Path(sys.executable).parent
 
 PORTS = (
@@ -45,8 +47,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attacks import FGM
-
-pytestmark = pytest.mark.cluster
 
 
 @dataclass(frozen=True, kw_only=True)
