@@ -3,21 +3,22 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
-from typing import Any
 
 import pandas as pd
 
+from harness.errors import UserError
 from harness.grid import Victim, blocks, examples_per_cell, size
 from harness.parquet.query import FILES, Files
 from harness.parquet.rows import SCHEMA, WHAT
 from harness.results import Results
+from harness.shard_records import ShardRecord
 from harness.spec import Spec
 from models import Recipe
 
-__all__ = ["Progress", "Watched", "by_worker", "cumulative", "failures", "rate"]
+__all__ = ["Progress", "Watched", "ago", "by_worker", "cumulative", "models_made", "rate"]
 
 _COUNTED = (
     f"SELECT cell, count(*) AS rows FROM {FILES} WHERE model = evaluated_on AND cell IN (SELECT unnest($cells)) "
@@ -57,7 +58,7 @@ class Watched:
         self._for: tuple[str, ...] = ()
         self._counted: set[str] = set()
         self._rows: Counter[str] = Counter()
-        self._records: dict[str, dict[str, Any]] = {}
+        self._records: dict[str, ShardRecord] = {}
 
     def progress(self) -> Progress | None:
         """How far the sweep is now; None before its victims are ready.
@@ -72,8 +73,9 @@ class Watched:
         if not victims:
             return None
         cells = {cell.digest: cell.victim for block in blocks(spec, dataset, victims) for cell in block.cells()}
-        per_cell = examples_per_cell(spec, _classes(self._results, victims))
-        planned = size(spec, _classes(self._results, victims), sum(victim.attacked for victim in victims))
+        classes = _recipe(self._results, victims[0].digest).num_classes
+        per_cell = examples_per_cell(spec, classes)
+        planned = size(spec, classes, sum(victim.attacked for victim in victims))
         with self._lock:
             parts = sorted(path.stem for path in self._results.examples.glob("[!.]*.parquet"))
             own = [part for part in parts if "-" not in part]
@@ -107,21 +109,35 @@ class Watched:
 
     def _read(self, parts: Sequence[str]) -> None:
         for part in parts:
-            if part not in self._records:
-                path = self._results.shards / f"{part}.json"
-                if path.is_file():
-                    self._records[part] = json.loads(path.read_text())
+            if part not in self._records and (self._results.shards / f"{part}.json").is_file():
+                self._records[part] = self._results.shard_record(part)
 
 
-def _classes(results: Results, victims: Sequence[Victim]) -> int:
-    """How many classes the victims tell apart."""
-    described = json.loads((results.model(victims[0].digest) / "recipe.json").read_text())
-    return Recipe.from_json(described["recipe"]).num_classes
+def models_made(results: Results) -> dict[str, Recipe]:
+    """The models that are ready, by their digests.
+
+    Raises
+    ------
+    UserError
+        One is damaged.
+    """
+    folders = sorted(path.parent.name for path in (results.root / "models").glob("*/recipe.json"))
+    return {digest: _recipe(results, digest) for digest in folders}
 
 
-def _frame(records: Mapping[str, Mapping[str, Any]], spec: Spec) -> pd.DataFrame:
+def _recipe(results: Results, digest: str) -> Recipe:
+    path = results.model(digest) / "recipe.json"
+    try:
+        return Recipe.from_json(json.loads(path.read_bytes())["recipe"])
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: there is no such file; run the sweep again, to have the model made") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a stored model's recipe ({error}); delete its folder, and run again") from error
+
+
+def _frame(records: Mapping[str, ShardRecord], spec: Spec) -> pd.DataFrame:
     """The records of the split that is attacked, in the order in which the shards ended."""
-    kept = [record for record in records.values() if record["split"] == spec.images.split]
+    kept = [asdict(record) for record in records.values() if record.split == spec.images.split]
     if not kept:
         return pd.DataFrame(columns=_COLUMNS)
     frame = pd.DataFrame(kept)
@@ -163,12 +179,6 @@ def cumulative(records: pd.DataFrame, *, most: int = 500) -> pd.DataFrame:
     step = max(1, -(-len(records) // most))
     points = pd.DataFrame({"ended": records["ended"], "examples": total})
     return points.iloc[::-1].iloc[::step].iloc[::-1].reset_index(drop=True)
-
-
-def failures(results: Results) -> list[dict[str, Any]]:
-    """What was given up, the last first: the content of `DIR/failures`."""
-    found: list[dict[str, Any]] = [json.loads(path.read_text()) for path in results.failures.glob("[!.]*.json")]
-    return sorted(found, key=lambda failure: str(failure["ended"]), reverse=True)
 
 
 def ago(moment: datetime) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import torch
 
@@ -19,6 +19,7 @@ from harness.grid import Shard, Size
 from harness.missing import Missing
 from harness.progress import Progress
 from harness.results import Results
+from harness.shard_records import Failed
 from harness.spec import Spec
 from harness.tasks import Setup, Transfer, VictimTask
 from harness.victims import Planned
@@ -147,25 +148,27 @@ class Crew:
 
     def _keep(self, outcome: Outcome) -> None:
         if outcome.error:
-            self._results.write_failure(outcome.digest, _described(outcome))
+            self._results.write_failure(outcome.digest, _failed(outcome))
             self.failures.append(Failure(outcome.name, outcome.reason))
         elif outcome.digest in self._failed_before:
             self._results.forget_failure(outcome.digest)
 
 
-def _described(outcome: Outcome) -> dict[str, Any]:
+def _failed(outcome: Outcome) -> Failed:
     """What is stored of a failure."""
-    content: dict[str, Any] = {
-        "task": outcome.name,
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "workers": list(outcome.workers),
-        "error": outcome.error,
-    }
-    if isinstance(outcome.task, Shard):
-        shard = outcome.task
-        content |= {"victim": shard.victim.digest, "attack": shard.setting.attack, "split": shard.split}
-        content["examples"] = [example._asdict() for example in shard.examples]
-    return content
+    failed = Failed(
+        task=outcome.name,
+        ended=datetime.now(UTC).isoformat(timespec="seconds"),
+        workers=list(outcome.workers),
+        error=outcome.error or "",
+    )
+    if not isinstance(outcome.task, Shard):
+        return failed
+    shard = outcome.task
+    examples = [example._asdict() for example in shard.examples]
+    return replace(
+        failed, victim=shard.victim.digest, attack=shard.setting.attack, split=shard.split, examples=examples
+    )
 
 
 def _check_architecture(recipe: Recipe, data: DataSet) -> None:

@@ -7,7 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 from pydantic.errors import PydanticUserError
 from torch import Tensor
 
@@ -25,6 +34,15 @@ class Strict(BaseModel):
     """Refuses keys that it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_only_where_asked_for(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false for a number, of which pydantic would make 1 and 0."""
+        given = any(isinstance(each, bool) for each in (value if isinstance(value, list) else [value]))
+        if given and not _takes_truth(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("must not be true or false")
+        return value
 
     @field_validator("*")
     @classmethod
@@ -161,6 +179,11 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     """The model that a field holds, one or a list of them."""
     inner = get_args(annotation)[0] if get_origin(annotation) is list else annotation
     return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+
+
+def _takes_truth(annotation: Any) -> bool:
+    """Whether true and false, or anything at all, may stand in a field."""
+    return annotation in (bool, Any) or any(map(_takes_truth, get_args(annotation)))
 
 
 def _without_tensors(annotation: Any) -> Any:

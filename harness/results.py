@@ -32,6 +32,7 @@ from harness.grid import Shard, Victim, blocks
 from harness.missing import Missing
 from harness.parquet import rows as parquet
 from harness.parquet.stored import StoredRows, Wanted
+from harness.shard_records import Failed, ShardRecord
 from harness.spec import Spec
 from harness.tasks import Transfer
 from models import replace_file
@@ -141,9 +142,14 @@ class Results:
         """Where the adversarial images of a shard are."""
         return self.images / f"{shard}.parquet"
 
-    def write_failure(self, task: str, content: Mapping[str, Any]) -> None:
+    def write_failure(self, task: str, failed: Failed) -> None:
         """Store why a task was given up."""
-        write_text(self.failures / f"{task}.json", json.dumps(content))
+        write_text(self.failures / f"{task}.json", json.dumps(asdict(failed)))
+
+    def failure_records(self) -> list[Failed]:
+        """Why tasks were given up, the last first."""
+        found: list[Failed] = [_stored(path, Failed) for path in self.failures.glob("[!.]*.json")]
+        return sorted(found, key=lambda failed: failed.ended, reverse=True)
 
     def failed(self) -> set[str]:
         """The tasks that were given up."""
@@ -153,10 +159,23 @@ class Results:
         """A task that was given up has been done since."""
         (self.failures / f"{task}.json").unlink(missing_ok=True)
 
-    def commit(self, shard: Shard, rows: Sequence[dict[str, Any]], record: Mapping[str, Any]) -> None:
+    def commit(self, shard: Shard, rows: Sequence[dict[str, Any]], record: ShardRecord) -> None:
         """Store a shard's record, and then its rows, which make it done."""
-        write_text(self.shards / f"{shard.digest}.json", json.dumps(record))
+        write_text(self.shards / f"{shard.digest}.json", json.dumps(asdict(record)))
         parquet.write_rows(self.part(shard.digest), rows)
+
+    def shard_record(self, shard: str) -> ShardRecord:
+        """What a shard that is done took.
+
+        Raises
+        ------
+        UserError
+            The record is not as a worker wrote it.
+        """
+        part = self.part(shard)
+        remedy = f"delete it and {part}, and run again, which makes both anew"
+        record: ShardRecord = _stored(self.shards / f"{shard}.json", ShardRecord, remedy)
+        return record
 
     def is_done(self, shard: Shard) -> bool:
         """Whether the shard itself has its rows, and its images if it saves them."""
@@ -189,8 +208,8 @@ class Results:
             shard = path.stem
             if not self.part(shard).exists():
                 continue
-            record = json.loads((self.shards / f"{shard}.json").read_text())
-            others = onto.get(record["victim"], ()) if record["split"] == split else ()
+            record = self.shard_record(shard)
+            others = onto.get(record.victim, ()) if record.split == split else ()
             found += [Transfer(shard=shard, onto=other) for other in others if not self.part(shard, other).exists()]
         return found
 
@@ -212,13 +231,11 @@ def write_text(path: Path, text: str) -> None:
     replace_file(path, text.encode())
 
 
-def _stored(path: Path, kind: Any) -> Any:
+def _stored(path: Path, kind: Any, remedy: str = "delete it and run again, which does no work twice") -> Any:
     """The `kind` of thing that a file of JSON holds."""
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except ValidationError as error:
         problem = error.errors()[0]
         reason = ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
-        raise UserError(
-            f"{path}: not as a sweep wrote it ({reason}); delete it and run again, which does no work twice"
-        ) from error
+        raise UserError(f"{path}: not as a sweep wrote it ({reason}); {remedy}") from error

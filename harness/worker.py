@@ -22,6 +22,7 @@ from harness.grid import Shard
 from harness.parquet.adversarial import read_images, write_images
 from harness.parquet.rows import read_rows, write_rows
 from harness.results import Evaluation, Results
+from harness.shard_records import ShardRecord
 from harness.storage import located
 from harness.tasks import Setup, Tally, Task, Transfer, VictimTask
 from harness.victims import defense_of, label, needs_of
@@ -191,28 +192,28 @@ class Worker:
             batch_size=batch_size,
             unconfirmed=sum(unconfirmed.values()),
         )
-        record = {
-            "shard": shard.digest,
-            "split": shard.split,
-            "victim": shard.victim.digest,
-            "attack": shard.setting.attack,
-            "examples": len(shard.examples),
-            "successes": {rule or shard.setting.attack: int(kept.success.sum()) for rule, kept in rules.items()},
-            "unconfirmed": {rule or shard.setting.attack: count for rule, count in unconfirmed.items()},
-            "precision": self.setup.precision,
-            "gradient_evaluations": tally.gradient_evaluations,
-            "gradient_evaluations_computed": result.computed,
-            "gradient_evaluations_per_second": round(tally.gradient_evaluations / tally.seconds, 1),
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(tally.seconds, 3),
-            "worker": self.name,
-            "node": socket.gethostname(),
-            "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
-            "device": torch.cuda.get_device_name() if self.device == "cuda" else "cpu",
-            "threads": torch.get_num_threads(),
-            "batch_size": batch_size,
-            "torch": torch.__version__,
-        }
+        record = ShardRecord(
+            shard=shard.digest,
+            split=shard.split,
+            victim=shard.victim.digest,
+            attack=shard.setting.attack,
+            examples=len(shard.examples),
+            successes={rule or shard.setting.attack: int(kept.success.sum()) for rule, kept in rules.items()},
+            unconfirmed={rule or shard.setting.attack: count for rule, count in unconfirmed.items()},
+            precision=self.setup.precision,
+            gradient_evaluations=tally.gradient_evaluations,
+            gradient_evaluations_computed=result.computed,
+            gradient_evaluations_per_second=round(tally.gradient_evaluations / tally.seconds, 1),
+            started=started.isoformat(timespec="seconds"),
+            seconds=round(tally.seconds, 3),
+            worker=self.name,
+            node=socket.gethostname(),
+            visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+            device=torch.cuda.get_device_name() if self.device == "cuda" else "cpu",
+            threads=torch.get_num_threads(),
+            batch_size=batch_size,
+            torch=torch.__version__,
+        )
         if shard.save_images:
             write_images(self.results.image_part(shard.digest), *crafted_images(shard, rules))
         self.results.commit(shard, rows, record)

@@ -18,6 +18,8 @@ import torch
 import yaml
 
 import models
+from harness.errors import UserError
+from harness.results import Results
 from tests.command import Ended, eadbench, refusal
 from tests.sweeps import SMALL, run, small
 from tests.tracking_server import TrackingServer
@@ -272,6 +274,19 @@ class TestCorruptResults:
         file.write_text(text)
         ended = run_command(ours, spec_file())
         assert ended.code == 2 and f"{file}: not a stored model's recipe (" in refusal(ended)
+
+    @pytest.mark.parametrize("text", ["", "[]", '{"shard": "0123"}', "\0"])
+    def test_shard_record(self, done: Path, ours: Path, text: str) -> None:
+        file = sorted((ours / "shards").iterdir())[0]
+        file.write_text(text)
+        with pytest.raises(
+            UserError, match=rf"{file.name}: not as a sweep wrote it .*; delete it and .*{file.stem}.pa"
+        ):
+            Results(ours).shard_record(file.stem)
+        file.unlink()
+        Results(ours).part(file.stem).unlink()
+        assert run_command(ours, spec_file()).code == 0
+        assert Results(ours).shard_record(file.stem).successes == Results(done).shard_record(file.stem).successes
 
 
 def free_port() -> int:

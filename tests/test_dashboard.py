@@ -17,6 +17,7 @@ import pytest
 
 from harness import report
 from harness.results import Results
+from harness.shard_records import Failed
 from tests import sweeps
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: uv sync --group test")
@@ -238,13 +239,8 @@ def test_a_sweep_is_watched(visitor: Visitor, folders: Path) -> None:
     page = visitor.page
     page.get_by_text("20 of 20").wait_for()
     page.get_by_text("Complete.").wait_for()
-    failure = {
-        "task": "shard 123",
-        "ended": "2026-01-01T00:00:00+00:00",
-        "workers": ["w1", "w2"],
-        "error": "a\nKaboom: 1",
-    }
-    Results(folders / "first").write_failure("123", failure)
+    failed = Failed(task="shard 123", ended="2026-01-01T00:00:00+00:00", workers=["w1", "w2"], error="a\nKaboom: 1")
+    Results(folders / "first").write_failure("123", failed)
     page.get_by_text("shard 123: Kaboom: 1").wait_for()  # with nothing clicked
     Results(folders / "first").forget_failure("123")
 

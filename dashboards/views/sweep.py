@@ -1,18 +1,16 @@
 """How far a sweep is, looked at again every few seconds."""
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
 from dashboards import charts
 from dashboards.sources import Source
-from dashboards.sweeping import Progress, Watched, ago, by_worker, cumulative, failures, rate
+from dashboards.sweeping import Progress, Watched, ago, by_worker, cumulative, models_made, rate
 from harness.errors import EadbenchError
 from harness.results import Results
 from harness.storage import located
 from harness.words import defense_text
-from models import Recipe
 
 _EVERY = timedelta(seconds=5)
 _QUIET = 60
@@ -55,11 +53,14 @@ def _watched(folder: str) -> Watched:
 def _victims(results: Results) -> None:
     """What is there of the victims, before all are ready."""
     st.info(f"The victims of {results.spec().name} are not ready; its attacks begin when they are.")
-    made = []
-    for path in sorted((results.root / "models").glob("*/recipe.json")):
-        recipe = Recipe.from_json(json.loads(path.read_text())["recipe"])
-        defense = defense_text(recipe.defense["name"], recipe.defense.get("temperature"))
-        made.append({"model": path.parent.name, "architecture": recipe.arch, "defence": defense})
+    made = [
+        {
+            "model": digest,
+            "architecture": recipe.arch,
+            "defence": defense_text(recipe.defense["name"], recipe.defense.get("temperature")),
+        }
+        for digest, recipe in models_made(results).items()
+    ]
     if made:
         st.subheader("Models that are ready")
         st.dataframe(made, hide_index=True, width="content")
@@ -125,16 +126,15 @@ def _span(seconds: float) -> str:
 
 
 def _failures(results: Results) -> None:
-    found = failures(results)
+    found = results.failure_records()
     if not found:
         return
     st.subheader(f"{len(found):,} failure{'' if len(found) == 1 else 's'}")
     st.caption("What failed is tried again when the sweep is run again.")
     for failure in found[:_MOST_FAILURES]:
-        reason = str(failure["error"]).strip().rpartition("\n")[2]
-        workers = ", ".join(failure["workers"])
-        with st.expander(f"{failure['task']}: {reason}"):
-            st.caption(f"{failure['ended']}, on {workers}")
-            st.code(failure["error"], language=None, wrap_lines=True)
+        reason = failure.error.strip().rpartition("\n")[2]
+        with st.expander(f"{failure.task}: {reason}"):
+            st.caption(f"{failure.ended}, on {', '.join(failure.workers)}")
+            st.code(failure.error, language=None, wrap_lines=True)
     if len(found) > _MOST_FAILURES:
         st.caption(f"The last {_MOST_FAILURES} are shown; {results.failures} has all.")
