@@ -59,6 +59,9 @@ class Watch(Protocol):
     def retried(self, outcome: Outcome) -> None:
         """A task failed, and is given to another worker."""
 
+    def warn(self, text: str) -> None:
+        """Something is not as the user will have meant it."""
+
 
 class Executor(Protocol):
     """A context manager whose workers live from its entry to its exit."""

@@ -78,6 +78,10 @@ class Progress:
         self._retried += 1
         self._say("yellow", "is tried again", outcome)
 
+    def warn(self, text: str) -> None:
+        """Something is not as the user will have meant it."""
+        self._console.print(Text.assemble(("warning:", "yellow"), " ", text), highlight=False, soft_wrap=True)
+
     def complete(self) -> None:
         """All that was begun is done."""
         for task in self._bars.tasks:

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from harness import sweep
 from harness.cluster import RayExecutor
 from harness.cluster.code import code_for
 from harness.cluster.jobs import Jobs, given_up
+from harness.cluster.remote import Hello, RemoteWorker
 from harness.datasets import DataSet
 from harness.errors import EnvironmentFault
 from harness.executor import Executor
@@ -74,12 +75,21 @@ def cluster() -> Iterator[Any]:
         nodes.shutdown()
 
 
-def on(cluster: Any, what: Spec, folder: Path, watch: Callable[[int], None] = lambda _: None) -> sweep.Done:
+def on(
+    cluster: Any,
+    what: Spec,
+    folder: Path,
+    watch: Callable[[int], None] = lambda _: None,
+    warned: Callable[[str], None] = lambda _: None,
+) -> sweep.Done:
     """Run a sweep on a cluster; `watch` is told how many workers are ready."""
 
     class Watched(Progress):
         def staffed(self, workers: int) -> None:
             watch(workers)
+
+        def warn(self, text: str) -> None:
+            warned(text)
 
     def executor(setup: Setup, data: DataSet, progress: Progress) -> Executor:
         return RayExecutor(setup, data, progress, address=cluster.address, spec=what)
@@ -128,9 +138,44 @@ def test_workers_come_and_go_with_nodes_each_on_its_own_gpu(cluster: Any, tmp_pa
 def test_a_fraction_shares_a_gpu(cluster: Any, tmp_path: Path) -> None:
     cluster.remove_node(cluster.list_all_nodes()[-1])
     place = tmp_path / "halves"
-    done = on(cluster, meeting(place, 4, resources={"gpus": 0.5, "cpus": 1, "memory": "200MiB"}), tmp_path / "sweep")
+    what = meeting(place, 4, resources={"gpus": 0.5, "cpus": 1, "memory": "200MiB"})
+    warnings: list[str] = []
+    done = on(cluster, what, tmp_path / "sweep", warned=warnings.append)
     assert done.shards == 9
+    assert ["a GPU that torch cannot use" in text for text in warnings] == [True], "these GPUs are in name only"
     assert sorted(devices for _, devices in where(place)) == ["0", "1"] and set(where(place).values()) == {2}
+
+
+class Few(RemoteWorker):
+    """A worker that ends before it is ready if two others are there."""
+
+    def hello(self, marks: Sequence[Path]) -> Hello:
+        place = self._worker.results.root.parent / "born"
+        place.mkdir(exist_ok=True)
+        (place / str(os.getpid())).touch()
+        if len(list(place.iterdir())) > 2:
+            os._exit(1)
+        return super().hello(marks)
+
+
+@pytest.mark.cluster
+def test_workers_that_cannot_be_had_are_done_without(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    place, warnings = tmp_path / "met", list[str]()
+    monkeypatch.setattr("harness.cluster.team.REMOTE", ray.remote(concurrency_groups={"watch": 1})(Few))
+
+    def warned(text: str) -> None:
+        warnings.append(text)
+        (place / "warned").touch()  # until then, the two wait for a third
+
+    what = meeting(place, 3, resources={"gpus": 0, "workers": 4})
+    done = on(cluster, what, tmp_path / "sweep", warned=warned)
+    assert done.shards == 9 and not done.failures
+    [warning] = warnings
+    assert warning.startswith("2 workers, and no more on these nodes: others end before they are ready: ")
 
 
 @pytest.mark.cluster

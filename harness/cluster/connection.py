@@ -63,6 +63,11 @@ def nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
+def node_ids() -> frozenset[str]:
+    """The nodes that are alive."""
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])  # type: ignore[no-untyped-call]
+
+
 def in_words(amounts: Mapping[str, float]) -> str:
     """Such as ``0.5 GPU, 1 CPU, 8 GiB memory``."""
     found = [f"{amounts[kind]:g} {kind}" for kind in ("GPU", "CPU") if amounts.get(kind)]

@@ -70,6 +70,7 @@ class RayExecutor:
                 local=self._address is None,
                 marks=marks,
                 staffed=self._staffed,
+                warn=self._watch.warn,
             )
             self._stack = stack.pop_all()
         return self

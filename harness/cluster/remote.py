@@ -18,6 +18,8 @@ class Hello(NamedTuple):
     node: str
     unseen: str | None
     """A folder that it should see and does not."""
+    idle_gpu: bool
+    """Whether it holds a GPU that torch cannot use."""
 
 
 class RemoteWorker:
@@ -50,7 +52,8 @@ class RemoteWorker:
     def hello(self, marks: Sequence[Path]) -> Hello:
         """Say that it is ready, and whether it sees the files that the driver has just written."""
         unseen = next((str(mark.parent) for mark in marks if not mark.exists()), None)
-        return Hello(node=socket.gethostname(), unseen=unseen)
+        idle_gpu = bool(ray.get_gpu_ids()) and self._worker.device == "cpu"
+        return Hello(node=socket.gethostname(), unseen=unseen, idle_gpu=idle_gpu)
 
     def do(self, task: Task, models: Mapping[str, Any]) -> Tally:
         """Do a task; `models` has references to the victims that it takes, by their digests."""

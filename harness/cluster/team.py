@@ -20,7 +20,7 @@ PATIENCE = 900.0
 """Seconds without any worker after which a run ends."""
 
 STILLBORN = 5
-"""Workers in a row that may end before they are ready."""
+"""Workers in a row that may end before they are ready; after that, no more are started until the nodes change."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -48,6 +48,8 @@ class Team:
         Files that every worker must see.
     staffed
         Told how many workers are ready, whenever that changes.
+    warn
+        Told, once, of a worker with a GPU that torch cannot use.
 
     Raises
     ------
@@ -64,13 +66,18 @@ class Team:
         local: bool,
         marks: Sequence[Path],
         staffed: Callable[[int], None],
+        warn: Callable[[str], None],
     ) -> None:
-        self._setup, self._data, self._marks, self._staffed = setup, data, marks, staffed
+        self._setup, self._data, self._marks, self._staffed, self._warn = setup, data, marks, staffed, warn
+        self._warned = False
         self._most, self._local = resources.workers, local
         self._each = connection.needs(resources)
         self._options = connection.options(self._each, resources.threads)
         self._members: list[Member] = []
         self._started = self._stillborn = 0
+        self._cap: int | None = None
+        """As many as were ready when others could not be had; of the nodes `_capped_on`."""
+        self._capped_on: frozenset[str] = frozenset()
         self._last_ready = time.monotonic()
         if local:
             _check_fit(self._most, self._each)
@@ -122,7 +129,7 @@ class Team:
         Raises
         ------
         EnvironmentFault
-            It does not see the results, or too many in a row never came to be.
+            It does not see the results, or none is ready and too many in a row never came to be.
         """
         member = next(member for member in self._members if member.hello is hello)
         try:
@@ -131,12 +138,18 @@ class Team:
             self.lost(member)
             self._stillborn += 1
             if self._stillborn >= STILLBORN:
-                raise EnvironmentFault(f"workers end before they are ready: {_cause(fault)}") from fault
+                self._stop_growing(fault)
             return
         if said.unseen is not None:
             raise EnvironmentFault(
                 f"node {said.node} does not see {said.unseen}: with more than one node, --results and --models must be "
                 "folders that all of them share (NFS, EFS, Lustre), or URIs such as s3://bucket/sweep"
+            )
+        if said.idle_gpu and not self._warned:
+            self._warned = True
+            self._warn(
+                f"{member.name} on node {said.node} holds a GPU that torch cannot use, and computes on CPU cores: its "
+                "torch has no CUDA, or the node no driver for it"
             )
         member.hello, self._stillborn = None, 0
         self._tell()
@@ -147,9 +160,18 @@ class Team:
         self._tell()
 
     def _target(self) -> int:
-        if self._most is not None:
-            return self._most
-        return max(1, connection.room(self._each))
+        target = max(1, connection.room(self._each)) if self._most is None else self._most
+        if self._cap is not None and connection.node_ids() != self._capped_on:
+            self._cap = None
+        return target if self._cap is None else min(target, self._cap)
+
+    def _stop_growing(self, fault: RayError) -> None:
+        """Be content with the workers that are ready, on these nodes."""
+        ready = sum(member.hello is None for member in self._members)
+        if not ready:
+            raise EnvironmentFault(f"workers end before they are ready: {_cause(fault)}") from fault
+        self._cap, self._capped_on, self._stillborn = ready, connection.node_ids(), 0
+        self._warn(f"{ready} workers, and no more on these nodes: others end before they are ready: {_cause(fault)}")
 
     def _start(self) -> None:
         self._started += 1
@@ -183,6 +205,8 @@ def _sum(nodes: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 def _cause(fault: Exception) -> str:
     """The last line of Ray's message that names an error, or else its last line."""
+    if "out of memory" in str(fault):  # Ray says so in a paragraph, whose error may be of several kinds
+        return "the node is short of memory; ask for fewer workers, or set resources.memory to what one takes"
     lines = str(fault).strip().splitlines()
     named = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception): ", line)]
     return (named or lines)[-1]
