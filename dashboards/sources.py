@@ -13,7 +13,6 @@ import pandas as pd
 import streamlit as st
 
 from harness import aggregate, datasets, report
-from harness.errors import UserError
 from harness.paper import comparison
 from harness.parquet.adversarial import Images, read_images
 from harness.parquet.query import FILES, Files
@@ -82,10 +81,7 @@ class Source:
 
     def data(self) -> datasets.DataSet | str:
         """The data set, or why it is not here. Nothing is fetched."""
-        entry = dict(self.found().spec.dataset)
-        if "download" in entry:
-            entry["download"] = False
-        return _data(entry)
+        return _data(self.found().spec.dataset)
 
 
 def names() -> dict[str, str]:
@@ -201,7 +197,4 @@ def _adversarial(
 
 @st.cache_resource(max_entries=_FEW, show_spinner="Loading the data set …")
 def _data(entry: dict[str, Any]) -> datasets.DataSet | str:
-    try:
-        return datasets.load(**entry)
-    except UserError as error:
-        return str(error)
+    return datasets.at_hand(entry)

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from dashboards.command import dashboard
-from harness.commands import listing, reporting, running
+from harness.commands import listing, reporting, running, showing
 from harness.commands.options import err
 from harness.errors import EadbenchError, EnvironmentFault, UserError
 from harness.tracking_uri import redact
@@ -58,6 +58,7 @@ for command in (
     running.log,
     reporting.report,
     reporting.claims,
+    showing.show,
     dashboard,
     listing.attacks,
     listing.datasets,

@@ -234,6 +234,15 @@ def load(name: str, **parameters: Any) -> DataSet:
     return data
 
 
+def at_hand(entry: Mapping[str, Any]) -> DataSet | str:
+    """The data set of a spec's entry, or why it is not on this machine. Nothing is fetched."""
+    offline = {"download": False} if "download" in entry else {}
+    try:
+        return load(**{**entry, **offline})
+    except UserError as error:
+        return str(error)
+
+
 Labelled = tuple[Tensor, Tensor]
 """Images and their labels."""
 
