@@ -4,7 +4,8 @@
 
 ROOT holds MNIST as torchvision keeps it. The victim of sweeps/mnist.yaml is trained into --models first, unless it
 is there. Use an otherwise idle machine; `--only` picks lines. The comparison with other libraries at the paper's
-9 × 1,000 takes hours for 100 pairs on two cores: --pairs and --iterations make it smaller for all alike.
+9 × 1,000 takes half an hour for 100 pairs on two cores, and ART's another ten minutes for four:
+--pairs, --art-pairs and --iterations make it smaller for all alike.
 """
 
 import argparse
@@ -24,10 +25,8 @@ sys.path[0] = str(Path(__file__).parents[1])  # not this file's folder, where `a
 
 from attacks import EAD, IFGM, CarliniWagner
 from benchmarks import libraries
-from harness import datasets, spec
-from harness.results import Results
-from harness.sweep import victim_tasks
-from harness.worker import Setup, Worker
+from benchmarks.prepared import Prepared
+from harness import spec
 from models import load
 
 Line = tuple[str, str, str]
@@ -59,21 +58,14 @@ class Bench:
 
     def __init__(self, root: str, models: Path, device: str) -> None:
         what = spec.load(Path(__file__).parents[1] / "sweeps" / "mnist.yaml", [f"dataset.root={root}"])
-        data = datasets.load(**what.dataset)
-        (task,) = victim_tasks(what, data)
-        results = Results(models)
-        setup = Setup(
-            dataset=what.dataset, split="test", results=models, batch_size=100, threads=torch.get_num_threads()
-        )
-        Worker(setup).make_ready(task)
-        tested = results.evaluation(task.recipe.digest, data.identity, "test")
-        assert tested is not None
-        self.accuracy = tested.accuracy
-        self.model = load(results.model(task.recipe.digest), device=device)[0].to(memory_format=torch.channels_last)
+        prepared = Prepared(what, models, threads=torch.get_num_threads())
+        [victim] = prepared.victims
+        self.accuracy = victim.accuracy
+        model, _, _ = load(prepared.results.model(victim.digest), device=device)
+        self.model = model.to(memory_format=torch.channels_last)
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
-        right = [image for image in range(120) if image not in set(tested.wrong)]
-        images, labels = data.test.images(right), data.test.labels[right]
+        images, labels = prepared.data.test.images(victim.images), torch.tensor(victim.labels)
         self.images = images.repeat_interleave(9, 0).to(device)
         self.targets = torch.cat([torch.tensor([t for t in range(10) if t != label]) for label in labels]).to(device)
 
@@ -176,6 +168,7 @@ def main() -> None:
     arguments.add_argument("--pairs", type=int, default=100)
     arguments.add_argument("--iterations", type=int, default=1000)
     arguments.add_argument("--busy-pairs", type=int, default=900)
+    arguments.add_argument("--art-pairs", type=int, default=4)
     arguments.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = arguments.parse_args()
     torch.set_num_threads(given.threads)
@@ -188,7 +181,9 @@ def main() -> None:
         "abort": lambda: abort(bench, given.pairs, given.iterations),
         "busy": lambda: busy(bench, given.busy_pairs),
         "grid": lambda: grid(bench, given.pairs),
-        "libraries": lambda: libraries.compare(*bench.pairs(given.pairs), iterations=given.iterations, seconds=seconds),
+        "libraries": lambda: libraries.compare(
+            bench.pairs(given.pairs), bench.pairs(given.art_pairs), iterations=given.iterations, seconds=seconds
+        ),
     }
     where = torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, {given.threads} threads"
     title = f"{where}, torch {torch.__version__}, victim {bench.accuracy:.2%}"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from attacks import EAD, CarliniWagner
 from attacks.criterion import margin
 from attacks.distances import l1
+from benchmarks.whole_batch import carlini_wagner
 
 STEPS = 9
 BETA = 1e-3
@@ -17,13 +18,18 @@ Attack = Callable[[], list[Tensor]]
 """Crafts the examples of every decision rule that is compared: the library's EN and L1, or its one C&W."""
 
 
+Given = tuple[nn.Module, Tensor, Tensor]
+"""A model, images (N, C, H, W) and target classes (N,)."""
+
+
 def compare(
-    model: nn.Module, images: Tensor, targets: Tensor, *, iterations: int, seconds: Callable[[Attack], float]
+    given: Given, few: Given, *, iterations: int, seconds: Callable[[Attack], float]
 ) -> Iterator[tuple[str, str, str]]:
-    """Seconds, ASR and mean L1 of each library, and its seconds over ours; one run each."""
-    for title, contenders in (
-        ("EAD, both rules", _ead(model, images, targets, iterations)),
-        ("C&W", _carlini_wagner(model, images, targets, iterations)),
+    """Seconds, ASR and mean L1 of each library, and its seconds over ours; one run each, ART's on a few examples."""
+    for title, (model, images, targets), contenders in (
+        ("EAD, both rules", given, _ead(*given, iterations)),
+        (f"EAD, both rules, {len(few[1])} pairs", few, _ead_of_art(*few, iterations)),
+        ("C&W", given, _carlini_wagner(*given, iterations)),
     ):
         ours = None
         for name, attack in contenders.items():
@@ -48,10 +54,6 @@ def _ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> 
     bounded = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
     wanted = foolbox.criteria.TargetedMisclassification(targets)
 
-    def ours() -> list[Tensor]:
-        result = EAD(beta=BETA, max_iterations=iterations)(model, images, targets, batch_size=100)
-        return [result["en"].images, result["l1"].images]
-
     def by_foolbox(abort: bool) -> list[Tensor]:
         return [
             foolbox.attacks.EADAttack(
@@ -75,12 +77,37 @@ def _ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> 
         return found
 
     return {
-        "ours": ours,
+        "ours": lambda: _our_ead(model, images, targets, iterations),
         "foolbox, abort": lambda: by_foolbox(True),
         "foolbox": lambda: by_foolbox(False),
         "torchattacks, abort": lambda: by_torchattacks(True),
         "torchattacks": lambda: by_torchattacks(False),
     }
+
+
+def _our_ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> list[Tensor]:
+    result = EAD(beta=BETA, max_iterations=iterations)(model, images, targets, batch_size=100)
+    return [result["en"].images, result["l1"].images]
+
+
+def _ead_of_art(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
+    from art.attacks.evasion import ElasticNet
+    from art.estimators.classification import PyTorchClassifier
+
+    classes = model(images[:1]).shape[1]
+    wrapped = PyTorchClassifier(
+        model, nn.CrossEntropyLoss(), input_shape=tuple(images.shape[1:]), nb_classes=classes, clip_values=(0, 1)
+    )
+
+    def by_art() -> list[Tensor]:
+        settings = {"binary_search_steps": STEPS, "max_iter": iterations, "beta": BETA, "batch_size": len(images)}
+        attacks = [
+            ElasticNet(wrapped, targeted=True, decision_rule=rule, verbose=False, **settings) for rule in ("EN", "L1")
+        ]
+        found = [attack.generate(images.cpu().numpy(), targets.cpu().numpy()) for attack in attacks]
+        return [torch.from_numpy(examples).to(images.device) for examples in found]
+
+    return {"ours": lambda: _our_ead(model, images, targets, iterations), "ART": by_art}
 
 
 def _carlini_wagner(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
@@ -95,8 +122,13 @@ def _carlini_wagner(model: nn.Module, images: Tensor, targets: Tensor, iteration
         )
         return [attack.run(bounded, images, wanted)]
 
+    def in_whole_batches(abort: bool) -> list[Tensor]:
+        return [carlini_wagner(model, images, targets, steps=STEPS, iterations=iterations, abort=abort)]
+
     return {
         "ours": lambda: [CarliniWagner(max_iterations=iterations)(model, images, targets, batch_size=100)["l2"].images],
         "foolbox, abort": lambda: by_foolbox(True),
         "foolbox": lambda: by_foolbox(False),
+        "in whole batches, abort": lambda: in_whole_batches(True),
+        "in whole batches": lambda: in_whole_batches(False),
     }

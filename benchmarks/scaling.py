@@ -33,9 +33,10 @@ if __name__ == "__main__":
 
 from benchmarks import bare  # noqa: E402
 from benchmarks.nodes import Nodes  # noqa: E402
-from harness import datasets, grid, spec, victims  # noqa: E402
+from benchmarks.prepared import Prepared  # noqa: E402
+from harness import datasets, grid, spec  # noqa: E402
 from harness.cluster import RayExecutor  # noqa: E402
-from harness.executor import Executor, Outcome, SerialExecutor  # noqa: E402
+from harness.executor import Executor, Outcome  # noqa: E402
 from harness.grid import Shard  # noqa: E402
 from harness.progress import Progress  # noqa: E402
 from harness.results import Results  # noqa: E402
@@ -79,17 +80,12 @@ def sweep_of(attack: dict[str, Any], **changes: Any) -> Spec:
     )
 
 
-class Prepared:
-    """A sweep whose victim is ready."""
+class Measured(Prepared):
+    """A sweep whose victim is ready, and how it is watched."""
 
     def __init__(self, what: Spec, folder: Path) -> None:
-        self.what, self.results, self.data, self.watch = what, Results(folder), datasets.load(**what.dataset), Watch()
-        self.setup = Setup(results=folder, models=None, batch_size=128, threads=1, precision="float32")
-        entries = victims.planned(what, self.data)
-        with SerialExecutor(self.setup, self.data, self.watch) as executor:
-            while tasks := victims.next_tasks(entries, what, self.data, self.results):
-                list(executor.run(tasks))
-        self.victims = victims.ready(entries, what, self.data, self.results)
+        super().__init__(what, folder, threads=1)
+        self.watch = Watch()
 
     def shards(self) -> Iterator[Shard]:
         return grid.shards(self.what, self.data.identity, self.data.classes, self.victims)
@@ -104,7 +100,7 @@ def busy(workers: int, seconds: float, folder: Path) -> Iterator[Line]:
     notes.mkdir()
     attack = {"name": "benchmarks.sleep:Sleep", "seconds": 1, "place": str(notes), "kappa": [*range(50)]}
     what = sweep_of(attack, images={"count": 300}, shard_size=1, resources={"workers": workers, "gpus": 1})
-    prepared = Prepared(what, folder / "results")
+    prepared = Measured(what, folder / "results")
     each = -(-workers // NODES)
     with Nodes(NODES, cpus=each, gpus=each) as nodes, prepared.workers(nodes.address) as executor:
         begin = float("inf")
@@ -144,7 +140,7 @@ def memory(shards: int, folder: Path) -> Iterator[Line]:
     )
 
 
-def by_workers(prepared: Prepared, shards: list[Shard]) -> float:
+def by_workers(prepared: Measured, shards: list[Shard]) -> float:
     """Seconds of the shards by two workers."""
     with prepared.workers(None) as executor:
         warm: set[str] = set()
@@ -160,7 +156,7 @@ def cost(folder: Path) -> Iterator[Line]:
     """Seconds of a sweep by two workers over those of the bare attacks in two processes."""
     attack = {"name": "ead", "beta": [1e-3, 1e-2], "max_iterations": 300}
     what = sweep_of(attack, images={"count": 60}, shard_size=45, resources={"workers": 2})
-    prepared = Prepared(what, folder / "results")
+    prepared = Measured(what, folder / "results")
     shards = [*prepared.shards()]
     folder = prepared.results.root
     measured = [(bare.seconds_of(shards, folder, what), by_workers(prepared, shards)) for _ in range(3)]
