@@ -54,7 +54,9 @@ def gallery(
     labels: Mapping[int, int],
     adversarial: Mapping[Example, Floats | None],
     class_names: Sequence[str],
-    link: Callable[[int, int | None], str],
+    link: Callable[[int, int | None], str] | None = None,
+    *,
+    said: str = "Adversarial images",
 ) -> str:
     """The paper's figures 6 and 7: originals, and what became of them.
 
@@ -68,7 +70,9 @@ def gallery(
     adversarial
         By image and target class, None where the attack failed.
     link
-        The address of an example.
+        The address of an example, where there is one.
+    said
+        What the gallery is called.
     """
     targets: dict[int, list[int | None]] = {
         image: sorted((target for of, target in adversarial if of == image), key=lambda target: target or 0)
@@ -86,13 +90,14 @@ def gallery(
         if by_class:
             tiles = [first if c == labels[image] else f"<td>{cells[c]}</td>" for c in range(len(class_names))]
         else:
-            tiles = [first, *(f"<td>{cells[target]}<br>{_to(target, class_names)}</td>" for target in targets[image])]
+            tiles = [first, *(f"<td>{cells[target]}{_under(target, class_names)}</td>" for target in targets[image])]
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(tiles)}</tr>')
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in class_names) if by_class else ""
     caption = "<caption>Rows: the original class. Columns: the target class.</caption>" if by_class else ""
     head = f"<thead><tr><td></td>{heads}</tr></thead>" if by_class else ""
     body = f"<tbody>{''.join(rows)}</tbody>"
-    return f'<div class="scroll" tabindex="0"><table class="gallery">{caption}{head}{body}</table></div>'
+    box = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(said)}">'
+    return f'{box}<table class="gallery">{caption}{head}{body}</table></div>'
 
 
 def _linked(
@@ -100,16 +105,20 @@ def _linked(
     image: int,
     target: int | None,
     class_names: Sequence[str],
-    link: Callable[[int, int | None], str],
+    link: Callable[[int, int | None], str] | None,
 ) -> str:
-    said = f"{image}, {_to(target, class_names)}"
-    return f'<a href="{escape(link(image, target))}">{_tile(pixels, said)}</a>'
+    tile = _tile(pixels, f"{image}, {_to(target, class_names)}")
+    return tile if link is None else f'<a href="{escape(link(image, target))}">{tile}</a>'
 
 
 def _tile(pixels: Floats | None, said: str) -> str:
     if pixels is None:
         return f'<span class="none" role="img" aria-label="{escape(said)}: none" title="{escape(said)}: none">×</span>'
     return picture(pixels, said, most=_SHARP)
+
+
+def _under(target: int | None, class_names: Sequence[str]) -> str:
+    return "" if target is None else f"<br>{escape(_to(target, class_names))}"
 
 
 def _to(target: int | None, class_names: Sequence[str]) -> str:

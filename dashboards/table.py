@@ -86,6 +86,7 @@ def table_html(
     groups: Sequence[str],
     intervals: bool = False,
     paper: Paper | None = None,
+    said: str = "Table of attacks",
 ) -> str:
     """The table of some lines of the summary.
 
@@ -95,20 +96,22 @@ def table_html(
         Of `dashboards.lines.described`, for those lines.
     groups
         Cases, and all_targets, in the order of the columns.
+    said
+        What the table is called.
     """
     labels = [name for name in _LABELS if name == "series" or texts[name].replace(OWN, "").ne("").any()]
     shown = Shown(groups=groups, labels=labels, intervals=intervals, paper=paper or {})
     sections = lines.groupby(["dataset", "arch", "defense", "model"], sort=False, dropna=False)
     bodies = [_section(part, texts.loc[part.index], victims, shown) for _, part in sections]
     return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Table of attacks">'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(said)}">'
         f'<table class="figures">{_head(shown)}{"".join(bodies)}</table></div>'
     )
 
 
 def _head(shown: Shown) -> str:
     """Two rows of headings: groups, and the figures of each."""
-    labels = "".join(f'<th rowspan="2" scope="col" class="label">{_LABELS[name]}</th>' for name in shown.labels)
+    labels = "".join(f'<th rowspan="2" scope="col" class="label {name}">{_LABELS[name]}</th>' for name in shown.labels)
     groups = "".join(
         f'<th colspan="{len(FIGURES)}" scope="colgroup" class="first">{_GROUP_HEADS[g]}</th>' for g in shown.groups
     )
@@ -126,12 +129,13 @@ def _section(lines: pd.DataFrame, texts: pd.DataFrame, victims: Sequence[Victim]
     rows = []
     for number, line in enumerate(words.index.tolist()):
         row = words.iloc[number]
-        labels = [f'<th scope="row" class="label">{escape(str(row[name]))}</th>' for name in shown.labels]
+        labels = [f'<th scope="row" class="label {name}">{escape(str(row[name]))}</th>' for name in shown.labels]
         cells = [cell for g in shown.groups for cell in _cells(figures[g][line], marks[g][line], line, g, shown)]
         rows.append(f"<tr>{''.join(labels)}{''.join(cells)}</tr>")
     columns = len(shown.labels) + len(FIGURES) * len(shown.groups)
-    title = f'<tr><th colspan="{columns}" scope="rowgroup" class="victim">{escape(_title(lines, victims))}</th></tr>'
-    return f"<tbody>{title}{''.join(rows)}</tbody>"
+    title = f"<span>{escape(_title(lines, victims))}</span>"
+    heading = f'<tr><th colspan="{columns}" scope="rowgroup" class="victim">{title}</th></tr>'
+    return f"<tbody>{heading}{''.join(rows)}</tbody>"
 
 
 def _marks(figures: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,7 @@ A file is written under a temporary name and renamed; a shard is done when its p
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -231,10 +232,16 @@ def write_text(path: Path, text: str) -> None:
     replace_file(path, text.encode())
 
 
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Building one takes longer than reading a file by it."""
+    return TypeAdapter(kind)
+
+
 def _stored(path: Path, kind: Any, remedy: str = "delete it and run again, which does no work twice") -> Any:
     """The `kind` of thing that a file of JSON holds."""
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        return _adapter(kind).validate_json(path.read_bytes())
     except ValidationError as error:
         problem = error.errors()[0]
         reason = ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))

@@ -20,6 +20,7 @@ class Format(StrEnum):
     markdown = "markdown"
     csv = "csv"
     latex = "latex"
+    html = "html"
 
 
 class Published(StrEnum):
@@ -30,14 +31,24 @@ class Published(StrEnum):
 
 def report(
     folder: Folder,
-    format: Annotated[Format, typer.Option(help="For the terminal, or as text.")] = Format.table,
-    compare: Annotated[Published | None, typer.Option(help="Put the paper's own figures beside them.")] = None,
+    format: Annotated[
+        Format, typer.Option(help="For the terminal, as text, or as one page for a browser, DIR/report/report.html.")
+    ] = Format.table,
+    compare: Annotated[
+        Published | None, typer.Option(help="Put the paper's own figures beside them; html always has them.")
+    ] = None,
     figures: Annotated[bool, typer.Option("--figures", help="Draw curves and galleries into DIR/report too.")] = False,
 ) -> None:
     """Print the tables of a sweep, from its rows."""
     results = Results(folder)
     found = reports.read(results)
-    if compare:
+    if format is Format.html:
+        from dashboards import page
+
+        with err.status("writing the page"):
+            written = page.write(results, found)
+        out.print(escape(f"Report   {written}"), soft_wrap=True, highlight=False)
+    elif compare:
         if format is Format.latex:
             raise UserError("--format latex: must be table, markdown or csv with --compare")
         from harness.paper import comparison

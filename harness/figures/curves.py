@@ -7,9 +7,11 @@ All show the average case, with 95 % intervals as bands:
 - ``transfer_asr_over_kappa`` (figure 4): the same examples on other victims, a panel for each
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from operator import itemgetter
 from typing import Any
 
 import matplotlib as mpl
@@ -45,7 +47,7 @@ class _Subject:
         return ", ".join(text for name, text in self.common.items() if name != "model") + ", average case"
 
 
-def draw(summary: pd.DataFrame, victims: Sequence[Victim]) -> dict[str, Figure]:
+def draw(summary: pd.DataFrame, victims: Sequence[Victim], *, at_most: int | None = None) -> dict[str, Figure]:
     """Draw every figure for which there are at least two values of its axis.
 
     Parameters
@@ -54,6 +56,9 @@ def draw(summary: pd.DataFrame, victims: Sequence[Victim]) -> dict[str, Figure]:
         From ``harness.aggregate.summarise``.
     victims
         Those that examples are tested on: the panels of a transfer figure, in their order.
+    at_most
+        So many figures of each quantity over each axis: of every victim the first, then the second, and so on; all of
+        them unless given.
 
     Returns
     -------
@@ -65,10 +70,10 @@ def draw(summary: pd.DataFrame, victims: Sequence[Victim]) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     with mpl.rc_context(plotting.STYLE):
         for axis, (quantity, figures) in product(_FIXED, _QUANTITIES.items()):
-            for name, subject in _named(list(_subjects(average[here], axis))).items():
+            for name, subject in _named(_first(_subjects(average[here], axis), at_most)).items():
                 panels = [plotting.Panel(lines=subject.lines, axis=axis, figure=figure) for figure in figures]
                 found[f"{quantity}_over_{axis}-{name}"] = plotting.curves(panels, title=subject.title)
-        for name, subject in _named(list(_subjects(average[~here], "kappa", alone=True))).items():
+        for name, subject in _named(_first(_subjects(average[~here], "kappa", alone=True), at_most)).items():
             title = f"crafted on {subject.title}"
             found[f"transfer_asr_over_kappa-{name}"] = plotting.curves(_onto(subject.lines, victims), title=title)
     return found
@@ -86,6 +91,19 @@ def _subjects(lines: pd.DataFrame, axis: str, *, alone: bool = False) -> Iterato
                 part = part[part.groupby(["attack", "decision_rule"])[axis].transform("nunique") > 1]
             if part[axis].nunique() > 1:
                 yield _Subject(lines=part, common=_common(part.iloc[0], axis, setting))
+
+
+def _first(subjects: Iterable[_Subject], at_most: int | None) -> list[_Subject]:
+    """The subjects, or at most so many: of every victim the first, then the second, and so on."""
+    if at_most is None:
+        return list(subjects)
+    before: Counter[tuple[str, str]] = Counter()
+    ranked = []
+    for subject in subjects:
+        victim = subject.common["victim"], subject.common.get("model", "")
+        ranked.append((before[victim], subject))
+        before[victim] += 1
+    return [subject for _, subject in sorted(ranked, key=itemgetter(0))][:at_most]
 
 
 def _settings(lines: pd.DataFrame, names: Sequence[str]) -> Iterator[dict[str, float]]:

@@ -1,0 +1,5 @@
+"""The report as one HTML file, which needs nothing beside itself."""
+
+from dashboards.page.writing import write
+
+__all__ = ["write"]
