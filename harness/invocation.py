@@ -1,87 +1,139 @@
-"""What is kept of each invocation of `eadbench run`, and written to MLflow, now or later."""
+"""What is kept of each invocation of `eadbench run`, and written to MLflow, now or later.
+
+::
+
+    DIR/invocations/<id>.json         its record, texts included
+    DIR/invocations/<id>/             the figures and the report, as they were at its end
+"""
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pandas as pd
-
+from harness import figures, tracked
 from harness import spec as specs
-from harness.aggregate import ALL_TARGETS, FIGURES, attack_name, rule_name
-from harness.grid import Cell, Victim, blocks
-from harness.records import CellRecord, Logged, SweepRecord
+from harness.curve_metrics import curves
+from harness.grid import blocks
+from harness.paper.placing import Places, places
+from harness.records import CellRecord, Logged, SweepRecord, VictimRecord
+from harness.report import Found
 from harness.results import Results, write_text
 from harness.sweep import Done
 from harness.tracking import log_sweep
-from harness.words import parameter_text
+from models import Recipe, is_stored, replace_file
+
+REPORT = "report.html"
+MOST_FIGURES = 4
+"""Of each quantity over each axis: one takes a third of a second of a core."""
 
 
 def keep(
     results: Results,
     done: Done,
-    summary: pd.DataFrame,
-    tables: Mapping[str, str],
+    found: Found,
+    texts: Mapping[str, str],
     started: datetime,
     seconds: float,
-) -> None:
-    """Store what MLflow is to say of an invocation in ``DIR/invocations``."""
-    spec = results.spec()
-    dataset, victims = results.victims()
-    by_digest = {victim.digest: victim for victim in victims}
-    cells = {cell.digest: cell for block in blocks(spec, dataset, victims) for cell in block.cells()}
+    *,
+    scale: str | None = None,
+) -> str:
+    """Store what MLflow is to say of an invocation in ``DIR/invocations``; returns its id."""
+    spec, victims = found.spec, found.victims
+    dataset, _ = results.victims()
     identity = f"{started:%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
-    rate = done.gradient_evaluations / done.worker_seconds if done.worker_seconds else None
+    placed = places(found.summary, victims) if spec.targeted else Places(cells={}, sweep=())
+    tags = _tags(dataset, scale)
+    defenses = dict.fromkeys(victim.defense for victim in victims)
     record = SweepRecord(
         experiment=spec.name,
         invocation=identity,
         name=f"{spec.name} {started:%Y-%m-%d %H:%M}",
-        tags={} if (revision := git_revision()) is None else {"mlflow.source.git.commit": revision},
-        artifacts={"spec.yaml": specs.dump(spec), **tables},
+        tags=tags | {"eadbench.defense": "; ".join(defenses)} | _paper(placed.sweep),
+        artifacts={"spec.yaml": specs.dump(spec), **texts},
         params={"seed": spec.seed, "images": spec.images.count, "dataset": dataset},
-        metrics={
-            "seconds": seconds,
-            "shards": done.shards,
-            "shards_failed": len(done.failures),
-            "examples": done.examples,
-            "unconfirmed": done.unconfirmed,
-            "gradient_evaluations": done.gradient_evaluations,
-            "gradient_evaluations_per_second_per_worker": rate,
-            **{f"accuracy.{victim.digest}": victim.accuracy for victim in victims},
-        },
-        cells=[
-            _cell_record(cells[str(digest)], by_digest[cells[str(digest)].victim], lines)
-            for digest, lines in summary.groupby("cell", sort=False)
-        ],
+        metrics=_metrics(done, seconds) | {f"accuracy.{victim.digest}": victim.accuracy for victim in victims},
+        cells=list(_cells(dataset, found, tags, placed)),
         finished=True,
+        curves=curves(found.summary, victims),
+        victims=list(_victims(results, dataset, found, tags, done.image_shape)),
     )
-    write_text(results.root / "invocations" / f"{identity}.json", json.dumps(asdict(record)))
+    write_text(_folder(results) / f"{identity}.json", json.dumps(asdict(record)))
+    return identity
 
 
-def _cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame) -> CellRecord:
-    """What MLflow is to say of a cell, from its lines of the summary."""
-    return CellRecord(
-        digest=cell.digest,
-        name=_name(cell),
-        params={
-            "model": victim.digest,
-            "arch": victim.arch,
-            "defense": victim.defense,
-            "temperature": victim.temperature,
-            "attack": attack_name(cell.attack, cell.parameters.get("norm")),
-            "decision_rule": cell.decision_rule,
-            "beta": cell.beta,
-            "kappa": cell.kappa,
-            **{name: value for name, value in cell.parameters.items() if not isinstance(value, list)},
-        },
-        metrics=_metrics(lines),
-        dataset=cell.dataset,
-        dataset_digest=f"{cell.dataset}/{cell.split}",
-    )
+def _tags(dataset: str, scale: str | None) -> dict[str, str]:
+    """What the runs of an invocation have in common."""
+    tags = {"eadbench.version": metadata.version("eadbench"), "eadbench.dataset": dataset}
+    revision = git_revision()
+    tags |= {} if revision is None else {"mlflow.source.git.commit": revision}
+    return tags | ({} if scale is None else {"eadbench.scale": scale})
+
+
+def _paper(tables: Sequence[int]) -> dict[str, str]:
+    """The tag that names tables of the paper, if there are any."""
+    return {"eadbench.paper_table": ", ".join(map(str, tables))} if tables else {}
+
+
+def _metrics(done: Done, seconds: float) -> dict[str, float | None]:
+    rate = done.gradient_evaluations / done.worker_seconds if done.worker_seconds else None
+    return {
+        "seconds": seconds,
+        "shards": done.shards,
+        "shards_failed": len(done.failures),
+        "examples": done.examples,
+        "unconfirmed": done.unconfirmed,
+        "gradient_evaluations": done.gradient_evaluations,
+        "gradient_evaluations_per_second_per_worker": rate,
+    }
+
+
+def _cells(dataset: str, found: Found, tags: Mapping[str, str], placed: Places) -> Iterator[CellRecord]:
+    """Yield the records of the cells that have rows."""
+    victims = {victim.digest: victim for victim in found.victims}
+    cells = {cell.digest: cell for block in blocks(found.spec, dataset, found.victims) for cell in block.cells()}
+    for digest, lines in found.summary.groupby("cell", sort=False):
+        cell = cells[str(digest)]
+        own = {**tags, **_paper(placed.cells.get(cell.digest, ()))}
+        yield tracked.cell_record(cell, victims[cell.victim], lines, own)
+
+
+def _victims(
+    results: Results, dataset: str, found: Found, tags: Mapping[str, str], image_shape: Sequence[int]
+) -> Iterator[VictimRecord]:
+    """Yield the records of the victims whose models are in the results."""
+    own = found.summary[found.summary["model"] == found.summary["evaluated_on"]]
+    for victim in found.victims:
+        if is_stored(folder := results.model(victim.digest)):
+            yield tracked.victim_record(
+                victim,
+                Recipe.from_json(json.loads((folder / "recipe.json").read_bytes())["recipe"]),
+                own[own["model"] == victim.digest],
+                tags,
+                dataset=dataset,
+                split=found.spec.images.split,
+                image_shape=image_shape,
+            )
+
+
+def keep_files(results: Results, found: Found, identity: str) -> None:
+    """Draw the curves of a sweep into ``DIR/report``, and keep copies of them and of the report there.
+
+    A later invocation writes over those in ``DIR/report``.
+    """
+    drawn = figures.save(figures.draw(found.summary, found.victims, at_most=MOST_FIGURES), results.report)
+    for file in [*drawn, results.report / REPORT]:
+        if file.suffix != ".svg" and file.is_file():
+            replace_file(_folder(results) / identity / file.name, file.read_bytes())
+
+
+def _folder(results: Results) -> Path:
+    return results.root / "invocations"
 
 
 def log(results: Results, tracking_uri: str) -> list[Logged]:
@@ -92,36 +144,20 @@ def log(results: Results, tracking_uri: str) -> list[Logged]:
     TrackingFault
         The store cannot be written to; what is kept stays.
     """
-    return [log_sweep(_read(path), tracking_uri) for path in sorted((results.root / "invocations").glob("[!.]*.json"))]
+    kept = sorted(_folder(results).glob("[!.]*.json"))
+    return [log_sweep(_read(path), tracking_uri, results.root) for path in kept]
 
 
 def _read(path: Path) -> SweepRecord:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return SweepRecord(**content | {"cells": [CellRecord(**cell) for cell in content["cells"]]})
+    cells = [CellRecord(**cell) for cell in content["cells"]]
+    victims = [VictimRecord(**victim) for victim in content.get("victims", ())]
+    files = {_artifact(file.name): file for file in sorted(path.with_suffix("").glob("[!.]*"))}
+    return SweepRecord(**content | {"cells": cells, "victims": victims, "files": files})
 
 
-def _name(cell: Cell) -> str:
-    """Such as ``EAD EN β=1e-3 κ=0``."""
-    parts = [
-        attack_name(cell.attack, cell.parameters.get("norm")),
-        rule_name(cell.attack, cell.decision_rule),
-    ]
-    parts += [] if cell.beta is None else [f"β={parameter_text(cell.beta)}"]
-    return " ".join([*filter(None, parts), f"κ={parameter_text(cell.kappa)}"])
-
-
-def _metrics(lines: pd.DataFrame) -> dict[str, float | None]:
-    """Such as ``average.l1``, of one cell's lines of the summary; None for what is not known.
-
-    What it achieves on another victim is called ``on.<victim>.average.asr``.
-    """
-    found: dict[str, float | None] = {}
-    for (model, tested), part in lines.groupby(["model", "evaluated_on"], sort=False):
-        cases, where = part.set_index("case"), "" if model == tested else f"on.{tested}."
-        figures: dict[str, Any] = {f"{case}.{name}": cases.at[case, name] for case in cases.index for name in FIGURES}
-        figures |= {name.replace("all_targets_", "all_targets."): part[name].iloc[0] for name in ALL_TARGETS}
-        found |= {where + name: None if pd.isna(value) else float(value) for name, value in figures.items()}
-    return found
+def _artifact(file: str) -> str:
+    return file if file == REPORT else f"figures/{file}"
 
 
 def git_revision() -> str | None:

@@ -44,6 +44,8 @@ class Done:
     """Spent on shards, by all workers together."""
     unconfirmed: int
     """Examples found by a search that float32 did not confirm."""
+    image_shape: tuple[int, int, int]
+    """(C, H, W)."""
 
     @property
     def nothing(self) -> bool:
@@ -103,7 +105,7 @@ def run(
         )
         onto = {entry.recipe.digest: entry.evaluated_on for entry in entries}
         crew.transfer(results.untested(onto, spec.images.split))
-    return Done(victims=made, failures=crew.failures, **asdict(crew.spent))
+    return Done(victims=made, failures=crew.failures, image_shape=data.shape, **asdict(crew.spent))
 
 
 def transfer(
@@ -134,7 +136,7 @@ def transfer(
         targets = [victim.digest for victim in drawn]
         onto = {v.digest: [digest for digest in targets if digest != v.digest] for v in crafted_on if v.attacked}
         crew.transfer(results.untested(onto, crafted_by.images.split))
-    return Done(victims=made, failures=crew.failures, **asdict(crew.spent))
+    return Done(victims=made, failures=crew.failures, image_shape=data.shape, **asdict(crew.spent))
 
 
 def _missing(spec: Spec, data: DataSet, results: Results, drawn: Sequence[Victim]) -> Missing:

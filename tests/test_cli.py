@@ -57,12 +57,14 @@ def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, 
 
     first = eadbench("run", str(spec_file), "--executor", "serial")
     assert first.code == 0
+    report = Path("results/small/report/report.html")
     for place in ("results/small/examples", "results/small/report/table.csv", "mlflow ui --backend-store-uri"):
         assert place in first.out
-    assert "EAD (L1)" in first.out
+    assert "EAD (L1)" in first.out and f"Report   {report}" in first.out
+    assert 'id="tables"' in report.read_text() and 'id="images"' not in report.read_text()
 
     again = eadbench("run", str(spec_file), "--executor", "serial")
-    assert again.code == 0 and "Nothing to do" in again.out
+    assert again.code == 0 and "Nothing to do" in again.out and f"Report   {report}" in again.out
     assert re.search(r"all\s+0\s+0\s+≤ 0", eadbench("plan", str(spec_file)).out)
 
     tidy = pd.read_csv(io.StringIO(eadbench("report", "results/small", "--format", "csv").out))
@@ -74,15 +76,18 @@ def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, 
     assert "that the attacked victim classifies correctly" in " ".join(eadbench("report", "results/small").out.split())
     for format, wanted in {"markdown": "| EAD (L1) |", "latex": r"\toprule", "table": "average"}.items():
         assert wanted in eadbench("report", "results/small", "--format", format).out
+    report.unlink()
+    assert eadbench("report", "results/small", "--format", "html", "--compare", "paper").out == f"Report   {report}\n"
+    assert report.is_file()
 
     runs = _runs(tmp_path)
     by_beta = runs[runs["params.decision_rule"] == "l1"].groupby("params.beta")["metrics.average.l1"].mean().dropna()
     expected = tidy[(tidy["decision_rule"] == "L1") & (tidy["case"] == "average")].set_index("beta")["l1"].dropna()
     assert {float(beta): value for beta, value in by_beta.items()} == pytest.approx(expected.to_dict())
-    assert len(runs) == 8 + 1
+    assert len(runs) == 1 + 1 + 8
     logged = eadbench("log", "results/small")
     assert "0 cells written, 8 were there" in logged.out
-    assert len(_runs(tmp_path)) == 8 + 1
+    assert len(_runs(tmp_path)) == 1 + 1 + 8
 
 
 def as_mnist() -> datasets.DataSet:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dashboards import page
 from harness import report
 from harness.errors import UserError
 from harness.results import Results
@@ -82,6 +83,9 @@ def test_a_sweep_on_s3_is_that_of_a_folder(bucket: str, tmp_path: Path) -> None:
     assert stored == names - {name for name in names if name.endswith(".lock")}
     for part in (tmp_path / "small" / "images").iterdir():
         assert (there / "images" / part.name).read_bytes() == part.read_bytes()
-    written = report.write(Results(there), report.read(Results(there)))
+    found = report.read(Results(there))
+    written = report.write(Results(there), found)
     assert (there / "report" / "table.csv").read_text() == written["table.csv"]
+    shown = page.write(Results(there), found)
+    assert shown == there / "report" / "report.html" and 'class="gallery"' in shown.read_text()
     assert not any(os.environ["AWS_SECRET_ACCESS_KEY"] in path.read_text() for path in there.rglob("*.json"))

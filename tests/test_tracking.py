@@ -1,5 +1,6 @@
 """Sweeps in MLflow, against real SQLite stores and a real server: what counts is what MLflow's page finds."""
 
+import json
 import os
 import re
 import signal
@@ -9,17 +10,22 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+import harness.tracking
 from harness.errors import EnvironmentFault, TrackingFault
-from harness.records import CellRecord, Logged, SweepRecord
-from harness.tracking import log_sweep
+from harness.records import CellRecord, Logged, SweepRecord, VictimRecord
 from harness.tracking_uri import default_tracking_uri, page_command, redact
+from models import Recipe, Training, build, load, save, seeded
+from models.code import NO_CODE
 
 BETAS = (0.001, 0.01, 0.1)
 KAPPAS = (0, 20)
@@ -57,6 +63,31 @@ def a_sweep(experiment: str, **changes: Any) -> SweepRecord:
     return replace(sweep, **changes)
 
 
+def a_victim(folder: Path, *, seed: int = 0, arch: str = "digits", **metrics: float) -> VictimRecord:
+    """A victim that is stored in `folder`, untrained."""
+    training = Training(epochs=1, seed=seed)
+    recipe = Recipe(
+        arch=arch, parameters={}, num_classes=10, trained_on="MNIST", defense={"name": "none"}, training=training
+    )
+    with seeded(seed):
+        save(folder / "models" / recipe.digest, recipe, build(arch, num_classes=10), {})
+    return VictimRecord(
+        digest=recipe.digest,
+        name=f"{arch.partition(':')[2] or arch}, no defence, seed {seed}",
+        params={"model": recipe.digest, "training.epochs": 1},
+        metrics={"accuracy": 0.5, "strongest.asr": 100.0, **metrics},
+        tags={"eadbench.defense": "none"},
+        dataset="MNIST",
+        dataset_digest="0123456789abcdef",
+        image_shape=(1, 8, 8),
+        classes=10,
+    )
+
+
+def log_sweep(sweep: SweepRecord, uri: str, folder: Path = Path("no results")) -> Logged:
+    return harness.tracking.log_sweep(sweep, uri, folder)
+
+
 def client(uri: str) -> Any:
     from mlflow import MlflowClient
 
@@ -64,8 +95,18 @@ def client(uri: str) -> Any:
 
 
 def children(uri: str, logged: Logged) -> list[Any]:
+    """The runs of cells."""
     found = client(uri).search_runs([logged.experiment_id], f"tags.`mlflow.parentRunId` = '{logged.run_id}'")
-    return list(found)
+    return [run for run in found if "eadbench.cell" in run.data.tags]
+
+
+def models_of(uri: str, logged: Logged, **order: Any) -> list[Any]:
+    return list(client(uri).search_logged_models([logged.experiment_id], **order))
+
+
+def artifact_folder(uri: str) -> Path:
+    """Where a local store keeps artifacts."""
+    return Path(uri.removeprefix("file://"))
 
 
 def runs_of(uri: str, logged: Logged) -> int:
@@ -163,7 +204,142 @@ def test_the_parent_holds_spec_tables_and_revision(store: str) -> None:
     assert parent.data.metrics == {"shards": 7.0, "seconds": 1.25}
     assert parent.data.tags["mlflow.source.git.commit"] == "f" * 40
     artifacts = [entry.path for entry in client(store).list_artifacts(logged.run_id)]
-    assert sorted(artifacts) == ["spec.yaml", "table.csv", "table.md"]
+    assert sorted(artifacts) == ["spec.yaml", "table.csv", "table.json", "table.md"]
+
+
+def test_tables_are_shown_as_tables_and_digests_in_them_stay_text(store: str) -> None:
+    text = "cell,defense,beta,l1\n1e10000000000000,none,0.001,2.5\n0123456789012345,,,\n"
+    sweep = a_sweep("tables", cells=[], artifacts={"table.csv": text})
+    log_sweep(sweep, store)
+    logged = log_sweep(sweep, store)  # not a line twice
+    parent = client(store).get_run(logged.run_id)
+    assert json.loads(artifact_folder(parent.info.artifact_uri).joinpath("table.json").read_text()) == {
+        "columns": ["cell", "defense", "beta", "l1"],
+        "data": [["1e10000000000000", "none", 0.001, 2.5], ["0123456789012345", None, None, None]],
+    }
+    assert json.loads(parent.data.tags["mlflow.loggedArtifacts"]) == [{"path": "table.json", "type": "table"}]
+
+
+def test_files_are_artifacts_and_what_is_gone_or_cut_off_there_is_written_again(store: str, tmp_path: Path) -> None:
+    figure = tmp_path / "asr_over_beta-digits.png"
+    figure.write_bytes(b"PNG" * 1000)
+    name = f"figures/{figure.name}"
+    sweep = a_sweep("files", cells=[], files={name: figure}, finished=False)
+    logged = log_sweep(sweep, store)
+    where = artifact_folder(client(store).get_run(logged.run_id).info.artifact_uri)
+    for broken in (lambda: (where / name).write_bytes(b"PNG"), (where / name).unlink):
+        broken()
+        log_sweep(replace(sweep, finished=True), store)
+        assert (where / name).read_bytes() == figure.read_bytes()
+
+
+def test_curves_are_metrics_with_steps_written_once(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.tracking.values.METRICS_PER_REQUEST", 5)
+    curves = {f"average.l1 over kappa/attack {i}": [(0, 1.5), (10, 2.5), (20, 2.5)] for i in range(4)}
+    sweep = a_sweep("curves", cells=[], curves=curves, finished=False)
+    log_sweep(replace(sweep, curves={name: curves[name] for name in list(curves)[:2]}), store)
+    log_sweep(sweep, store)
+    logged = log_sweep(replace(sweep, finished=True), store)
+    for name, points in curves.items():
+        history = client(store).get_metric_history(logged.run_id, name)
+        assert sorted((metric.step, metric.value) for metric in history) == points
+
+
+def test_a_victim_is_one_model_that_its_cells_name(store: str, tmp_path: Path) -> None:
+    weak, strong = (a_victim(tmp_path, seed=seed, **{"strongest.l1": l1}) for seed, l1 in ((0, 2.0), (1, 7.0)))
+    cells = [a_cell(beta, 0, victim=victim.digest) for beta, victim in zip(BETAS, (weak, strong, weak), strict=True)]
+    sweep = a_sweep("models", cells=cells, victims=[weak, strong])
+    log_sweep(sweep, store, tmp_path)
+    log_sweep(replace(sweep, invocation="models-2"), store, tmp_path)
+    logged = log_sweep(sweep, store, tmp_path)
+    assert logged.cells_found == 3 and runs_of(store, logged) == 2 * (1 + 2 + 3)
+
+    most_robust = [{"field_name": "metrics.strongest.l1", "ascending": False}]
+    found = models_of(store, logged, order_by=most_robust)
+    assert [model.tags["eadbench.recipe"] for model in found] == [strong.digest, weak.digest]
+    assert [str(model.status) for model in found] == ["READY", "READY"]
+    assert found[0].params == {"model": strong.digest, "training.epochs": "1"}
+    assert sorted(metric.key for metric in found[0].metrics) == 2 * ["accuracy"] + 2 * ["strongest.asr"] + 2 * [
+        "strongest.l1"
+    ]
+    assert {(metric.dataset_name, metric.dataset_digest) for metric in found[0].metrics} == {
+        ("MNIST", "0123456789abcdef")
+    }
+    by_recipe = {model.tags["eadbench.recipe"]: model.model_id for model in found}
+    runs = [client(store).get_run(run.info.run_id) for run in children(store, logged)]
+    attacked = {run.data.params["beta"]: run.inputs.model_inputs[0].model_id for run in runs}
+    assert attacked == {str(cell.params["beta"]): by_recipe[cell.victim] for cell in cells if cell.victim}
+    source = client(store).get_run(found[0].source_run_id)
+    assert source.data.metrics == {"accuracy": 0.5, "strongest.asr": 100.0, "strongest.l1": 7.0}
+    assert [output.model_id for output in source.outputs.model_outputs] == [found[0].model_id]
+
+    client(store).delete_logged_model(found[0].model_id)
+    log_sweep(sweep, store, tmp_path)
+    [again, _] = models_of(store, logged, order_by=most_robust)
+    assert again.model_id != found[0].model_id
+    assert {metric.key: metric.value for metric in again.metrics}["strongest.l1"] == 7.0
+
+
+@pytest.mark.parametrize("most", [2**20, 0], ids=["copied", "named where they are"])
+def test_a_model_gives_the_logits_of_its_victim(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setattr("harness.tracking.pyfunc.MOST_BYTES", most)
+    monkeypatch.setattr("harness.tracking.pyfunc.AT_ONCE", 2)
+    victim = a_victim(tmp_path)
+    sweep = a_sweep(f"loading-{most}", cells=[], victims=[victim])
+    [model] = models_of(store, log_sweep(sweep, store, tmp_path))
+    folder = artifact_folder(model.artifact_location)
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    data = ["data/recipe.json", "data/weights.safetensors"] if most else ["data/elsewhere.json"]
+    assert files == ["MLmodel", *data]  # no pickle
+
+    network = loaded(model)
+    images = np.random.default_rng(0).random((5, 1, 8, 8), dtype=np.float32)
+    expected = load(tmp_path / "models" / victim.digest)[0](torch.from_numpy(images)).detach().numpy()
+    np.testing.assert_allclose(network.predict(images), expected, rtol=1e-5)
+    assert network.predict(images[:0]).shape == (0, 10)
+    from mlflow import MlflowException
+
+    with pytest.raises(ValueError, match=r"images must be in \[0, 1\], got 0.* to 25"):
+        network.predict(images * 255)
+    with pytest.raises(MlflowException, match=r"\(5, 3, 8, 8\).*\(-1, 1, 8, 8\)"):
+        network.predict(images.repeat(3, axis=1))
+
+
+def loaded(model: Any) -> Any:
+    """A logged model of the store that MLFLOW_TRACKING_URI names, as MLflow loads it."""
+    import mlflow
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow's, about its own type hints
+        return mlflow.pyfunc.load_model(model.model_uri)
+
+
+def digits_by_path(num_classes: int) -> torch.nn.Module:
+    return build("digits", num_classes=num_classes)
+
+
+def test_a_model_that_names_code_is_refused_where_code_is(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = a_sweep("code", cells=[], victims=[a_victim(tmp_path, arch="tests.test_tracking:digits_by_path")])
+    [model] = models_of(store, log_sweep(sweep, store, tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setenv(NO_CODE, "1")
+    with pytest.raises(ValueError, match="--no-code refuses"):
+        loaded(model)
+    monkeypatch.delenv(NO_CODE)
+    assert loaded(model).predict(np.zeros((1, 1, 8, 8), np.float32)).shape == (1, 10)
+
+
+def test_a_model_whose_weights_are_gone_has_failed_until_they_are_back(store: str, tmp_path: Path) -> None:
+    victim = a_victim(tmp_path / "elsewhere")
+    sweep = a_sweep("gone", cells=[], victims=[victim])
+    for folder, status in ((tmp_path, "FAILED"), (tmp_path / "elsewhere", "READY"), (tmp_path, "READY")):
+        [model] = models_of(store, log_sweep(sweep, store, folder))
+        assert str(model.status) == status
 
 
 def test_logging_again_doubles_nothing(store: str) -> None:
@@ -212,7 +388,7 @@ def test_a_sweep_that_was_cut_off_is_completed(store: str) -> None:
 
 
 def test_more_than_a_page_of_cells_and_a_request_of_params(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.tracking.RUNS_PER_PAGE", 4)
+    monkeypatch.setattr("harness.tracking.store.RUNS_PER_PAGE", 4)
     params = {f"attack.{number}": number for number in range(250)}
     sweep = a_sweep("many", params=params)
     log_sweep(sweep, store)
@@ -260,7 +436,7 @@ from tests.test_tracking import a_sweep
 from harness.tracking import log_sweep
 from harness.tracking_uri import default_tracking_uri
 assert "mlflow" not in sys.modules, "imported before it is needed"
-log_sweep(a_sweep("fresh"), default_tracking_uri(Path("results")))
+log_sweep(a_sweep("fresh"), default_tracking_uri(Path("results")), Path("results"))
 """
 
 
@@ -308,6 +484,7 @@ def test_default_store_is_beside_the_results(tmp_path: Path, monkeypatch: pytest
 def test_a_server_is_logged_to_and_its_loss_costs_seconds_and_no_cell(
     server: tuple[str, subprocess.Popen[bytes]],
     store: str,
+    tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -316,23 +493,31 @@ def test_a_server_is_logged_to_and_its_loss_costs_seconds_and_no_cell(
     uri, process = server
     # A server without authentication ignores these; they must show up nowhere.
     uri = uri.replace("http://", "http://someone:s3cret@")
-    whole = a_sweep("served")
-    log_sweep(replace(whole, cells=whole.cells[:4], finished=False), uri)
-    logged = log_sweep(whole, uri)
+    curve = {"average.l1 over kappa/EAD L1": [(0, 1.5), (10, 2.5)]}
+    whole = a_sweep("served", victims=[a_victim(tmp_path)], files={"figures/a.png": tmp_path / "a.png"}, curves=curve)
+    (tmp_path / "a.png").write_bytes(b"PNG")
+    log_sweep(replace(whole, cells=whole.cells[:4], finished=False), uri, tmp_path)
+    logged = log_sweep(whole, uri, tmp_path)
     assert (logged.cells_written, logged.cells_found) == (2, 4)
     assert len(children(uri, logged)) == 6
-    assert len(client(uri).list_artifacts(logged.run_id)) == 3
+    artifacts = [entry.path for entry in client(uri).list_artifacts(logged.run_id)]
+    assert artifacts == ["figures", "spec.yaml", "table.csv", "table.json", "table.md"]
+    assert len(client(uri).get_metric_history(logged.run_id, *curve)) == 2
+    [model] = models_of(uri, logged)
+    assert (str(model.status), len(model.metrics)) == ("READY", 2)
+    held = client(uri).list_logged_model_artifacts(model.model_id, "data")
+    assert [entry.path for entry in held] == ["data/recipe.json", "data/weights.safetensors"]
 
     stop(process)
     start = time.monotonic()
     with pytest.raises(TrackingFault) as fault:
-        log_sweep(whole, uri)
+        log_sweep(whole, uri, tmp_path)
     assert time.monotonic() - start < 20
     assert "127.0.0.1" in str(fault.value)
     assert "s3cret" not in str(fault.value)
     assert capfd.readouterr() == ("", "")
 
-    elsewhere = log_sweep(whole, store)
+    elsewhere = log_sweep(whole, store, tmp_path)
     assert (elsewhere.cells_written, elsewhere.cells_found) == (6, 0)
 
 

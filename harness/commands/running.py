@@ -64,7 +64,9 @@ def run(
     if done.nothing:
         out.print("Nothing to do: every shard had been done before.")
     else:
-        invocation.keep(folder, done, found.summary, texts, started, time.perf_counter() - clock)
+        identity = invocation.keep(folder, done, found, texts, started, time.perf_counter() - clock, scale=scale)
+        _write_page(folder, found)
+        invocation.keep_files(folder, found, identity)
         try:
             with err.status("logging to MLflow"):
                 invocation.log(folder, uri)
@@ -94,8 +96,9 @@ def transfer(
     what, results = spec.load(to, overrides or (), scale=scale), Results(folder)
     with Progress(err) as progress:
         done = sweep.transfer(what, results, _workers(what, executor, address), progress, models=models)
-    _report(results)
+    found, _ = _report(results)
     out.print(f"{done.transfers} parts were tested on other victims.")
+    _print_place("Report", _write_page(results, found))
     _end(done, results)
 
 
@@ -171,6 +174,14 @@ def _report(results: Results) -> tuple[report.Found, dict[str, str]]:
     return found, texts
 
 
+def _write_page(results: Results, found: report.Found) -> Path:
+    """Write what a sweep found as one page; returns where it is."""
+    from dashboards import page
+
+    with err.status("writing the report"):
+        return page.write(results, found)
+
+
 def _defense(recipe: Recipe) -> str:
     """A recipe's defence in words, and how long it is trained."""
     text = defense_text(label(recipe.defense), recipe.defense.get("temperature"))
@@ -199,6 +210,14 @@ def _open(
 
 
 def _print_places(results: Results, page: str) -> None:
-    out.print(escape(f"Rows     {results.examples}/*.parquet"), soft_wrap=True, highlight=False)
-    out.print(escape(f"Tables   {results.report}/table.csv, .md, .tex"), soft_wrap=True, highlight=False)
-    out.print(escape(f"MLflow   {page}"), soft_wrap=True, highlight=False)
+    from harness.invocation import REPORT
+
+    _print_place("Rows", f"{results.examples}/*.parquet")
+    _print_place("Tables", f"{results.report}/table.csv, .md, .tex")
+    if (results.report / REPORT).is_file():
+        _print_place("Report", results.report / REPORT)
+    _print_place("MLflow", page)
+
+
+def _print_place(what: str, where: object) -> None:
+    out.print(escape(f"{what:<8} {where}"), soft_wrap=True, highlight=False)
