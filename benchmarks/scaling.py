@@ -5,7 +5,7 @@
 busy
     Shards that sleep for a second, on workers of a GPU (in name only) each, over four nodes on this machine. The
     attack itself notes when it begins and ends, so all else counts as not busy: gathering images, committing rows,
-    and waiting for the next shard. A worker takes about 0.3 GiB.
+    and waiting for the next shard. A worker takes about 0.45 GiB of memory, or of swap, as most of it is never used.
 memory
     The driver's resident memory over a sweep whose shards do nothing, on two workers.
 cost
@@ -99,10 +99,12 @@ def busy(workers: int, seconds: float, folder: Path) -> Iterator[Line]:
     notes = folder / "notes"
     notes.mkdir()
     attack = {"name": "benchmarks.sleep:Sleep", "seconds": 1, "place": str(notes), "kappa": [*range(50)]}
-    what = sweep_of(attack, images={"count": 300}, shard_size=1, resources={"workers": workers, "gpus": 1})
+    what = sweep_of(
+        attack, images={"count": 300}, shard_size=1, resources={"workers": workers, "gpus": 1, "cpus": 0.05}
+    )
     prepared = Measured(what, folder / "results")
     each = -(-workers // NODES)
-    with Nodes(NODES, cpus=each, gpus=each) as nodes, prepared.workers(nodes.address) as executor:
+    with Nodes(NODES, cpus=-(-each // 20), gpus=each) as nodes, prepared.workers(nodes.address) as executor:
         begin = float("inf")
         for _ in executor.run(prepared.shards()):
             if begin == float("inf") and prepared.watch.workers == workers:

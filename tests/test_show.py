@@ -116,7 +116,7 @@ def test_rows_are_of_every_cell_and_victim(done: Path, example: Named) -> None:
     lines = [line for line in said.out.splitlines() if line[:6] in {cell[:6] for cell in mine["cell"]}]
     assert len(lines) == 6 + 4
     assert f"digits, image {example.image}: class" in said.out and f"target {example.target}" in said.out
-    for head in ("β", "κ", "on", "L1", "L∞", "gradients"):
+    for head in ("β", "κ", "on", "L1", "L∞"):
         assert head in said.out
     assert said.out.count("✓") == mine["success"].sum()
 
