@@ -175,7 +175,7 @@ def test_workers_that_cannot_be_had_are_done_without(
     done = on(cluster, what, tmp_path / "sweep", warned=warned)
     assert done.shards == 9 and not done.failures
     [warning] = warnings
-    assert warning.startswith("2 workers, and no more on these nodes: others end before they are ready: ")
+    assert warning.startswith("2 workers at most on these nodes, as others end before they are ready: ")
 
 
 @pytest.mark.cluster

@@ -76,7 +76,7 @@ class Team:
         self._members: list[Member] = []
         self._started = self._stillborn = 0
         self._cap: int | None = None
-        """As many as were ready when others could not be had; of the nodes `_capped_on`."""
+        """As many as were left when others could not be had; of the nodes `_capped_on`."""
         self._capped_on: frozenset[str] = frozenset()
         self._last_ready = time.monotonic()
         if local:
@@ -129,7 +129,7 @@ class Team:
         Raises
         ------
         EnvironmentFault
-            It does not see the results, or none is ready and too many in a row never came to be.
+            It does not see the results, or too many in a row never came to be and there is no other.
         """
         member = next(member for member in self._members if member.hello is hello)
         try:
@@ -166,12 +166,12 @@ class Team:
         return target if self._cap is None else min(target, self._cap)
 
     def _stop_growing(self, fault: RayError) -> None:
-        """Be content with the workers that are ready, on these nodes."""
-        ready = sum(member.hello is None for member in self._members)
-        if not ready:
+        """Be content, on these nodes, with the workers that are ready, or else with those that may still be."""
+        if not self._members:
             raise EnvironmentFault(f"workers end before they are ready: {_cause(fault)}") from fault
-        self._cap, self._capped_on, self._stillborn = ready, connection.node_ids(), 0
-        self._warn(f"{ready} workers, and no more on these nodes: others end before they are ready: {_cause(fault)}")
+        ready = sum(member.hello is None for member in self._members)
+        self._cap, self._capped_on, self._stillborn = ready or len(self._members), connection.node_ids(), 0
+        self._warn(f"{self._cap} workers at most on these nodes, as others end before they are ready: {_cause(fault)}")
 
     def _start(self) -> None:
         self._started += 1
