@@ -57,7 +57,10 @@ def _of_chosen(show: Callable[[Source], None]) -> Callable[[], None]:
 
 def _sidebar(title: str) -> None:
     """Which results a page is of, and when they were looked at."""
-    chosen = st.selectbox("Results", list(sources.names()), key="dir", bind="query-params", disabled=title == _COMPARE)
+    names, asked = list(sources.names()), st.query_params.get("dir")
+    chosen = st.selectbox("Results", names, key="dir", bind="query-params", disabled=title == _COMPARE)
+    if asked not in (None, *names):
+        st.warning(f"The address asks for {asked}, which `eadbench dashboard` was not given.")
     if title not in (_COMPARE, "Sweep"):
         seen = sources.source(chosen).seen
         st.caption(f"Rows as of {seen:%H:%M:%S}")

@@ -1,19 +1,22 @@
 """The explorer's charts, of frames that are ready to be drawn; the theme around them is Streamlit's."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
-from dashboards.style import encodings
+from dashboards.style import LEGEND_COLUMNS, encodings
 
 AXES = {"beta": "regularisation β", "kappa": "confidence κ", "temperature": "temperature T"}
 FIGURES = {"asr": "ASR, %", "l1": "L1 distortion", "l2": "L2 distortion", "linf": "L∞ distortion"}
 Layers = alt.LayerChart | alt.FacetChart
 """What Altair gives for marks over each other."""
 
-_HEIGHT = 320
+_HEIGHT = 330
+_LEGEND_ROW = 24
 _POWER = "datum.value == 0 ? '0' : datum.value < 0.1 ? format(datum.value, '~e') : format(datum.value, '~g')"
 _BEYOND = 10
 """A distortion that spans more than this factor gets a logarithmic scale."""
@@ -28,7 +31,7 @@ def over_axis(points: pd.DataFrame, axis: str, figure: str, series: Sequence[str
         The columns `series`, that of the axis, and that of the figure, with _lo and _hi.
     """
     x = alt.X(f"{axis}:Q", title=AXES[axis], scale=_x_scale(points[axis], axis), axis=_x_axis(points[axis], axis))
-    y = alt.Y(f"{figure}:Q", title=FIGURES[figure], scale=_y_scale(points, figure))
+    y = _y(points, figure)
     look = encodings(series)
     told = [
         alt.Tooltip("series", title="attack"),
@@ -44,7 +47,7 @@ def over_axis(points: pd.DataFrame, axis: str, figure: str, series: Sequence[str
     marks = base.mark_point(filled=True, size=55, opacity=1).encode(
         x=x, y=y, color=look["color"], shape=look["shape"], tooltip=told
     )
-    return _sized(alt.layer(band, line, marks))
+    return _sized(alt.layer(band, line, marks), series)
 
 
 def broken_within(steps: pd.DataFrame, figure: str, series: Sequence[str]) -> Layers:
@@ -62,7 +65,8 @@ def broken_within(steps: pd.DataFrame, figure: str, series: Sequence[str]) -> La
         alt.Tooltip("share", title="broken, %", format=".1f"),
     ]
     ends = base.transform_filter("datum.last").mark_point(filled=True, size=70, opacity=1)
-    return _sized(alt.layer(line, ends.encode(x=x, y=y, color=look["color"], shape=look["shape"], tooltip=told)))
+    marks = ends.encode(x=x, y=y, color=look["color"], shape=look["shape"], tooltip=told)
+    return _sized(alt.layer(line, marks), series)
 
 
 def against_cost(points: pd.DataFrame, figure: str, series: Sequence[str]) -> Layers:
@@ -74,7 +78,7 @@ def against_cost(points: pd.DataFrame, figure: str, series: Sequence[str]) -> La
         scale=alt.Scale(type="log", nice=False, padding=20),
         axis=alt.Axis(format="~s", tickCount=5, grid=False),
     )
-    y = alt.Y(f"{figure}:Q", title=FIGURES[figure], scale=_y_scale(points, figure))
+    y = _y(points, figure)
     told = [
         alt.Tooltip("setting", title="attack"),
         alt.Tooltip("evaluations", title="gradient evaluations", format=",.0f"),
@@ -88,52 +92,30 @@ def against_cost(points: pd.DataFrame, figure: str, series: Sequence[str]) -> La
     marks = base.mark_point(filled=True, size=90, opacity=1).encode(
         x=x, y=y, color=look["color"], shape=look["shape"], tooltip=told
     )
-    return _sized(alt.layer(bars, marks))
-
-
-def matrix(cells: pd.DataFrame, sources: Sequence[str], targets: Sequence[str]) -> Layers:
-    """How often (`asr`, in percent) examples crafted on a victim (`source`) fool another (`target`)."""
-    x = alt.X("target:N", title="tested on", sort=list(targets), axis=_names())
-    y = alt.Y("source:N", title="crafted on", sort=list(sources), axis=_names())
-    told = [
-        alt.Tooltip("source", title="crafted on"),
-        alt.Tooltip("target", title="tested on"),
-        alt.Tooltip("asr", title="ASR, %", format=".1f"),
-    ]
-    base = alt.Chart(cells).encode(x=x, y=y)
-    colour = alt.Color("asr:Q", scale=alt.Scale(scheme="cividis", domain=[0, 100]), legend=alt.Legend(title="ASR, %"))
-    tiles = base.mark_rect(stroke="#808080", strokeWidth=0.5).encode(color=colour, tooltip=told)
-    text = base.mark_text(fontSize=14, fontWeight=600).encode(
-        text=alt.Text("asr:Q", format=".1~f"),
-        color=alt.condition("datum.asr > 55", alt.value("#000000"), alt.value("#FFFFFF")),
-        tooltip=told,
-    )
-    return alt.layer(tiles, text).properties(height=max(160, 70 * len(sources) + 70))
+    return _sized(alt.layer(bars, marks), series)
 
 
 def over_time(points: pd.DataFrame) -> Layers:
     """Examples done (`examples`) over the time (`ended`)."""
-    x, y = alt.X("ended:T", title=None), alt.Y("examples:Q", title="examples done")
+    span = points["ended"].max() - points["ended"].min()
+    form = "%H:%M:%S" if span < pd.Timedelta(minutes=5) else "%H:%M" if span < pd.Timedelta(days=1) else "%d %b, %H:%M"
+    x = alt.X("ended:T", title=None, axis=alt.Axis(format=form, tickCount=6, labelOverlap=True))
+    y = alt.Y("examples:Q", title="examples done")
     base = alt.Chart(points)
     area = base.mark_area(opacity=0.2, interpolate="step-after", color="#0072B2").encode(x=x, y=y)
     line = base.mark_line(interpolate="step-after", color="#0072B2").encode(x=x, y=y)
     return alt.layer(area, line).properties(height=220)
 
 
-def _sized(chart: Layers) -> Layers:
+def _sized(chart: Layers, series: Sequence[str]) -> Layers:
     """One legend for all layers, and room for it."""
     shared: Layers = chart.resolve_scale(color="shared", shape="shared")
-    return shared.properties(height=_HEIGHT)
+    return shared.properties(height=_HEIGHT + _LEGEND_ROW * -(-len(series) // LEGEND_COLUMNS))
 
 
 def _dashed(chart: alt.Chart) -> alt.Chart:
     """With a field of its own for dashes, or the legend's markers would be drawn in them."""
     return chart.transform_calculate(dashes="datum.series")
-
-
-def _names() -> alt.Axis:
-    """Each part of a victim's name on a line of its own."""
-    return alt.Axis(labelAngle=0, labelLimit=170, labelExpr="split(datum.label, ', ')", labelFlush=False)
 
 
 def _x_scale(values: pd.Series, axis: str) -> alt.Scale:
@@ -152,9 +134,19 @@ def _x_axis(values: pd.Series, axis: str) -> alt.Axis:
     return alt.Axis(values=sorted(values.unique().tolist()), labelOverlap=True, grid=False, **given)
 
 
-def _y_scale(points: pd.DataFrame, figure: str) -> alt.Scale:
+def _y(points: pd.DataFrame, figure: str) -> alt.Y:
+    name = f"{figure}:Q"
     if figure == "asr":
-        return alt.Scale(domain=[0, 100])
-    values = points[figure][points[figure] > 0]
-    wide = len(values) > 0 and values.max() > _BEYOND * values.min()
-    return alt.Scale(type="log") if wide else alt.Scale(zero=False, nice=True)
+        return alt.Y(name, title=FIGURES[figure], scale=alt.Scale(domain=[0, 100]))
+    shown = points[[figure, f"{figure}_lo", f"{figure}_hi"]].to_numpy(dtype="float64")
+    least, most = shown[shown > 0].min(initial=np.inf), shown.max(initial=0, where=shown > 0)
+    if most > _BEYOND * least:
+        scale = alt.Scale(type="log", domain=[least, most], nice=False, padding=8)
+        return alt.Y(name, title=FIGURES[figure], scale=scale, axis=alt.Axis(values=_ticks(least, most)))
+    return alt.Y(name, title=FIGURES[figure], scale=alt.Scale(zero=False, nice=True))
+
+
+def _ticks(least: float, most: float) -> list[float]:
+    """1, 2 and 5 times powers of ten, from the least to the most."""
+    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    return [tick for power in powers for step in (1, 2, 5) if least <= (tick := step * 10.0**power) <= most]

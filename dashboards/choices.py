@@ -8,10 +8,13 @@ import streamlit as st
 
 from dashboards.lines import FILTERS, OWN, matching, options
 
-_WIDTH = 210
+NARROW, WIDE = 170, 356
+"""Pixels: two, or one, side by side on a phone."""
+_NAMES = frozenset({"victim", "tested"})
+"""Filters of long texts."""
 
 
-def one(heading: str, of: Sequence[str], *, key: str, width: int = _WIDTH, default: str | None = None) -> str:
+def one(heading: str, of: Sequence[str], *, key: str, width: int = NARROW, default: str | None = None) -> str:
     """One of several texts, the first unless another is chosen; where there is one alone, nothing is asked."""
     if len(of) == 1:
         return of[0]
@@ -42,6 +45,12 @@ def filtered(texts: pd.DataFrame) -> "pd.Series[bool]":
         for name, values in options(texts).items():
             default = [OWN] if name == "tested" else []
             chosen[name] = st.multiselect(
-                FILTERS[name], values, default=default, key=name, bind="query-params", placeholder="all", width=_WIDTH
+                FILTERS[name],
+                values,
+                default=default,
+                key=name,
+                bind="query-params",
+                placeholder="all",
+                width=WIDE if name in _NAMES else NARROW,
             )
     return matching(texts, chosen)

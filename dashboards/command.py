@@ -17,6 +17,8 @@ _FLAGS = {
     "client.toolbarMode": "minimal",
     "theme.light.primaryColor": "#0072B2",
     "theme.dark.primaryColor": "#56B4E9",
+    "theme.light.backgroundColor": "#ffffff",  # as in style.css
+    "theme.dark.backgroundColor": "#171614",
 }
 
 

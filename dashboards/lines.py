@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import compress
 
 import pandas as pd
 
@@ -30,6 +31,15 @@ def victim_names(victims: Sequence[Victim]) -> dict[str, str]:
     names = {victim.digest: f"{victim.arch}, {defense_text(victim.defense, victim.temperature)}" for victim in victims}
     count = Counter(names.values())
     return {digest: name if count[name] == 1 else f"{name} ({digest[:6]})" for digest, name in names.items()}
+
+
+def told_apart(victims: Sequence[str]) -> list[str]:
+    """Victims' names without the parts that all of them share; a single kind of victim keeps its name."""
+    parts = [victim.split(", ") for victim in victims]
+    if len(set(victims)) < 2 or len({len(part) for part in parts}) != 1:
+        return list(victims)
+    differing = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
+    return [", ".join(compress(part, differing)) for part in parts]
 
 
 def series_name(attack: str, rule: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboards import curves
 from harness import aggregate, datasets, report
 from harness.paper import comparison
 from harness.parquet.adversarial import Images, read_images
@@ -47,9 +48,13 @@ class Source:
         return _found(self.folder, self.state)
 
     def with_intervals(self, lines: pd.DataFrame) -> pd.DataFrame:
-        """Lines of that summary, with their intervals."""
-        numbers = self.numbers(lines).drop_duplicates()
-        known = _with_intervals(self.folder, self.state, tuple(numbers.tolist())).set_index(_LINE)
+        """Lines of that summary, with their intervals, which are drawn once for each."""
+        wanted, drawn = lines.drop_duplicates(_LINE[:2]), _intervals(self.folder, self.state)
+        names = list(zip(wanted["cell"], wanted["evaluated_on"], strict=True))
+        missing = wanted[[name not in drawn for name in names]]
+        if len(missing):
+            drawn |= _with_intervals(self.folder, self.state, tuple(self.numbers(missing).tolist()))
+        known = pd.concat([drawn[name] for name in names]).set_index(_LINE)
         return known.loc[pd.MultiIndex.from_frame(lines[_LINE])].reset_index().set_index(lines.index)[lines.columns]
 
     def numbers(self, lines: pd.DataFrame) -> pd.Series:
@@ -62,9 +67,17 @@ class Source:
         """The rows that answer the spec."""
         return _stored(self.folder, self.state)
 
-    def read(self, columns: Sequence[str], lines: Sequence[int]) -> pd.DataFrame:
-        """Some columns of the rows of some lines."""
-        return _read(self.folder, self.state, tuple(columns), tuple(lines))
+    def read(self, columns: Sequence[str], line: int) -> pd.DataFrame:
+        """Some columns of the rows of a line."""
+        return _read(self.folder, self.state, tuple(columns), line)
+
+    def broken_within(self, lines: Sequence[int], metric: str) -> dict[int, pd.DataFrame]:
+        """By line, the share of its examples that is broken within a distortion, as `dashboards.curves` has it."""
+        return _broken_within(self.folder, self.state, tuple(lines), metric)
+
+    def costs(self, lines: Sequence[int]) -> "pd.Series[float]":
+        """By line, the mean of the gradient evaluations that an example took."""
+        return _costs(self.folder, self.state, tuple(lines))
 
     def compared(self) -> pd.DataFrame | None:
         """The paper's figures where they are of the same settings; None where it has none of them."""
@@ -147,12 +160,18 @@ def _found(folder: str, state: str) -> report.Found:
     return report.Found(spec=spec, victims=results.victims()[1], summary=summary.assign(table=spec.name))
 
 
-@st.cache_data(max_entries=4 * _FEW, show_spinner="Drawing bootstrap samples …", show_time=True)
-def _with_intervals(folder: str, state: str, lines: tuple[int, ...]) -> pd.DataFrame:
+@st.cache_resource(max_entries=_FEW, show_spinner=False)
+def _intervals(folder: str, state: str) -> dict[tuple[str, str], pd.DataFrame]:
+    """What has been drawn: the summary's lines of a cell and the victim that it was tested on."""
+    return {}
+
+
+@st.cache_data(max_entries=1, show_spinner="Drawing bootstrap samples …", show_time=True)
+def _with_intervals(folder: str, state: str, lines: tuple[int, ...]) -> dict[tuple[str, str], pd.DataFrame]:
     stored, spec = _stored(folder, state), Results(located(folder)).spec()
     batches = (stored.read(aggregate.COUNTED, batch) for batch in _batches(stored.lines["rows"].loc[list(lines)]))
     summary = aggregate.summarise_lines(stored.lines.loc[list(lines)], batches, seed=spec.seed)
-    return summary.assign(table=spec.name)
+    return {(str(cell), str(on)): part for (cell, on), part in summary.assign(table=spec.name).groupby(_LINE[:2])}
 
 
 def _batches(rows: pd.Series) -> list[list[int]]:
@@ -161,9 +180,21 @@ def _batches(rows: pd.Series) -> list[list[int]]:
     return [part.index.tolist() for _, part in rows.groupby(batch)]
 
 
+@st.cache_data(max_entries=_FEW, show_spinner="Reading rows …")
+def _read(folder: str, state: str, columns: tuple[str, ...], line: int) -> pd.DataFrame:
+    return _stored(folder, state).read(columns, [line])
+
+
 @st.cache_data(max_entries=4 * _FEW, show_spinner="Reading rows …")
-def _read(folder: str, state: str, columns: tuple[str, ...], lines: tuple[int, ...]) -> pd.DataFrame:
-    return _stored(folder, state).read(columns, lines)
+def _broken_within(folder: str, state: str, lines: tuple[int, ...], metric: str) -> dict[int, pd.DataFrame]:
+    rows = _stored(folder, state).read(["success", metric], lines)
+    parts = ((line, rows[rows["line"] == line]) for line in lines)
+    return {line: curves.broken_within(part["success"], part[metric]) for line, part in parts}
+
+
+@st.cache_data(max_entries=4 * _FEW, show_spinner="Reading rows …")
+def _costs(folder: str, state: str, lines: tuple[int, ...]) -> "pd.Series[float]":
+    return curves.costs(_stored(folder, state).read(["iterations"], lines), lines)
 
 
 @st.cache_data(max_entries=_FEW, show_spinner=False)

@@ -6,7 +6,9 @@ from typing import Any
 
 import altair as alt
 
-__all__ = ["encodings", "styles"]
+__all__ = ["LEGEND_COLUMNS", "encodings", "styles"]
+
+LEGEND_COLUMNS = 3
 
 # Okabe and Ito's palette, told apart with any colour vision, as in harness.figures.
 _COLOURS = {
@@ -49,7 +51,9 @@ def styles(names: Sequence[str]) -> dict[str, Style]:
 def encodings(names: Sequence[str]) -> dict[str, Any]:
     """The channels by which the field `series` is told apart; `dashes` must hold the same texts."""
     shown = styles(names)
-    legend = alt.Legend(title=None, orient="bottom", columns=3, symbolSize=90, symbolOpacity=1, labelLimit=220)
+    legend = alt.Legend(
+        title=None, orient="bottom", columns=LEGEND_COLUMNS, symbolSize=90, symbolOpacity=1, labelLimit=220
+    )
 
     def scale(part: int) -> alt.Scale:
         return alt.Scale(domain=list(shown), range=[style[part] for style in shown.values()])

@@ -119,6 +119,16 @@ def test_a_figure_is_drawn_for_every_axis_with_two_values(cells: list[list[dict[
     assert sorted(drawn) == sorted(f"{kind}_{name}" for kind, name in product(KINDS, names))
 
 
+def test_of_many_figures_every_victim_has_its_first() -> None:
+    victims = (UNDEFENDED, distilled(10))
+    cells = [
+        cell(who, EAD[0], {"beta": beta, "kappa": kappa})
+        for who, beta, kappa in product(victims, (1e-3, 1e-2), (0.0, 20.0))
+    ]
+    names = [name for name in draw(summary(*cells), [], at_most=2) if name.startswith("asr_over_kappa")]
+    assert names == ["asr_over_kappa-mnist-no_defence", "asr_over_kappa-mnist-distillation_t_10"]
+
+
 def test_nothing_is_drawn_of_no_lines() -> None:
     assert draw(summary(cell(UNDEFENDED, CW)).head(0), []) == {}
 

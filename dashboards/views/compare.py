@@ -9,13 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from dashboards import choices, comparing
+from dashboards.lines import OWN, told_apart
 from dashboards.sources import Source, source
 from dashboards.table import HEADS
 from harness.aggregate import FIGURES
 from harness.words import NO_VALUE, figure_text, rate_text
 
 _ORDERS = {"largest change": "largest"} | {HEADS[figure]: f"{figure}_change" for figure in FIGURES}
-_LABELS = {"victim": "victim", "setting": "attack", "tested": "tested on"}
+_PARTS = ("before", "after", "difference", "low", "high", "p")
 _MOST = 200
 _SURE = 0.05
 
@@ -31,16 +32,20 @@ def show(names: Sequence[str]) -> None:
     with st.container(horizontal=True):
         base = choices.one("From", list(names), key="from")
         others = [name for name in names if name != base]
-        chosen = st.multiselect("To", others, default=others, key="to", bind="query-params", width=420)
+        chosen = st.multiselect("To", others, default=others, key="to", bind="query-params", width=choices.WIDE)
         order = choices.one("Sorted by", list(_ORDERS), key="sorted")
     for name in chosen:
         st.header(f"{name} against {base}")
         _pair(source(base), source(name), _ORDERS[order])
+    if not chosen:
+        st.info("Choose a sweep to compare with.")
+        return
+    other = chosen[0] if len(chosen) == 1 else "the other"
     st.caption(
-        "Means over the examples that both have; of distortions, over those on which both succeeded. In brackets: the "
-        "95 % interval of the difference, by a bootstrap over images. p: McNemar's exact test for ASR, and Wilcoxon's "
-        f"signed-rank test for distortions, both over images. Bold: below {_SURE} after Holm's adjustment for all "
-        "tests of the table."
+        f"{base} → {other}: means over the examples that both have; of distortions, over those on which both "
+        "succeeded. In brackets: the 95 % interval of the change, by a bootstrap over images. p: McNemar's exact test "
+        "for ASR, and Wilcoxon's signed-rank test for distortions, both over images. Bold: below "
+        f"{_SURE} after Holm's adjustment for all tests of the table."
     )
 
 
@@ -56,10 +61,10 @@ def _pair(before: Source, after: Source, order: str) -> None:
     same = found["largest"].fillna(0).eq(0).all() and (found["examples"] > 0).all()
     if same:
         st.success(f"The same figures in all {len(found)} cells, on every example that both have.")
-    st.html(_html(ranked.head(_MOST).to_dict("records"), before.name, after.name))
+    st.html(_html(ranked.head(_MOST).to_dict("records"), f"{after.name} against {before.name}"))
     more = [f"All on {found['victim'].iloc[0]}."] if found["victim"].nunique() == 1 else []
     more += [f"The first {_MOST} of {len(found)} cells."] if len(found) > _MOST else []
-    more += [f"{matched.alone} cells are in one of the two alone."] if matched.alone else []
+    more += [f"{matched.alone} cells are in one of the two only."] if matched.alone else []
     if matched.unclear:
         more.append(
             f"{matched.unclear} cells are left out, because a sweep has several victims of their architecture, defence "
@@ -87,42 +92,39 @@ def _compared(
     return comparing.table(list(comparing.compare(matched.pairs, first, second))), matched
 
 
-def _html(lines: Sequence[Line], before: str, after: str) -> str:
-    """The table: of each figure before, after, and the change. What is the same in all lines has no column."""
-    labels = [name for name in _LABELS if len({line[name] for line in lines}) > 1 or name == "setting"]
-    names = "".join(f'<th rowspan="2" scope="col" class="label">{_LABELS[name]}</th>' for name in labels)
-    groups = "".join(f'<th colspan="3" scope="colgroup" class="first">{HEADS[figure]}</th>' for figure in FIGURES)
-    sides = f'<th scope="col" class="first">{escape(before)}</th><th scope="col">{escape(after)}</th>'
-    heads = f'{sides}<th scope="col">change</th>' * len(FIGURES)
-    rows = "".join(_row(line, labels) for line in lines)
+def _html(lines: Sequence[Line], said: str) -> str:
+    """The table: of each figure before and after, and below them how it changed."""
+    names = [line["victim"] for line in lines]
+    victims = told_apart(names) if len(set(names)) > 1 else [""] * len(names)
+    heads = "".join(f'<th scope="col" class="first">{HEADS[figure]}</th>' for figure in FIGURES)
+    rows = "".join(_row(line, victim) for line, victim in zip(lines, victims, strict=True))
     return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Comparison"><table class="figures">'
-        f'<thead><tr>{names}<th rowspan="2" scope="col">examples</th>{groups}</tr><tr>{heads}</tr></thead>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(said)}"><table class="figures">'
+        f'<thead><tr><th scope="col" class="label">attack</th>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
 
-def _row(line: Line, labels: Sequence[str]) -> str:
-    cells = [f'<th scope="row" class="label">{escape(str(line[name]))}</th>' for name in labels]
-    cells.append(f"<td>{line['examples']:,}</td>")
-    for figure in FIGURES:
-        of = rate_text if figure == "asr" else figure_text
-        first, second = (line[f"{figure}_{side}"] for side in ("before", "after"))
-        texts = [NO_VALUE if isnan(value) else of(value) for value in (first, second)]
-        cells.append(f'<td class="first">{texts[0]}</td><td>{texts[1]}</td><td>{_change(line, figure)}</td>')
-    return f"<tr>{''.join(cells)}</tr>"
+def _row(line: Line, victim: str) -> str:
+    tested = "" if line["tested"] == OWN else f"tested on {line['tested']}"
+    below = "<br>".join(escape(text) for text in (victim, tested, f"{line['examples']:,} examples") if text)
+    label = f'<th scope="row" class="label">{escape(str(line["setting"]))}<br><span class="below">{below}</span></th>'
+    cells = "".join(f'<td class="first">{_figure(line, figure)}</td>' for figure in FIGURES)
+    return f"<tr>{label}{cells}</tr>"
 
 
-def _change(line: Line, figure: str) -> str:
-    """A change with its interval and its p value."""
-    difference, low, high, p = (line[f"{figure}_{name}"] for name in ("difference", "low", "high", "p"))
+def _figure(line: Line, figure: str) -> str:
+    """A figure before and after, and its change with the interval and the p value."""
+    of = rate_text if figure == "asr" else figure_text
+    before, after, difference, low, high, p = (line[f"{figure}_{name}"] for name in _PARTS)
     if isnan(difference):
         return NO_VALUE
     if difference == low == high == 0:
-        return '<span class="paper">same</span>'
+        return f'{of(before)}<br><span class="below">same</span>'
     relative = "" if figure == "asr" else f" ({line[f'{figure}_change']:+.1f} %)"
-    text = f"{difference:+.3g}{relative}"
+    change = f"{difference:+.3g}{relative}"
     if line[f"{figure}_adjusted"] < _SURE:
-        text = f"<strong>{text}</strong>"
-    said = "p &lt; 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return f'{text}<br><span class="interval">[{low:.3g}, {high:.3g}], {said}</span>'
+        change = f"<strong>{change}</strong>"
+    chance = "p &lt; 0.001" if p < 0.001 else f"p = {p:.3f}"
+    interval = f'<span class="interval">[{low:.3g}, {high:.3g}], {chance}</span>'
+    return f"{of(before)} → {of(after)}<br>{change}<br>{interval}"

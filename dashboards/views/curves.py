@@ -26,9 +26,9 @@ def show(source: Source) -> None:
     texts = described(found.summary, found.victims)
     own = texts["tested"] == OWN
     lines, texts = found.summary[own], texts[own]
-    with st.container(horizontal=True):
-        victim = choices.one("Victim", list(dict.fromkeys(texts["victim"])), key="victim", width=330)
-        series = _series(list(dict.fromkeys(texts["series"])))
+    victim = choices.one("Victim", list(dict.fromkeys(texts["victim"])), key="victim", width=choices.WIDE)
+    attacks = list(dict.fromkeys(texts["series"]))
+    series = choices.few("Attacks", attacks, key="attacks", default=attacks[:_MOST_SERIES])
     if not series:
         st.info("Choose an attack.")
         return
@@ -40,14 +40,6 @@ def show(source: Source) -> None:
         st.info("None of these attacks was run on this victim.")
         return
     _distortions(source, lines[here], texts[here], series)
-
-
-def _series(every: list[str]) -> list[str]:
-    """The attacks to show."""
-    chosen = st.multiselect(
-        "Attacks", every, default=every[:_MOST_SERIES], key="attacks", bind="query-params", width=520
-    )
-    return [name for name in every if name in chosen]
 
 
 def _over_axis(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, victim: str, series: Sequence[str]) -> None:
@@ -76,9 +68,8 @@ def _over_axis(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, victim:
     for column, figure in zip([*st.columns(2), *st.columns(2)], FIGURES, strict=True):
         chart = charts.over_axis(points, axis, figure, shown)
         column.altair_chart(chart, alt=_alt(charts.FIGURES[figure], charts.AXES[axis], shown))
-    st.caption(
-        f"{group.replace('_', ' ')} {'' if group == 'all_targets' else 'case'}, 95 % bootstrap intervals.".strip()
-    )
+    what = "All targets" if group == "all_targets" else f"{group.capitalize()} case"
+    st.caption(f"{what}, 95 % bootstrap intervals.")
 
 
 def _fixed(lines: pd.DataFrame, name: str, usual: pd.DataFrame, *, key: str) -> pd.DataFrame:
@@ -102,28 +93,27 @@ def _distortions(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, serie
         for name in ("kappa", "beta"):
             settings = _fixed(settings, name, lines, key=f"at_{name}")
     left, right = st.columns(2)
-    first = settings.drop_duplicates("cell")
-    rows = source.read(["success", metric], source.numbers(first).tolist())
     with left:
-        _broken(rows, dict(zip(source.numbers(first), texts.loc[first.index, "series"], strict=True)), metric, series)
+        _broken(source, settings.drop_duplicates("cell"), texts, metric, series)
     with right:
         _costs(source, lines[lines["case"] == "best"], texts, metric, series)
 
 
-def _broken(rows: pd.DataFrame, names: dict[int, str], metric: str, series: Sequence[str]) -> None:
+def _broken(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, metric: str, series: Sequence[str]) -> None:
     """The security curve."""
-    parts = {name: rows[rows["line"] == line] for line, name in names.items()}
+    numbers = source.numbers(lines).tolist()
+    steps = source.broken_within(numbers, metric)
+    parts = dict(zip(texts.loc[lines.index, "series"], (steps[number] for number in numbers), strict=True))
     shown = [name for name in series if name in parts]
-    steps = [curves.broken_within(parts[name]["success"], parts[name][metric]).assign(series=name) for name in shown]
-    chart = charts.broken_within(pd.concat(steps, ignore_index=True), metric, shown)
+    drawn = pd.concat([parts[name].assign(series=name) for name in shown], ignore_index=True)
+    chart = charts.broken_within(drawn, metric, shown)
     st.altair_chart(chart, alt=_alt("share of examples broken", charts.FIGURES[metric], shown))
     st.caption("The share of examples, of every target, that an attack breaks within a distortion, at these κ and β.")
 
 
 def _costs(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, metric: str, series: Sequence[str]) -> None:
     """Distortion over gradient evaluations."""
-    numbers = source.numbers(lines)
-    spent = curves.costs(source.read(["iterations"], numbers.tolist()), numbers.tolist())
+    spent = source.costs(source.numbers(lines).tolist())
     figures = curves.figures_of(source.with_intervals(lines), "all_targets").reset_index(drop=True)
     said = texts.loc[lines.index, ["series", "setting"]].reset_index(drop=True)
     points = pd.concat([figures, said], axis=1).assign(evaluations=spent.to_numpy())

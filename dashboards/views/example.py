@@ -10,10 +10,11 @@ import streamlit as st
 import torch
 
 from attacks.criterion import margin
-from dashboards.lines import victim_names
+from dashboards.lines import told_apart, victim_names
 from dashboards.pictures import Floats, picture, signed, strip
 from dashboards.sources import Source
 from dashboards.victims import logits
+from harness.aggregate import METRICS
 from harness.datasets import DataSet
 from harness.report import Found
 from harness.words import figure_text
@@ -29,7 +30,8 @@ _SAME = (
     "AND cell IN (SELECT unnest($cells))"
 )
 _FACTS = {"l0": "L0", "l1": "L1", "l2": "L2", "linf": "L∞", "margin": "margin", "const": "c", "epsilon": "ε"}
-_MOST_OTHERS = 24
+_NAMED = ["cell", "setting", "address"]
+_MOST_OTHERS = 60
 
 Row = dict[Hashable, Any]
 """A row of results."""
@@ -43,17 +45,20 @@ def show(
     of: tuple[int, int | None],
     data: DataSet | str,
 ) -> None:
-    """The example `of` an image and target, in the cell of `line`; `lines` are those of its victim."""
+    """The example `of` an image and target, in the cell of `line`.
+
+    `lines` are those of its victim, with their settings in words and the addresses that show them.
+    """
     image, target = of
     cell, model = str(line["cell"].iloc[0]), str(line["model"].iloc[0])
     given = {"image": image, "target": target, "model": model, "cells": lines["cell"].tolist()}
     rows = source.ask(_COLUMNS, _SAME, **given).drop_duplicates("cell")
-    stored = source.adversarial(rows[rows["success"]])
+    stored = {key: pixels for key, pixels in source.adversarial(rows[rows["success"]]).items() if key[1:] == of}
     original = originals(source, data, [image])[image]
     names = class_names(data, rows["label"], [] if target is None else [target])
     by_cell: dict[str, Row] = {row["cell"]: row for row in rows.to_dict("records")}
     row, adversarial = by_cell[cell], stored.get((cell, image, target))
-    scale = _scale(original, adversarial)
+    scale = _scale(original, stored.values() if adversarial is None else [adversarial])
     aim = "untargeted" if target is None else f"target {names[target]}"
     st.html(strip(_large(row, original, adversarial, scale, names, aim), "large"))
     tested = set(found.summary.loc[found.summary["cell"] == cell, "evaluated_on"])
@@ -63,11 +68,15 @@ def show(
     others = [str(other) for other in lines["cell"] if other in by_cell and other != cell]
     if others:
         st.subheader("Under other attacks")
-        said = dict(zip(lines["cell"], lines["setting"], strict=True))
-        shown = [(by_cell[other], said[other], stored.get((other, image, target))) for other in others[:_MOST_OTHERS]]
-        st.html(strip([_small(*one, original, scale) for one in shown], "small"))
+        named = {cell: (setting, address) for cell, setting, address in lines[_NAMED].to_numpy().tolist()}
+        shown = [
+            _small(by_cell[other], *named[other], stored.get((other, image, target)), original, scale)
+            for other in others[:_MOST_OTHERS]
+        ]
+        st.html(strip(shown, "small"))
         more = "" if len(others) <= _MOST_OTHERS else f" The first {_MOST_OTHERS} of {len(others)} attacks."
-        st.caption(f"The same image and target. Perturbations are on the scale of the one above.{more}")
+        drawn = "" if original is None else f" Perturbations are all on one scale, ±{scale:.3g}."
+        st.caption(f"The same image and target.{drawn}{more}")
 
 
 def originals(source: Source, data: DataSet | str, images: Sequence[int]) -> dict[int, Floats | None]:
@@ -86,9 +95,9 @@ def class_names(data: DataSet | str, labels: Iterable[int], targets: Iterable[in
     return [str(index) for index in range(1 + max(known))]
 
 
-def _scale(original: Floats | None, adversarial: Floats | None) -> float:
+def _scale(original: Floats | None, adversarial: Iterable[Floats]) -> float:
     """The greatest change of a pixel."""
-    return 0.0 if original is None or adversarial is None else float(np.abs(adversarial - original).max())
+    return 0.0 if original is None else max((float(np.abs(image - original).max()) for image in adversarial), default=0)
 
 
 def _large(
@@ -110,8 +119,7 @@ def _large(
             )
         )
     if adversarial is None:
-        none = '<span class="none" role="img" aria-label="no adversarial image">×</span>'
-        return [*found, ([none], f"<b>The attack failed</b> ({escape(aim)})")]
+        return [*found, ([_none("no adversarial image")], f"<b>The attack failed</b> ({escape(aim)})")]
     facts = ", ".join(f"{head} {_number(row[name])}" for name, head in _FACTS.items() if not _missing(row[name]))
     spent = "" if _missing(row["iterations"]) else f"; {row['iterations']:,} gradient evaluations"
     found.append(
@@ -125,20 +133,23 @@ def _large(
 
 
 def _small(
-    row: Row, setting: str, adversarial: Floats | None, original: Floats | None, scale: float
+    row: Row, setting: str, address: str, adversarial: Floats | None, original: Floats | None, scale: float
 ) -> tuple[list[str], str]:
-    """The same example in another cell."""
+    """The same example in another cell, which it leads to."""
     if adversarial is None:
-        return [
-            '<span class="none" role="img" aria-label="no adversarial image">×</span>'
-        ], f"{escape(setting)}<br>failed"
-    parts = [picture(adversarial, f"adversarial image of {setting}")]
-    if original is not None:
-        parts.append(picture(signed(adversarial - original, scale), f"perturbation of {setting}"))
-    distances = ", ".join(
-        f"{head} {_number(row[name])}" for name, head in _FACTS.items() if name in ("l1", "l2", "linf")
-    )
-    return parts, f"{escape(setting)}<br>{distances}"
+        parts = [_none(f"{setting}: no adversarial image")]
+        said = "failed"
+    else:
+        parts = [picture(adversarial, f"adversarial image of {setting}")]
+        if original is not None:
+            parts.append(picture(signed(adversarial - original, scale), f"perturbation of {setting}"))
+        said = ", ".join(f"{head} {_number(row[name])}" for name, head in _FACTS.items() if name in METRICS)
+    return [f'<a href="{escape(address)}">{" ".join(parts)}</a>'], f"{escape(setting)}<br>{said}"
+
+
+def _none(said: str) -> str:
+    """What stands in the place of an image that there is not."""
+    return f'<span class="none" role="img" aria-label="{escape(said)}" title="{escape(said)}">×</span>'
 
 
 def _judgements(
@@ -154,12 +165,12 @@ def _judgements(
     aim = int(row["label"]) if target is None else target
     shown = {"original": original, "adversarial": adversarial}
     heads = "".join(
-        f'<th scope="col" class="first">{name}: class</th><th scope="col">margin</th>'
+        f'<th scope="col" class="first">{name}</th><th scope="col">margin</th>'
         for name, pixels in shown.items()
         if pixels is not None
     )
     lines, absent = [], []
-    for digest, name in victims.items():
+    for digest, name in zip(victims, told_apart([*victims.values()]), strict=True):
         cells = []
         for pixels in shown.values():
             if pixels is None:
@@ -179,11 +190,12 @@ def _judgements(
         table = (
             f"<thead><tr><th scope='col' class='label'>victim</th>{heads}</tr></thead><tbody>{''.join(lines)}</tbody>"
         )
-        st.html(f'<div class="scroll" tabindex="0"><table class="figures">{table}</table></div>')
+        box = '<div class="scroll" tabindex="0" role="region" aria-label="What the victims say">'
+        st.html(f'{box}<table class="figures">{table}</table></div>')
         over = (
             "the target's logit over the greatest other" if target is not None else "any other logit over the label's"
         )
-        st.caption(f"Margin: {over}; above 0, the victim is fooled.")
+        st.caption(f"The class that a victim gives, and the margin: {over}; above 0, it is fooled.")
 
 
 def _missing(value: Any) -> bool:

@@ -1,6 +1,5 @@
 """Adversarial images: a grid of a setting's, and one example large."""
 
-from collections.abc import Callable
 from urllib.parse import urlencode
 
 import pandas as pd
@@ -30,13 +29,13 @@ def show(source: Source) -> None:
     own = (texts["tested"] == OWN) & (found.summary["case"] == "best")
     lines, texts = found.summary[own], texts[own]
     with st.container(horizontal=True):
-        victim = choices.one("Victim", list(dict.fromkeys(texts["victim"])), key="victim", width=330)
+        victim = choices.one("Victim", list(dict.fromkeys(texts["victim"])), key="victim", width=choices.WIDE)
         here = texts["victim"] == victim
         lines, texts = lines[here], texts[here]
-        setting = choices.one("Attack", list(dict.fromkeys(texts["setting"])), key="setting", width=330)
+        setting = choices.one("Attack", list(dict.fromkeys(texts["setting"])), key="setting", width=choices.WIDE)
         view = choices.one("Show", [_GRID, _ONE], key="view")
         line = lines[texts["setting"] == setting].iloc[:1]
-        rows = source.read(_COLUMNS, source.numbers(line).tolist())
+        rows = source.read(_COLUMNS, int(source.numbers(line).iloc[0]))
         chosen = gallery.choose(rows)
         if view == _ONE:
             image, target = _example(rows, chosen[0])
@@ -44,44 +43,41 @@ def show(source: Source) -> None:
     if isinstance(data, str):
         st.warning(f"The originals are not shown: the data set is not here. {data}")
     if view == _ONE:
-        example.show(source, found, lines.assign(setting=texts["setting"]), line, (image, target), data)
+        addresses = [_of_example(image, target, setting=text) for text in texts["setting"]]
+        lines = lines.assign(setting=texts["setting"], address=addresses)
+        example.show(source, found, lines, line, (image, target), data)
     else:
-        _grid(source, rows[rows["image"].isin(chosen)], chosen, data)
+        _grid(source, rows[rows["image"].isin(chosen)], chosen, data, setting)
 
 
-def _grid(source: Source, rows: pd.DataFrame, chosen: list[int], data: DataSet | str) -> None:
+def _grid(source: Source, rows: pd.DataFrame, chosen: list[int], data: DataSet | str, setting: str) -> None:
     """The paper's figures 6 and 7."""
     stored = source.adversarial(rows)
     adversarial = {(image, target): stored.get((cell, image, target)) for cell, image, target in keys_of(rows)}
     labels = dict(zip(rows["image"].tolist(), rows["label"].tolist(), strict=True))
     originals = example.originals(source, data, chosen)
     names = example.class_names(data, labels.values(), [target for _, target in adversarial])
-    st.html(pictures.gallery(originals, labels, adversarial, names, _address(labels, names)))
+    st.html(pictures.gallery(originals, labels, adversarial, names, _of_example, said=f"Adversarial images: {setting}"))
     st.caption(
         "Of each class the first image with the most successes. Framed: originals; ×: the attack failed. "
         "An image leads to its example."
     )
 
 
-def _address(labels: dict[int, int], names: list[str]) -> Callable[[int, int | None], str]:
-    """Gives the address of an example of the setting that is shown."""
+def _of_example(image: int, target: int | None, **other: str) -> str:
+    """The address of an example, which differs from that of what is shown in `other` choices too."""
+    changed = {**other, "view": _ONE, "image": str(image)} | ({} if target is None else {"target": str(target)})
     kept = [(name, value) for name in st.query_params for value in st.query_params.get_all(name)]
-    kept = [(name, value) for name, value in kept if name not in ("view", "image", "target")]
-
-    def link(image: int, target: int | None) -> str:
-        said = [] if target is None else [("target", str(target))]
-        return "?" + urlencode([*kept, ("view", _ONE), ("image", str(image)), *said])
-
-    return link
+    return "?" + urlencode([*(one for one in kept if one[0] not in changed), *changed.items()])
 
 
 def _example(rows: pd.DataFrame, first: int) -> tuple[int, int | None]:
-    """The image and target that are shown large."""
+    """The image and target that are shown large; the first that succeeded, unless others are chosen."""
     images = [str(image) for image in sorted(set(rows["image"].tolist()))]
     image = int(choices.one("Image", images, key="image", default=str(first)))
-    targets = [target for _, of, target in keys_of(rows[rows["image"] == image]) if of == image]
-    if targets == [None]:
+    of_image = rows[rows["image"] == image].sort_values("target", kind="stable")
+    if of_image["target"].isna().all():
         return image, None
-    return image, int(
-        choices.one("Target class", [str(t) for t in sorted(t for t in targets if t is not None)], key="target")
-    )
+    targets, broken = of_image["target"].astype(str).tolist(), of_image["success"].to_numpy(dtype=bool)
+    default = targets[int(broken.argmax())]
+    return image, int(choices.one("Target class", targets, key="target", default=default))

@@ -26,23 +26,21 @@ def show(source: Source) -> None:
 
 @st.fragment(run_every=_EVERY)
 def _watch(folder: str) -> None:
-    """What is refreshed by itself."""
-    try:
-        _now(folder)
-    except EadbenchError as error:
-        st.error(str(error))
+    """What is refreshed by itself; what is wrong with a part of it does not hide the other."""
+    for part in (_progress, _failures):
+        try:
+            part(folder)
+        except EadbenchError as error:
+            st.error(str(error))
+    st.caption(f"{folder}, as of {datetime.now():%H:%M:%S}")
 
 
-def _now(folder: str) -> None:
-    watched = _watched(folder)
-    results = Results(located(folder))
-    progress = watched.progress()
+def _progress(folder: str) -> None:
+    progress = _watched(folder).progress()
     if progress is None:
-        _victims(results)
+        _victims(Results(located(folder)))
     else:
         _figures(progress)
-    _failures(results)
-    st.caption(f"{folder}, as of {datetime.now():%H:%M:%S}")
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -87,12 +85,13 @@ def _figures(progress: Progress) -> None:
     workers = by_worker(records)
     st.dataframe(
         workers.assign(
-            last=[f"{moment.to_pydatetime().astimezone():%H:%M:%S}, {ago(moment)}" for moment in workers["last"]]
+            gradients_per_second=workers["gradients_per_second"].round(),
+            last=[f"{moment.to_pydatetime().astimezone():%H:%M:%S}, {ago(moment)}" for moment in workers["last"]],
         ),
         hide_index=True,
         column_order=["worker", "node", "device", "shards", "examples", "gradients_per_second", "last"],
         column_config={
-            "gradients_per_second": st.column_config.NumberColumn("gradient evaluations a second", format="%.0f"),
+            "gradients_per_second": st.column_config.NumberColumn("gradient evaluations a second", format="localized"),
             "examples": st.column_config.NumberColumn("examples", format="localized"),
             "last": "last shard ended",
         },
@@ -125,8 +124,12 @@ def _span(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _failures(results: Results) -> None:
-    found = results.failure_records()
+def _failures(folder: str) -> None:
+    results = Results(located(folder))
+    try:
+        found = results.failure_records()
+    except FileNotFoundError:  # done while they were read; the next look is in seconds
+        return
     if not found:
         return
     st.subheader(f"{len(found):,} failure{'' if len(found) == 1 else 's'}")

@@ -1,14 +1,19 @@
 """How often examples crafted on one victim fool another."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 import streamlit as st
 
-from dashboards import charts, choices
-from dashboards.lines import described, victim_names
+from dashboards import choices
+from dashboards.lines import described, told_apart, victim_names
+from dashboards.matrix import matrix_html
 from dashboards.sources import Source
 from dashboards.views.parts import rows_or_stop
 from harness import transfer_matrix
 from harness.words import parameter_text
+
+_ABREAST = 2
 
 
 def show(source: Source) -> None:
@@ -24,21 +29,15 @@ def show(source: Source) -> None:
         return
     texts = described(found.summary, found.victims)
     lines = found.summary.assign(series=texts["series"])
-    crafted = lines[lines["model"].isin(matrix["model"])]
+    crafted = lines[lines["model"].isin(matrix["model"]) & (lines["case"] == "best")]  # all targets' ASR is in any case
     with st.container(horizontal=True):
         series = choices.one("Attack", list(dict.fromkeys(crafted["series"])), key="attack")
         crafted = _of_beta(crafted[crafted["series"] == series])
-    kappas = sorted(crafted["kappa"].unique().tolist())
-    names = victim_names(found.victims)
-    columns = st.columns(2) if len(kappas) > 1 else [st.container()]
-    for index, kappa in enumerate(kappas):
-        with columns[index % len(columns)]:
-            st.subheader(f"κ = {parameter_text(kappa)}")
-            _matrix(crafted[crafted["kappa"] == kappa], names)
+    _matrices(series, crafted, victim_names(found.victims))
     st.caption(
-        "ASR over every target class, in percent. On its own victim an example succeeds if it reaches the margin κ; on "
-        "another, if that gives it the target class, by whatever margin. An attack that fails on its own victim has no "
-        "example to transfer, and counts as a failure."
+        "ASR over every target class, in percent; framed where examples are on the victim that they were crafted on. "
+        "There an example succeeds if it reaches the margin κ; on another victim, if that gives it the target class, "
+        "by whatever margin. An attack that fails on its own victim has no example to transfer: a failure."
     )
     st.download_button(
         "CSV",
@@ -61,16 +60,22 @@ def _of_beta(lines: pd.DataFrame) -> pd.DataFrame:
     return chosen
 
 
-def _matrix(lines: pd.DataFrame, names: dict[str, str]) -> None:
-    cells = pd.DataFrame(
-        {
-            "source": lines["model"].map(lambda digest: names.get(digest, digest)),
-            "target": lines["evaluated_on"].map(lambda digest: names.get(digest, digest)),
-            "asr": lines["all_targets_asr"],
-        }
-    )[lines["case"] == "best"]
-    order = [name for name in names.values() if name in {*cells["source"], *cells["target"]}]
-    said = "; ".join(f"{crafted} on {tested}: {asr:.1f} %" for crafted, tested, asr in cells.to_numpy().tolist())
-    sources = [name for name in order if name in set(cells["source"])]
-    targets = [name for name in order if name in set(cells["target"])]
-    st.altair_chart(charts.matrix(cells, sources, targets), alt=f"ASR by victim crafted on and tested on: {said}")
+def _matrices(series: str, lines: pd.DataFrame, names: Mapping[str, str]) -> None:
+    """A matrix for each κ, some of them side by side."""
+    kappas = sorted(lines["kappa"].unique().tolist())
+    abreast = min(_ABREAST, len(kappas))
+    for start in range(0, len(kappas), abreast):
+        for column, kappa in zip(st.columns(abreast), kappas[start : start + abreast], strict=False):
+            with column:
+                said = f"κ = {parameter_text(kappa)}"
+                st.subheader(said)
+                _matrix(f"{series}, {said}: ASR in percent", lines[lines["kappa"] == kappa], names)
+
+
+def _matrix(said: str, lines: pd.DataFrame, names: Mapping[str, str]) -> None:
+    shown = [digest for digest in names if digest in {*lines["model"], *lines["evaluated_on"]}]
+    short = dict(zip(shown, told_apart([names[digest] for digest in shown]), strict=True))
+    sources, targets = lines["model"].map(short), lines["evaluated_on"].map(short)
+    rates = dict(zip(zip(sources, targets, strict=True), lines["all_targets_asr"], strict=True))
+    first, second = ([name for name in short.values() if name in set(of)] for of in (sources, targets))
+    st.html(matrix_html(rates, first, second, said=said))
