@@ -6,41 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Floats", "gallery", "picture", "signed", "strip"]
+from harness.pixels import Floats
 
-Floats = NDArray[np.float32]
+__all__ = ["gallery", "picture", "strip"]
+
 Example = tuple[int, int | None]
 """Image and target class; None where the attack was untargeted."""
 
 _SHARP = 96
 """Pixels on a side up to which an image is drawn pixel by pixel."""
 _MOST_CLASSES = 10
-# Blue for less, vermilion for more: Okabe and Ito's, through a light grey.
-_LESS, _SAME, _MORE = (np.array(colour) / 255 for colour in ((0, 114, 178), (244, 244, 244), (213, 94, 0)))
 
 
 def picture(pixels: Floats, said: str, *, most: int = 512) -> str:
     """An image (C, H, W) in [0, 1] as an <img>, of at most so many pixels on a side."""
     sharp = ' class="pixels"' if max(pixels.shape[1:]) <= _SHARP else ""
     return f'<img{sharp} src="data:image/png;base64,{_png(pixels, most)}" alt="{escape(said)}" title="{escape(said)}">'
-
-
-def signed(perturbation: Floats, scale: float) -> Floats:
-    """A perturbation (C, H, W) as an image (3, H, W): ±scale has the fullest colour, 0 is a light or middle grey.
-
-    Of colour images each channel is shown in itself, around 0.5; of others, less is blue and more is vermilion.
-    """
-    share = np.clip(perturbation / scale, -1, 1) if scale > 0 else np.zeros_like(perturbation)
-    if len(share) == 3:
-        around: Floats = (0.5 + share / 2).astype(np.float32)
-        return around
-    share = share.mean(axis=0)[:, :, None]
-    coloured = _SAME + np.where(share < 0, -share * (_LESS - _SAME), share * (_MORE - _SAME))
-    channels: Floats = np.moveaxis(coloured, -1, 0).astype(np.float32)
-    return channels
 
 
 def strip(figures: Sequence[tuple[Sequence[str], str]], size: str) -> str:

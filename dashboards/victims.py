@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 import models
-from dashboards.pictures import Floats
+from harness.pixels import Floats
 from harness.results import Results
 from harness.storage import located
 

@@ -11,11 +11,12 @@ import torch
 
 from attacks.criterion import margin
 from dashboards.lines import told_apart, victim_names
-from dashboards.pictures import Floats, picture, signed, strip
+from dashboards.pictures import picture, strip
 from dashboards.sources import Source
 from dashboards.victims import logits
 from harness.aggregate import METRICS
 from harness.datasets import DataSet
+from harness.pixels import Floats, signed
 from harness.report import Found
 from harness.words import figure_text
 
