@@ -255,7 +255,10 @@ def test_an_image_leads_to_its_example(visitor: Visitor) -> None:
 def test_every_control_is_reached_by_tab_and_shows_that_it_is(visitor: Visitor) -> None:
     visitor.go("images?dir=second", "Images")
     page = visitor.page
-    page.locator("table.gallery a").first.wait_for()  # until then, controls come and go
+    page.locator("table.gallery a").first.wait_for()
+    for label in ("Results", "Attack", "Show"):  # until the page is connected, its controls are disabled
+        sync_api.expect(page.get_by_role("combobox", name=label)).to_be_enabled()
+    page.wait_for_timeout(1000)
     reached = [""]
     while reached[-1] != CONTROLS[-1]:
         page.keyboard.press("Tab")
