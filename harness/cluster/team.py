@@ -49,7 +49,7 @@ class Team:
     staffed
         Told how many workers are ready, whenever that changes.
     warn
-        Told, once, of a worker with a GPU that torch cannot use.
+        Told of workers that cannot be had, and once of a GPU that torch cannot use.
 
     Raises
     ------
