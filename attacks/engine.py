@@ -18,7 +18,6 @@ from attacks.checks import check_inputs, per_example
 from attacks.constants import UNBOUNDED, next_const
 from attacks.criterion import attack_loss, margin, succeeds
 from attacks.frozen import frozen
-from attacks.precision import exact, searching
 from attacks.result import AttackResult, confirmed
 from attacks.search import Descent, Objective, Rows, Search
 
@@ -59,11 +58,10 @@ def minimise(
             kappa=per_example("kappa", search.kappa, images),
             rules=rules,
         )
-        with searching(model):
-            batch_size = run.to_the_end(batch_size)
+        batch_size = run.to_the_end(batch_size)
         kept = {
             rule: confirmed(
-                exact(model),
+                run.objective.exact,
                 images,
                 labels,
                 run.best[:, r].isfinite(),
@@ -130,7 +128,7 @@ class _Run:
         window = self.search.window
         for i in range(window):  # rows that run out of iterations on the way wait for the others
             x, logits = self.descent.iterate(self.objective, rows)
-            lead = self.judge(rows, x, logits, everywhere=i == window - 1)
+            lead = self.judge(rows, x, logits, closely=i == window - 1)
         self.computed += len(rows) * window
         self.end_steps(rows, x, lead)
 
@@ -149,7 +147,7 @@ class _Run:
     def admit(self, examples: Tensor) -> Rows:
         """Rows for `examples` (n,) at the start of their search."""
         image, label, kappa = self.images[examples], self.labels[examples], self.kappa[examples]
-        logits = self.objective.model(image)
+        logits = self.objective.exact(image)
         lead = margin(logits, label, targeted=self.search.targeted)
         start_loss = attack_loss(lead, kappa)
         const = torch.full_like(kappa, self.search.initial_const)
@@ -192,21 +190,20 @@ class _Run:
             passed = failing & (rows.const <= still)
             self.next_steps(rows, passed)
 
-    def judge(self, rows: Rows, x: Tensor, logits: Tensor | None, *, everywhere: bool) -> Tensor:
+    def judge(self, rows: Rows, x: Tensor, logits: Tensor | None, *, closely: bool) -> Tensor:
         """Keep each row's iterate `x` where it succeeds and is better than its best; return its lead (B,).
 
         Whether it succeeds matters where it could be the step's first success, the best of all, or this tenth's
-        first to beat what earlier steps kept. Where the `logits` are not known, the model runs only there, unless
-        the lead is asked for `everywhere`.
+        first to beat what earlier steps kept. The lead is known only there, unless asked for `closely`: everywhere.
         """
         delta = x - rows.image
         l1, square = distances.l1(delta), distances.l2_squared(delta)
         by_rule = {"en": rows.beta * l1 + square, "l1": l1, "l2": square}
         distance = torch.stack([by_rule[rule] for rule in self.rules], dim=1)
         beats_earlier = (distance < rows.earlier).any(1)
-        wanted = ~rows.reached | (distance < rows.best).any(1) | (beats_earlier & ~rows.fresh) | everywhere
+        wanted = ~rows.reached | (distance < rows.best).any(1) | (beats_earlier & ~rows.fresh) | closely
         wanted &= self.objective.running(rows)
-        lead = self.objective.lead(x, logits, rows, wanted)
+        lead = self.objective.lead(x, logits, rows, wanted, closely=closely)
         success = succeeds(lead, rows.kappa) & wanted
 
         better = success.unsqueeze(1) & (distance < rows.best)

@@ -71,8 +71,7 @@ def smallest_epsilon(
     with frozen(model), torch.no_grad():
         labels = check_inputs(model, images, labels, batch_size)
         climb = _Climb(craft, direction, model, images, labels, images.new_tensor(epsilons or GRIDS[norm]), targeted)
-        with searching(model):
-            batch_size = climb.to_the_end(batch_size)
+        batch_size = climb.to_the_end(batch_size)
         kept = confirmed(
             exact(model),
             images,
@@ -134,7 +133,8 @@ class _Climb:
     def turn(self, examples: Tensor, batch_size: int) -> Tensor:
         """Find the direction at x₀ of the first of `examples` in one pass; return the others."""
         batch = examples[:batch_size]
-        self.first[batch] = self.direction(self.images[batch], self.labels[batch])
+        with searching(self.model):
+            self.first[batch] = self.direction(self.images[batch], self.labels[batch])
         return examples[batch_size:]
 
     def climb(self, examples: Tensor, batch_size: int) -> Tensor:
@@ -144,8 +144,9 @@ class _Climb:
         at = self.tried[live].unsqueeze(1) + torch.arange(width, device=live.device)
         rows = live.repeat_interleave(width)
         epsilons = self.grid[at.clamp(max=len(self.grid) - 1)].view(-1, 1, 1, 1)
-        x = self.craft(self.direction, self.images[rows], self.labels[rows], self.first[rows], epsilons)
-        lead = margin(self.model(x), self.labels[rows], targeted=self.targeted)
+        with searching(self.model):
+            x = self.craft(self.direction, self.images[rows], self.labels[rows], self.first[rows], epsilons)
+        lead = margin(exact(self.model)(x), self.labels[rows], targeted=self.targeted)
         success = succeeds(lead, torch.zeros_like(lead)).view_as(at) & (at < len(self.grid))
 
         hit, column = success.any(1), success.int().argmax(1)

@@ -1,4 +1,4 @@
-"""A model that is searched in lower precision, and tested in its own."""
+"""A model whose gradients are taken in lower precision, and whose successes are tested in its own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,18 @@ Precision = Literal["float32", "tf32", "bf16"]
 
 
 class LowerPrecision(nn.Module):
-    """A model whose logits an attack searches by TF32 or bfloat16, and whose successes it confirms in float32.
+    """A model that an attack descends by TF32 or bfloat16; every iterate that it keeps succeeds in float32.
+
+    In bfloat16 an iterate at the margin often succeeds where it does not in float32: of examples that are tested only
+    at the end of a search, many would be lost.
 
     Parameters
     ----------
     model
         Images (N, C, H, W) in [0, 1] to logits (N, K), in float32.
     precision
-        "tf32": matrix products and convolutions of a GPU that has it, while the search runs; "bf16": torch's
-        autocast. Logits are float32 either way.
+        "tf32": matrix products and convolutions of a GPU that has it, while :func:`searching`; "bf16": torch's
+        autocast, on a GPU or on a CPU that has bfloat16 instructions. Logits are float32 either way.
     """
 
     def __init__(self, model: nn.Module, precision: Literal["tf32", "bf16"]) -> None:
@@ -42,7 +45,7 @@ def exact(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def searching(model: nn.Module) -> Iterator[None]:
-    """While a search runs: TF32 is allowed if the model asks for it, forward and backward."""
+    """While a gradient is taken: TF32 is allowed if the model asks for it, forward and backward."""
     if not isinstance(model, LowerPrecision) or model.precision != "tf32":
         yield
         return

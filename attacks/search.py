@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from attacks.checks import check_not_negative
-from attacks.criterion import attack_loss, margin
+from attacks.criterion import attack_loss, margin, succeeds
+from attacks.precision import exact, searching
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,24 +113,41 @@ class Objective:
     """c·f(x) of the rows of a batch, as algorithms ask for it."""
 
     def __init__(self, model: nn.Module, search: Search) -> None:
-        self.model = model
+        self.model, self.exact = model, exact(model)
         self.search = search
 
     @torch.no_grad()
-    def lead(self, x: Tensor, logits: Tensor | None, rows: Rows, wanted: Tensor) -> Tensor:
-        """(B,) each row's lead at `x` where it is `wanted` (B,); elsewhere of no meaning.
+    def lead(self, x: Tensor, logits: Tensor | None, rows: Rows, wanted: Tensor, *, closely: bool) -> Tensor:
+        """(B,) each row's lead at `x`, in the model's own precision, where it is `wanted` (B,).
 
-        Unless the `logits` (B, K) at `x` are known, the model runs, and a forward pass is counted, where it is
-        wanted. That spares a CPU the other rows; a GPU would have to wait to learn which they are, and computes all.
+        Unless the `logits` (B, K) at `x` are known in that precision, the model runs, and a forward pass is counted,
+        where the lead is wanted. That spares a CPU the other rows; a GPU would have to wait to learn which they are,
+        and computes all. A CPU that searches in lower precision looks in that first, and unless it is to look
+        `closely` passes over the rows that do not succeed there.
+
+        Returns
+        -------
+        Tensor
+            Where the lead is not wanted or was passed over, no success, and else of no meaning.
         """
-        if logits is not None:
+        if logits is not None and self.exact is self.model:
             return self.margin(logits, rows.label)
-        rows.seen += wanted
         if x.is_cuda:
-            return self.margin(self.model(x), rows.label)
-        lead, slots = torch.full_like(rows.const, -torch.inf), wanted.nonzero().squeeze(1)
+            rows.seen += wanted
+            return self.margin(self.exact(x), rows.label)
+        slots = wanted.nonzero().squeeze(1)
+        if self.exact is not self.model and not closely:
+            if logits is None:
+                rows.seen[slots] += 1
+                with searching(self.model):
+                    logits = self.model(x[slots])
+            else:
+                logits = logits[slots]
+            slots = slots[succeeds(self.margin(logits, rows.label[slots]), rows.kappa[slots])]
+        rows.seen[slots] += 1
+        lead = torch.full_like(rows.const, -torch.inf)
         if len(slots):
-            lead[slots] = self.margin(self.model(x[slots]), rows.label[slots])
+            lead[slots] = self.margin(self.exact(x[slots]), rows.label[slots])
         return lead
 
     def running(self, rows: Rows) -> Tensor:
@@ -146,7 +164,7 @@ class Objective:
         rows.spent += running
         rows.seen += running
         x = x.detach().requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), searching(self.model):
             logits: Tensor = self.model(x)
             loss = rows.const * attack_loss(self.margin(logits, rows.label), rows.kappa)
             (gradient,) = torch.autograd.grad(loss.sum(), x)

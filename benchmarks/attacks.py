@@ -27,6 +27,7 @@ from attacks import EAD, IFGM, CarliniWagner
 from benchmarks import libraries
 from benchmarks.prepared import Prepared
 from harness import spec
+from harness.allocator import keep_freed_memory
 from models import load
 
 Line = tuple[str, str, str]
@@ -172,6 +173,7 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = arguments.parse_args()
     torch.set_num_threads(given.threads)
+    keep_freed_memory()  # as workers do
     device = "cuda" if torch.cuda.is_available() else "cpu"
     bench = Bench(given.data, given.models, device)
 

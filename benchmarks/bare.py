@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from harness import datasets
+from harness.allocator import keep_freed_memory
 from harness.grid import Shard
 from harness.spec import Spec
 from models import load
@@ -20,6 +21,7 @@ STATE: dict[str, Any] = {}
 def get_ready(folder: Path, what: Spec, together: Any) -> None:
     """Load what attacks take, and wait until the other process has too."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as workers do
     model, _, _ = load(next((folder / "models").glob("*/recipe.json")).parent)
     STATE.update(data=datasets.load(**what.dataset), model=model.to(memory_format=torch.channels_last))
     together.wait()

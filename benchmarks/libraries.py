@@ -2,13 +2,16 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from attacks import EAD, CarliniWagner
 from attacks.criterion import margin
-from attacks.distances import l1
+from attacks.distances import l1, l2
+from attacks.precision import LowerPrecision
 from benchmarks.whole_batch import carlini_wagner
 
 STEPS = 9
@@ -25,7 +28,7 @@ Given = tuple[nn.Module, Tensor, Tensor]
 def compare(
     given: Given, few: Given, *, iterations: int, seconds: Callable[[Attack], float]
 ) -> Iterator[tuple[str, str, str]]:
-    """Seconds, ASR and mean L1 of each library, and its seconds over ours; one run each, ART's on a few examples."""
+    """Seconds, ASR and distances of each library, and its seconds over ours; one run each, ART's on a few examples."""
     for title, (model, images, targets), contenders in (
         ("EAD, both rules", given, _ead(*given, iterations)),
         (f"EAD, both rules, {len(few[1])} pairs", few, _ead_of_art(*few, iterations)),
@@ -41,10 +44,17 @@ def compare(
 
 
 def _figures(model: nn.Module, images: Tensor, targets: Tensor, examples: Tensor) -> str:
-    """ASR and mean L1, tested as our own attacks are."""
+    """ASR, mean L1 and mean L2, tested as our own attacks are."""
     with torch.no_grad():
         success = margin(model(examples), targets, targeted=True) > 0
-    return f"ASR {100 * success.float().mean():.1f} %, L1 {l1(examples - images)[success].mean():.2f}"
+    delta = (examples - images)[success]
+    return f"ASR {100 * success.float().mean():.1f} %, L1 {l1(delta).mean():.2f}, L2 {l2(delta).mean():.3f}"
+
+
+def _ours(model: nn.Module) -> dict[str, nn.Module]:
+    """The model in the precisions that the device has; "ours" is float32."""
+    lower: tuple[Literal["bf16", "tf32"], ...] = ("bf16", "tf32") if torch.cuda.is_available() else ("bf16",)
+    return {"ours": model, **{f"ours, {precision}": LowerPrecision(model, precision) for precision in lower}}
 
 
 def _ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
@@ -77,7 +87,7 @@ def _ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> 
         return found
 
     return {
-        "ours": lambda: _our_ead(model, images, targets, iterations),
+        **{name: partial(_our_ead, each, images, targets, iterations) for name, each in _ours(model).items()},
         "foolbox, abort": lambda: by_foolbox(True),
         "foolbox": lambda: by_foolbox(False),
         "torchattacks, abort": lambda: by_torchattacks(True),
@@ -110,6 +120,10 @@ def _ead_of_art(model: nn.Module, images: Tensor, targets: Tensor, iterations: i
     return {"ours": lambda: _our_ead(model, images, targets, iterations), "ART": by_art}
 
 
+def _our_cw(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> list[Tensor]:
+    return [CarliniWagner(max_iterations=iterations)(model, images, targets, batch_size=100)["l2"].images]
+
+
 def _carlini_wagner(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
     import foolbox
 
@@ -126,7 +140,7 @@ def _carlini_wagner(model: nn.Module, images: Tensor, targets: Tensor, iteration
         return [carlini_wagner(model, images, targets, steps=STEPS, iterations=iterations, abort=abort)]
 
     return {
-        "ours": lambda: [CarliniWagner(max_iterations=iterations)(model, images, targets, batch_size=100)["l2"].images],
+        **{name: partial(_our_cw, each, images, targets, iterations) for name, each in _ours(model).items()},
         "foolbox, abort": lambda: by_foolbox(True),
         "foolbox": lambda: by_foolbox(False),
         "in whole batches, abort": lambda: in_whole_batches(True),

@@ -16,6 +16,7 @@ import models
 from attacks.precision import LowerPrecision
 from attacks.throughput import fastest_batch_size
 from harness import datasets
+from harness.allocator import keep_freed_memory
 from harness.crafted import crafted_images, crafted_rows, transferred_rows
 from harness.errors import EnvironmentFault
 from harness.grid import Shard
@@ -57,6 +58,7 @@ class Worker:
         self.load_data, self.stored = data, stored
         self.results = Results(setup.results)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        keep_freed_memory()
         self.victim = lru_cache(maxsize=1)(self._victim)
         self.batch_size = cache(self._batch_size)
 
