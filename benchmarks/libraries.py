@@ -20,27 +20,25 @@ BETA = 1e-3
 Attack = Callable[[], list[Tensor]]
 """Crafts the examples of every decision rule that is compared: the library's EN and L1, or its one C&W."""
 
-
 Given = tuple[nn.Module, Tensor, Tensor]
 """A model, images (N, C, H, W) and target classes (N,)."""
 
+Contenders = Callable[[nn.Module, Tensor, Tensor, int], dict[str, Attack]]
+"""Of one attack at so many iterations; ours first."""
+
 
 def compare(
-    given: Given, few: Given, *, iterations: int, seconds: Callable[[Attack], float]
+    attack: Contenders, given: Given, iterations: int, seconds: Callable[[Attack], float]
 ) -> Iterator[tuple[str, str, str]]:
-    """Seconds, ASR and distances of each library, and its seconds over ours; one run each, ART's on a few examples."""
-    for title, (model, images, targets), contenders in (
-        ("EAD, both rules", given, _ead(*given, iterations)),
-        (f"EAD, both rules, {len(few[1])} pairs", few, _ead_of_art(*few, iterations)),
-        ("C&W", given, _carlini_wagner(*given, iterations)),
-    ):
-        ours = None
-        for name, attack in contenders.items():
-            found: list[Tensor] = []
-            took = seconds(lambda attack=attack, found=found: found.extend(attack()))  # type: ignore[misc]
-            ours = ours or took
-            figures = "; ".join(_figures(model, images, targets, examples) for examples in found)
-            yield f"{title}: {name}, {took:.0f} s; {figures}", f"{took / ours:.1f} ×", ""
+    """Seconds, ASR and distances of each contender, and its seconds over ours; one run each."""
+    model, images, targets = given
+    ours = None
+    for name, run in attack(model, images, targets, iterations).items():
+        found: list[Tensor] = []
+        took = seconds(lambda run=run, found=found: found.extend(run()))  # type: ignore[misc]
+        ours = ours or took
+        figures = "; ".join(_figures(model, images, targets, examples) for examples in found)
+        yield f"{name}, {len(images)} pairs, {took:.0f} s; {figures}", f"{took / ours:.1f} ×", ""
 
 
 def _figures(model: nn.Module, images: Tensor, targets: Tensor, examples: Tensor) -> str:
@@ -57,7 +55,8 @@ def _ours(model: nn.Module) -> dict[str, nn.Module]:
     return {"ours": model, **{f"ours, {precision}": LowerPrecision(model, precision) for precision in lower}}
 
 
-def _ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
+def ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
+    """EAD by both rules: ours, foolbox's and torchattacks', with their abort and without."""
     import foolbox
     import torchattacks
 
@@ -87,11 +86,11 @@ def _ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> 
         return found
 
     return {
-        **{name: partial(_our_ead, each, images, targets, iterations) for name, each in _ours(model).items()},
-        "foolbox, abort": lambda: by_foolbox(True),
-        "foolbox": lambda: by_foolbox(False),
-        "torchattacks, abort": lambda: by_torchattacks(True),
-        "torchattacks": lambda: by_torchattacks(False),
+        **{f"EAD, {name}": partial(_our_ead, each, images, targets, iterations) for name, each in _ours(model).items()},
+        "EAD, foolbox, abort": lambda: by_foolbox(True),
+        "EAD, foolbox": lambda: by_foolbox(False),
+        "EAD, torchattacks, abort": lambda: by_torchattacks(True),
+        "EAD, torchattacks": lambda: by_torchattacks(False),
     }
 
 
@@ -100,7 +99,8 @@ def _our_ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int)
     return [result["en"].images, result["l1"].images]
 
 
-def _ead_of_art(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
+def ead_of_art(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
+    """EAD by both rules: ours, and ART's, which takes minutes for a few examples."""
     from art.attacks.evasion import ElasticNet
     from art.estimators.classification import PyTorchClassifier
 
@@ -117,14 +117,15 @@ def _ead_of_art(model: nn.Module, images: Tensor, targets: Tensor, iterations: i
         found = [attack.generate(images.cpu().numpy(), targets.cpu().numpy()) for attack in attacks]
         return [torch.from_numpy(examples).to(images.device) for examples in found]
 
-    return {"ours": lambda: _our_ead(model, images, targets, iterations), "ART": by_art}
+    return {"EAD, ours": lambda: _our_ead(model, images, targets, iterations), "EAD, ART": by_art}
 
 
 def _our_cw(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> list[Tensor]:
     return [CarliniWagner(max_iterations=iterations)(model, images, targets, batch_size=100)["l2"].images]
 
 
-def _carlini_wagner(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
+def cw(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
+    """C&W: ours, foolbox's, and one that waits for its whole batch, with their abort and without."""
     import foolbox
 
     bounded = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
@@ -140,9 +141,9 @@ def _carlini_wagner(model: nn.Module, images: Tensor, targets: Tensor, iteration
         return [carlini_wagner(model, images, targets, steps=STEPS, iterations=iterations, abort=abort)]
 
     return {
-        **{name: partial(_our_cw, each, images, targets, iterations) for name, each in _ours(model).items()},
-        "foolbox, abort": lambda: by_foolbox(True),
-        "foolbox": lambda: by_foolbox(False),
-        "in whole batches, abort": lambda: in_whole_batches(True),
-        "in whole batches": lambda: in_whole_batches(False),
+        **{f"C&W, {name}": partial(_our_cw, each, images, targets, iterations) for name, each in _ours(model).items()},
+        "C&W, foolbox, abort": lambda: by_foolbox(True),
+        "C&W, foolbox": lambda: by_foolbox(False),
+        "C&W, in whole batches, abort": lambda: in_whole_batches(True),
+        "C&W, in whole batches": lambda: in_whole_batches(False),
     }

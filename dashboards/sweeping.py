@@ -1,6 +1,5 @@
 """How far a sweep is: what its shards' records and its parts say, read once each, as they come."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +8,6 @@ from threading import Lock
 
 import pandas as pd
 
-from harness.errors import UserError
 from harness.grid import Victim, blocks, examples_per_cell, size
 from harness.parquet.query import FILES, Files
 from harness.parquet.rows import SCHEMA, WHAT
@@ -73,7 +71,7 @@ class Watched:
         if not victims:
             return None
         cells = {cell.digest: cell.victim for block in blocks(spec, dataset, victims) for cell in block.cells()}
-        classes = _recipe(self._results, victims[0].digest).num_classes
+        classes = self._results.recipe(victims[0].digest).num_classes
         per_cell = examples_per_cell(spec, classes)
         planned = size(spec, classes, sum(victim.attacked for victim in victims))
         with self._lock:
@@ -122,17 +120,7 @@ def models_made(results: Results) -> dict[str, Recipe]:
         One is damaged.
     """
     folders = sorted(path.parent.name for path in (results.root / "models").glob("*/recipe.json"))
-    return {digest: _recipe(results, digest) for digest in folders}
-
-
-def _recipe(results: Results, digest: str) -> Recipe:
-    path = results.model(digest) / "recipe.json"
-    try:
-        return Recipe.from_json(json.loads(path.read_bytes())["recipe"])
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: there is no such file; run the sweep again, to have the model made") from error
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a stored model's recipe ({error}); delete its folder, and run again") from error
+    return {digest: results.recipe(digest) for digest in folders}
 
 
 def _frame(records: Mapping[str, ShardRecord], spec: Spec) -> pd.DataFrame:

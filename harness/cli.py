@@ -80,7 +80,7 @@ def main() -> None:
     except Exception as error:
         if not type(error).__module__.startswith("botocore."):  # S3's client raises errors that are no OSError
             raise
-        _end(f"{error}; what is committed stays", EnvironmentFault.exit_code)
+        _end(f"S3: {error}; what is committed stays", EnvironmentFault.exit_code)
 
 
 def _end(message: str, exit_code: int) -> None:

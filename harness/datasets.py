@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision import datasets as vision
 
 from harness.entries import look_up
 from harness.errors import UserError
@@ -116,7 +115,7 @@ def digits() -> DataSet:
 
 def mnist(root: str = "data", download: bool = True) -> DataSet:
     """MNIST, 60,000 and 10,000 images, 28x28 grey, in `root`/MNIST/raw as torchvision keeps it."""
-    train, test = _torchvision(vision.MNIST, "MNIST", root, download)
+    train, test = _torchvision("MNIST", "MNIST", root, download)
     return _in_memory(
         "mnist",
         (train.data.unsqueeze(1), train.targets),
@@ -127,7 +126,7 @@ def mnist(root: str = "data", download: bool = True) -> DataSet:
 
 def cifar10(root: str = "data", download: bool = True) -> DataSet:
     """CIFAR-10, 50,000 and 10,000 images, 32x32 RGB, in `root`/cifar-10-batches-py as in torchvision."""
-    train, test = _torchvision(vision.CIFAR10, "CIFAR-10", root, download)
+    train, test = _torchvision("CIFAR10", "CIFAR-10", root, download)
     return _in_memory(
         "cifar10",
         (torch.from_numpy(train.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(train.targets)),
@@ -277,8 +276,11 @@ def _shape(image: Tensor) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _torchvision(kind: Callable[..., Any], title: str, root: str, download: bool) -> tuple[Any, Any]:
+def _torchvision(name: str, title: str, root: str, download: bool) -> tuple[Any, Any]:
     """The training and the test set of one of torchvision's data sets."""
+    import torchvision.datasets
+
+    kind = getattr(torchvision.datasets, name)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # torchvision prints what it tries
             return kind(root, train=True, download=download), kind(root, train=False, download=download)
@@ -311,9 +313,11 @@ def _matching(root: Path, pattern: str) -> list[Path]:
     return found
 
 
-def _image_folder(path: Path) -> vision.ImageFolder:
+def _image_folder(path: Path) -> Any:
+    import torchvision.datasets
+
     try:
-        return vision.ImageFolder(str(path))
+        return torchvision.datasets.ImageFolder(str(path))
     except FileNotFoundError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} must hold a folder of images for each class: {reason}") from error

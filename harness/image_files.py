@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import functional as transforms
 
 from harness.errors import UserError
 
@@ -35,6 +34,8 @@ def common_mode(images: Sequence[Path | io.BytesIO]) -> str:
 
 def decode(source: Path | io.BytesIO, mode: str, size: int | None, where: str) -> Tensor:
     """One image file as uint8 (C, H, W)."""
+    from torchvision.transforms import functional as transforms  # takes a second, and 90 MB of every worker
+
     try:
         with Image.open(source) as image:
             if image.mode.startswith(("I", "F")):

@@ -9,11 +9,10 @@
 import json
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from harness import figures, tracked
@@ -26,7 +25,7 @@ from harness.report import Found
 from harness.results import Results, write_text
 from harness.sweep import Done
 from harness.tracking import log_sweep
-from models import Recipe, is_stored, replace_file
+from models import is_stored, replace_file
 
 REPORT = "report.html"
 MOST_FIGURES = 4
@@ -109,10 +108,10 @@ def _victims(
     """Yield the records of the victims whose models are in the results."""
     own = found.summary[found.summary["model"] == found.summary["evaluated_on"]]
     for victim in found.victims:
-        if is_stored(folder := results.model(victim.digest)):
+        if is_stored(results.model(victim.digest)):
             yield tracked.victim_record(
                 victim,
-                Recipe.from_json(json.loads((folder / "recipe.json").read_bytes())["recipe"]),
+                results.recipe(victim.digest),
                 own[own["model"] == victim.digest],
                 tags,
                 dataset=dataset,
@@ -143,17 +142,17 @@ def log(results: Results, tracking_uri: str) -> list[Logged]:
     ------
     TrackingFault
         The store cannot be written to; what is kept stays.
+    UserError
+        A record is not as a run wrote it.
     """
-    kept = sorted(_folder(results).glob("[!.]*.json"))
-    return [log_sweep(_read(path), tracking_uri, results.root) for path in kept]
+    return [
+        log_sweep(replace(record, files=_files(path.with_suffix(""))), tracking_uri, results.root)
+        for path, record in results.invocations().items()
+    ]
 
 
-def _read(path: Path) -> SweepRecord:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    cells = [CellRecord(**cell) for cell in content["cells"]]
-    victims = [VictimRecord(**victim) for victim in content.get("victims", ())]
-    files = {_artifact(file.name): file for file in sorted(path.with_suffix("").glob("[!.]*"))}
-    return SweepRecord(**content | {"cells": cells, "victims": victims, "files": files})
+def _files(folder: Path) -> dict[str, Path]:
+    return {_artifact(file.name): file for file in sorted(folder.glob("[!.]*"))}
 
 
 def _artifact(file: str) -> str:

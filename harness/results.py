@@ -11,6 +11,7 @@
     DIR/images/<shard>.parquet        the adversarial images of a shard, where the spec saves them
     DIR/shards/<shard>.json           when and where the shard ran, and what it cost
     DIR/failures/<task>.json          the error of a task that was given up, where it failed, and its examples
+    DIR/invocations/<id>.json         what MLflow is told of a run, with its files in the folder of that name
     DIR/report/                       the tables and figures
 
 A file is written under a temporary name and renamed; a shard is done when its part stands in `examples` (and in
@@ -33,10 +34,11 @@ from harness.grid import Shard, Victim, blocks
 from harness.missing import Missing
 from harness.parquet import rows as parquet
 from harness.parquet.stored import StoredRows, Wanted
+from harness.records import SweepRecord
 from harness.shard_records import Failed, ShardRecord
 from harness.spec import Spec
 from harness.tasks import Transfer
-from models import replace_file
+from models import Recipe, replace_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,22 @@ class Results:
     def model(self, digest: str) -> Path:
         """Where the victim of that recipe is stored."""
         return self.root / "models" / digest
+
+    def recipe(self, digest: str) -> Recipe:
+        """How that victim was made.
+
+        Raises
+        ------
+        UserError
+            It is not stored, or its recipe is not as a sweep wrote it.
+        """
+        path = self.model(digest) / "recipe.json"
+        try:
+            return Recipe.from_json(json.loads(path.read_bytes())["recipe"])
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: there is no such file; run the sweep again, to have the model made") from error
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise UserError(f"{path}: not a stored model's recipe ({error}); delete its folder, run again") from error
 
     def begin(self, spec: Spec) -> None:
         """Write the spec that the rows will answer."""
@@ -155,6 +173,18 @@ class Results:
     def failed(self) -> set[str]:
         """The tasks that were given up."""
         return {path.stem for path in self.failures.glob("[!.]*.json")}
+
+    def invocations(self) -> dict[Path, SweepRecord]:
+        """What MLflow is told of each invocation, by the file that says so, in their order.
+
+        Raises
+        ------
+        UserError
+            A record is not as a run wrote it.
+        """
+        remedy = "delete it, if MLflow has that run"
+        paths = sorted((self.root / "invocations").glob("[!.]*.json"))
+        return {path: _stored(path, SweepRecord, remedy) for path in paths}
 
     def forget_failure(self, task: str) -> None:
         """A task that was given up has been done since."""

@@ -177,7 +177,7 @@ class TestResultsFolder:
             monkeypatch.setenv(name, str(tmp_path / "none"))
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         ended = eadbench("plan", spec_file(), "--results", "s3://bucket-of-nobody/small")
-        assert ended.code == 1 and refusal(ended) == "Unable to locate credentials; what is committed stays"
+        assert ended.code == 1 and refusal(ended) == "S3: Unable to locate credentials; what is committed stays"
 
     def test_no_room_at_the_start(self, ours: Path) -> None:
         before = content(ours)
@@ -287,6 +287,16 @@ class TestCorruptResults:
         Results(ours).part(file.stem).unlink()
         assert run_command(ours, spec_file()).code == 0
         assert Results(ours).shard_record(file.stem).successes == Results(done).shard_record(file.stem).successes
+
+    @pytest.mark.parametrize("text", ["", "[]", '{"experiment": "small"}', "\0"])
+    def test_invocation(self, ours: Path, text: str) -> None:
+        file = ours / "invocations" / "20260101-120000-01234567.json"
+        file.parent.mkdir()
+        file.write_text(text)
+        for command in (["log", ours], ["report", ours, "--format", "html"]):
+            ended = eadbench(*command)
+            assert ended.code == 2 and refusal(ended).startswith(f"{file}: not as a sweep wrote it (")
+            assert refusal(ended).endswith("); delete it, if MLflow has that run")
 
 
 def free_port() -> int:

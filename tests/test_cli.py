@@ -144,6 +144,7 @@ def test_a_study_from_run_to_claims(eadbench, tmp_path: Path) -> None:  # type: 
     (tmp_path / "other.yaml").write_text(STUDY.replace("epochs: 3", "epochs: 2"))
     later = eadbench("transfer", "results/study", "--to", "other.yaml", "--executor", "serial")
     assert later.code == 0 and "4 parts were tested on other victims" in later.out
+    assert "2 invocations, 0 cells written" in eadbench("log", "results/study").out
     refused = eadbench("report", "results/study", "--compare", "paper", "--format", "latex")
     assert refused.code == 2 and "must be table, markdown or csv" in refused.err
 

@@ -1,13 +1,11 @@
 """What a page says of a sweep beside its summary, read once."""
 
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from dashboards.sweeping import models_made
-from harness.errors import UserError
 from harness.grid import blocks, examples_per_cell
 from harness.parquet.stored import StoredRows
 from harness.results import Results
@@ -58,6 +56,7 @@ def gather(results: Results) -> Evidence:
     shards = sorted(path.stem for path in results.shards.glob("[!.]*.json"))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         records = sorted(pool.map(results.shard_record, shards), key=lambda record: record.started)
+    kept = results.invocations().values()
     split, stored, recipes = results.spec().images.split, results.stored(), models_made(results)
     return Evidence(
         stored=stored,
@@ -65,7 +64,7 @@ def gather(results: Results) -> Evidence:
         records=[record for record in records if record.split == split],
         crafted=[record for record in records if record.split != split],
         failures=results.failure_records(),
-        revisions=_revisions(results),
+        revisions=list(dict.fromkeys(record.tags[_COMMIT] for record in kept if _COMMIT in record.tags)),
         state=_state(results, stored, recipes),
     )
 
@@ -85,15 +84,3 @@ def _state(results: Results, stored: StoredRows, recipes: Mapping[str, Recipe]) 
         rows_done=int(rows.sum()),
         rows=cells * per_cell,
     )
-
-
-def _revisions(results: Results) -> list[str]:
-    """The revisions that the records of invocations name, in their order."""
-    found: dict[str, None] = {}
-    for path in sorted((results.root / "invocations").glob("[!.]*.json")):
-        try:
-            tags = json.loads(path.read_bytes())["tags"]
-        except (LookupError, TypeError, ValueError) as error:
-            raise UserError(f"{path}: not as a run wrote it ({error}); delete it, if MLflow has that run") from error
-        found |= dict.fromkeys([tags[_COMMIT]] if _COMMIT in tags else [])
-    return list(found)

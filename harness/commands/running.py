@@ -1,6 +1,5 @@
 """Commands that do work: run, transfer, plan, log."""
 
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,30 +52,13 @@ def run(
     overrides: Overrides = None,
 ) -> None:
     """Run what is missing of a sweep, and print its table."""
-    from harness import invocation, sweep
+    from harness import sweep
 
     what, folder = _open(spec_file, results, overrides, scale)
-    started, clock = datetime.now().astimezone(), time.perf_counter()
+    started = datetime.now().astimezone()
     with Progress(err) as progress:
         done = sweep.run(what, folder, _workers(what, executor, address), progress, models=models)
-    found, texts = _report(folder)
-    uri = default_tracking_uri(folder.root)
-    if done.nothing:
-        out.print("Nothing to do: every shard had been done before.")
-    else:
-        identity = invocation.keep(folder, done, found, texts, started, time.perf_counter() - clock, scale=scale)
-        _write_page(folder, found)
-        invocation.keep_files(folder, found, identity)
-        try:
-            with err.status("logging to MLflow"):
-                invocation.log(folder, uri)
-        except TrackingFault as fault:
-            err.print(
-                f"[yellow]warning:[/] {escape(str(fault))}; `eadbench log {escape(str(folder.root))}` writes it later",
-                soft_wrap=True,
-            )
-    _print_places(folder, page_command(uri))
-    _end(done, folder)
+    _conclude(folder, done, started, scale)
 
 
 def transfer(
@@ -94,12 +76,11 @@ def transfer(
     from harness import sweep
 
     what, results = spec.load(to, overrides or (), scale=scale), Results(folder)
+    started = datetime.now().astimezone()
     with Progress(err) as progress:
         done = sweep.transfer(what, results, _workers(what, executor, address), progress, models=models)
-    found, _ = _report(results)
     out.print(f"{done.transfers} parts were tested on other victims.")
-    _print_place("Report", _write_page(results, found))
-    _end(done, results)
+    _conclude(results, done, started, scale)
 
 
 def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None, overrides: Overrides = None) -> None:
@@ -166,20 +147,39 @@ def _workers(what: spec.Spec, executor: Where, address: str | None) -> MakeExecu
     return make
 
 
-def _report(results: Results) -> tuple[report.Found, dict[str, str]]:
-    """Write the tables of a sweep and print them; returns what it found, and file name to text."""
+def _conclude(results: Results, done: "Done", started: datetime, scale: str | None) -> None:
+    """Print the table, write the report, tell MLflow, and say where they are and what failed."""
+    from harness import invocation
+
+    seconds = (datetime.now().astimezone() - started).total_seconds()
     found = report.read(results)
     texts = report.write(results, found)
     out.print(report.terminal(found, width=out.width))
-    return found, texts
+    uri = default_tracking_uri(results.root)
+    if done.nothing:
+        out.print("Nothing to do: every shard had been done before.")
+    else:
+        identity = invocation.keep(results, done, found, texts, started, seconds, scale=scale)
+        _write_page(results, found)
+        invocation.keep_files(results, found, identity)
+        try:
+            with err.status("logging to MLflow"):
+                invocation.log(results, uri)
+        except TrackingFault as fault:
+            err.print(
+                f"[yellow]warning:[/] {escape(str(fault))}; `eadbench log {escape(str(results.root))}` writes it later",
+                soft_wrap=True,
+            )
+    _print_places(results, page_command(uri))
+    _end(done, results)
 
 
-def _write_page(results: Results, found: report.Found) -> Path:
-    """Write what a sweep found as one page; returns where it is."""
+def _write_page(results: Results, found: report.Found) -> None:
+    """Write what a sweep found as one page."""
     from dashboards import page
 
     with err.status("writing the report"):
-        return page.write(results, found)
+        page.write(results, found)
 
 
 def _defense(recipe: Recipe) -> str:

@@ -80,7 +80,7 @@ def test_finds_what_float32_finds(images: Tensor, name: str) -> None:
     found, expected = (ATTACKS[name](each, images, targets) for each in (LowerPrecision(model, "bf16"), model))
     for rule, kept in found.items():
         assert torch.equal(kept.success, expected[rule].success) and kept.success.any()
-        torch.testing.assert_close(kept.l2.nanmean(), expected[rule].l2.nanmean(), rtol=0.02, atol=0)
+        torch.testing.assert_close(kept.l2.nanmean(), expected[rule].l2.nanmean(), rtol=0.05, atol=0)
 
 
 def test_bf16_is_rounded_and_comes_back_as_float32(images: Tensor) -> None:
