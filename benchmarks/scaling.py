@@ -5,7 +5,8 @@
 busy
     Shards that sleep for a second, on workers of a GPU (in name only) each, over four nodes on this machine. The
     attack itself notes when it begins and ends, so all else counts as not busy: gathering images, committing rows,
-    and waiting for the next shard. A worker takes about 0.45 GiB of memory, or of swap, as most of it is never used.
+    and waiting for the next shard. A worker takes about 0.4 GiB of memory, or of swap, as most of it is never used;
+    `RAY_memory_monitor_refresh_ms=0` keeps Ray from counting that as lack of memory.
 memory
     The driver's resident memory over a sweep whose shards do nothing, on two workers.
 cost
