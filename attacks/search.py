@@ -118,7 +118,7 @@ class Objective:
 
     @torch.no_grad()
     def lead(self, x: Tensor, logits: Tensor | None, rows: Rows, wanted: Tensor, *, closely: bool) -> Tensor:
-        """(B,) each row's lead at `x`, in the model's own precision, where it is `wanted` (B,).
+        """Each row's lead at `x`, in the model's own precision, where it is `wanted` (B,).
 
         Unless the `logits` (B, K) at `x` are known in that precision, the model runs, and a forward pass is counted,
         where the lead is wanted. That spares a CPU the other rows; a GPU would have to wait to learn which they are,
@@ -128,7 +128,7 @@ class Objective:
         Returns
         -------
         Tensor
-            Where the lead is not wanted or was passed over, no success, and else of no meaning.
+            (B,): -inf where the row was passed over, and of no meaning where its lead is not wanted.
         """
         if logits is not None and self.exact is self.model:
             return self.margin(logits, rows.label)
