@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from attacks.checks import check_choice, check_inputs
 from attacks.criterion import margin, succeeds
 from attacks.frozen import frozen
-from attacks.precision import exact, searching
+from attacks.precision import exact
 from attacks.result import AttackResult, confirmed
 
 GRIDS = {
@@ -133,8 +133,7 @@ class _Climb:
     def turn(self, examples: Tensor, batch_size: int) -> Tensor:
         """Find the direction at x₀ of the first of `examples` in one pass; return the others."""
         batch = examples[:batch_size]
-        with searching(self.model):
-            self.first[batch] = self.direction(self.images[batch], self.labels[batch])
+        self.first[batch] = self.direction(self.images[batch], self.labels[batch])
         return examples[batch_size:]
 
     def climb(self, examples: Tensor, batch_size: int) -> Tensor:
@@ -144,8 +143,7 @@ class _Climb:
         at = self.tried[live].unsqueeze(1) + torch.arange(width, device=live.device)
         rows = live.repeat_interleave(width)
         epsilons = self.grid[at.clamp(max=len(self.grid) - 1)].view(-1, 1, 1, 1)
-        with searching(self.model):
-            x = self.craft(self.direction, self.images[rows], self.labels[rows], self.first[rows], epsilons)
+        x = self.craft(self.direction, self.images[rows], self.labels[rows], self.first[rows], epsilons)
         lead = margin(exact(self.model)(x), self.labels[rows], targeted=self.targeted)
         success = succeeds(lead, torch.zeros_like(lead)).view_as(at) & (at < len(self.grid))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from attacks import distances
 from attacks.engine import BATCH_SIZE
 from attacks.epsilon import Direction, check_grid, smallest_epsilon
+from attacks.precision import searching
 from attacks.result import AttackResult
 
 
@@ -75,7 +76,7 @@ def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targete
         Shaped as `x` (B, C, H, W); all zero where the gradient is zero or not finite.
     """
     x = x.detach().requires_grad_()
-    with torch.enable_grad():
+    with torch.enable_grad(), searching(model):
         logits = model(x)
         own = labels.unsqueeze(1)
         u = logits.scatter(1, own, -torch.inf).logsumexp(1) - logits.gather(1, own).squeeze(1)

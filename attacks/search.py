@@ -139,8 +139,7 @@ class Objective:
         if self.exact is not self.model and not closely:
             if logits is None:
                 rows.seen[slots] += 1
-                with searching(self.model):
-                    logits = self.model(x[slots])
+                logits = self.model(x[slots])
             else:
                 logits = logits[slots]
             slots = slots[succeeds(self.margin(logits, rows.label[slots]), rows.kappa[slots])]

@@ -4,7 +4,7 @@
 
 ROOT holds MNIST as torchvision keeps it. The victim of sweeps/mnist.yaml is trained into --models first, unless it
 is there. Use an otherwise idle machine; `--only` picks lines. On two cores, at the paper's 9 × 1,000, the comparisons
-with other libraries (ead, cw) take an hour each for 100 pairs, and ART's ten minutes for four: --pairs, --art-pairs
+with other libraries take 40 (ead) and 25 (cw) minutes for 100 pairs, and ART's five for four: --pairs, --art-pairs
 and --iterations make them smaller for all alike. Counts (abort, busy, grid) are the same on a machine that is not idle.
 """
 

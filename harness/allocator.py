@@ -14,7 +14,7 @@ def keep_freed_memory() -> None:
     """Ask glibc's malloc not to give freed memory back to the kernel; where there is no glibc, do nothing.
 
     A pass of a network on a CPU allocates its activations and frees them all. By default the kernel then takes their
-    pages, and zeroes new ones for the next pass: a quarter of the time of a pass of the C&W MNIST network.
+    pages, and zeroes new ones for the next pass: three tenths of the time of a pass of the C&W MNIST network.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
         libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)

@@ -62,7 +62,7 @@ def keep(
         curves=curves(found.summary, victims),
         victims=list(_victims(results, dataset, found, tags, done.image_shape)),
     )
-    write_text(_folder(results) / f"{identity}.json", json.dumps(asdict(record)))
+    write_text(results.invocations / f"{identity}.json", json.dumps(asdict(record)))
     return identity
 
 
@@ -128,11 +128,7 @@ def keep_files(results: Results, found: Found, identity: str) -> None:
     drawn = figures.save(figures.draw(found.summary, found.victims, at_most=MOST_FIGURES), results.report)
     for file in [*drawn, results.report / REPORT]:
         if file.suffix != ".svg" and file.is_file():
-            replace_file(_folder(results) / identity / file.name, file.read_bytes())
-
-
-def _folder(results: Results) -> Path:
-    return results.root / "invocations"
+            replace_file(results.invocations / identity / file.name, file.read_bytes())
 
 
 def log(results: Results, tracking_uri: str) -> list[Logged]:
@@ -147,7 +143,7 @@ def log(results: Results, tracking_uri: str) -> list[Logged]:
     """
     return [
         log_sweep(replace(record, files=_files(path.with_suffix(""))), tracking_uri, results.root)
-        for path, record in results.invocations().items()
+        for path, record in results.invocation_records().items()
     ]
 
 

@@ -48,6 +48,22 @@ def check_weights(recipe: Recipe, weights: str, where: str) -> None:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from error
 
 
+def read_recipe(file: Path) -> Recipe:
+    """The recipe of a stored model.
+
+    Raises
+    ------
+    UserError
+        There is none.
+    """
+    try:
+        return Recipe.from_json(json.loads(file.read_bytes())["recipe"])
+    except FileNotFoundError as error:
+        raise UserError(f"{file}: there is no such file; run the sweep again, to have the model made") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{file}: not a stored model's recipe ({error}); delete its folder, to have it made") from error
+
+
 def check_recipe(file: Path) -> None:
     """Read the recipe by which a stored model will be loaded.
 
@@ -56,10 +72,7 @@ def check_recipe(file: Path) -> None:
     UserError
         It is none, or names code where code is refused.
     """
-    try:
-        recipe = Recipe.from_json(json.loads(file.read_bytes())["recipe"])
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{file}: not a stored model's recipe ({error}); delete its folder, to have it made") from error
+    recipe = read_recipe(file)
     try:
         refuse_code(recipe.arch)
     except ValueError as error:

@@ -32,6 +32,7 @@ from harness import spec as specs
 from harness.errors import UserError
 from harness.grid import Shard, Victim, blocks
 from harness.missing import Missing
+from harness.model_files import read_recipe
 from harness.parquet import rows as parquet
 from harness.parquet.stored import StoredRows, Wanted
 from harness.records import SweepRecord
@@ -74,6 +75,7 @@ class Results:
         self.images = root / "images"
         self.shards = root / "shards"
         self.failures = root / "failures"
+        self.invocations = root / "invocations"
         self.report = root / "report"
 
     def model(self, digest: str) -> Path:
@@ -88,13 +90,7 @@ class Results:
         UserError
             It is not stored, or its recipe is not as a sweep wrote it.
         """
-        path = self.model(digest) / "recipe.json"
-        try:
-            return Recipe.from_json(json.loads(path.read_bytes())["recipe"])
-        except FileNotFoundError as error:
-            raise UserError(f"{path}: there is no such file; run the sweep again, to have the model made") from error
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise UserError(f"{path}: not a stored model's recipe ({error}); delete its folder, run again") from error
+        return read_recipe(self.model(digest) / "recipe.json")
 
     def begin(self, spec: Spec) -> None:
         """Write the spec that the rows will answer."""
@@ -174,7 +170,7 @@ class Results:
         """The tasks that were given up."""
         return {path.stem for path in self.failures.glob("[!.]*.json")}
 
-    def invocations(self) -> dict[Path, SweepRecord]:
+    def invocation_records(self) -> dict[Path, SweepRecord]:
         """What MLflow is told of each invocation, by the file that says so, in their order.
 
         Raises
@@ -183,8 +179,7 @@ class Results:
             A record is not as a run wrote it.
         """
         remedy = "delete it, if MLflow has that run"
-        paths = sorted((self.root / "invocations").glob("[!.]*.json"))
-        return {path: _stored(path, SweepRecord, remedy) for path in paths}
+        return {path: _stored(path, SweepRecord, remedy) for path in sorted(self.invocations.glob("[!.]*.json"))}
 
     def forget_failure(self, task: str) -> None:
         """A task that was given up has been done since."""

@@ -56,7 +56,7 @@ def gather(results: Results) -> Evidence:
     shards = sorted(path.stem for path in results.shards.glob("[!.]*.json"))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         records = sorted(pool.map(results.shard_record, shards), key=lambda record: record.started)
-    kept = results.invocations().values()
+    kept = results.invocation_records().values()
     split, stored, recipes = results.spec().images.split, results.stored(), models_made(results)
     return Evidence(
         stored=stored,

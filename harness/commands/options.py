@@ -7,12 +7,18 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from harness.errors import EnvironmentFault, UserError
 from harness.storage import is_local, located
 
 out = Console()
 err = Console(stderr=True)
+
+
+def print_place(what: str, where: object) -> None:
+    """Say where something is."""
+    out.print(escape(f"{what:<8} {where}"), soft_wrap=True, highlight=False)
 
 
 class Where(StrEnum):

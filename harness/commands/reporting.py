@@ -2,13 +2,13 @@
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from harness import report as reports
-from harness.commands.options import Folder, Folders, err, out
+from harness.commands.options import Folder, Folders, err, out, print_place
 from harness.errors import UserError
 from harness.results import Results
 
@@ -43,11 +43,7 @@ def report(
     results = Results(folder)
     found = reports.read(results)
     if format is Format.html:
-        from dashboards import page
-
-        with err.status("writing the page"):
-            written = page.write(results, found)
-        out.print(escape(f"Report   {written}"), soft_wrap=True, highlight=False)
+        print_place("Report", write_page(results, found))
     elif compare:
         if format is Format.latex:
             raise UserError("--format latex: must be table, markdown or csv with --compare")
@@ -65,7 +61,15 @@ def report(
     if figures:
         with err.status("drawing"):
             drawn = reports.draw(results, found)
-        out.print(escape(f"Figures  {results.report}/*.svg, .png: {len(drawn)} files"), soft_wrap=True, highlight=False)
+        print_place("Figures", f"{results.report}/*.svg, .png: {len(drawn)} files")
+
+
+def write_page(results: Results, found: reports.Found) -> Path:
+    """Write what a sweep found as one page; returns where it is."""
+    from dashboards import page
+
+    with err.status("writing the report"):
+        return page.write(results, found)
 
 
 def claims(

@@ -1,5 +1,6 @@
 """Commands that do work: run, transfer, plan, log."""
 
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +22,9 @@ from harness.commands.options import (
     Where,
     err,
     out,
+    print_place,
 )
+from harness.commands.reporting import write_page
 from harness.crew import MakeExecutor
 from harness.datasets import DataSet
 from harness.errors import TrackingFault
@@ -55,10 +58,10 @@ def run(
     from harness import sweep
 
     what, folder = _open(spec_file, results, overrides, scale)
-    started = datetime.now().astimezone()
+    started, clock = datetime.now().astimezone(), time.perf_counter()
     with Progress(err) as progress:
         done = sweep.run(what, folder, _workers(what, executor, address), progress, models=models)
-    _conclude(folder, done, started, scale)
+    _conclude(folder, done, started, time.perf_counter() - clock, scale)
 
 
 def transfer(
@@ -76,11 +79,11 @@ def transfer(
     from harness import sweep
 
     what, results = spec.load(to, overrides or (), scale=scale), Results(folder)
-    started = datetime.now().astimezone()
+    started, clock = datetime.now().astimezone(), time.perf_counter()
     with Progress(err) as progress:
         done = sweep.transfer(what, results, _workers(what, executor, address), progress, models=models)
     out.print(f"{done.transfers} parts were tested on other victims.")
-    _conclude(results, done, started, scale)
+    _conclude(results, done, started, time.perf_counter() - clock, scale)
 
 
 def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None, overrides: Overrides = None) -> None:
@@ -147,11 +150,10 @@ def _workers(what: spec.Spec, executor: Where, address: str | None) -> MakeExecu
     return make
 
 
-def _conclude(results: Results, done: "Done", started: datetime, scale: str | None) -> None:
+def _conclude(results: Results, done: "Done", started: datetime, seconds: float, scale: str | None) -> None:
     """Print the table, write the report, tell MLflow, and say where they are and what failed."""
     from harness import invocation
 
-    seconds = (datetime.now().astimezone() - started).total_seconds()
     found = report.read(results)
     texts = report.write(results, found)
     out.print(report.terminal(found, width=out.width))
@@ -160,7 +162,7 @@ def _conclude(results: Results, done: "Done", started: datetime, scale: str | No
         out.print("Nothing to do: every shard had been done before.")
     else:
         identity = invocation.keep(results, done, found, texts, started, seconds, scale=scale)
-        _write_page(results, found)
+        write_page(results, found)
         invocation.keep_files(results, found, identity)
         try:
             with err.status("logging to MLflow"):
@@ -172,14 +174,6 @@ def _conclude(results: Results, done: "Done", started: datetime, scale: str | No
             )
     _print_places(results, page_command(uri))
     _end(done, results)
-
-
-def _write_page(results: Results, found: report.Found) -> None:
-    """Write what a sweep found as one page."""
-    from dashboards import page
-
-    with err.status("writing the report"):
-        page.write(results, found)
 
 
 def _defense(recipe: Recipe) -> str:
@@ -212,12 +206,8 @@ def _open(
 def _print_places(results: Results, page: str) -> None:
     from harness.invocation import REPORT
 
-    _print_place("Rows", f"{results.examples}/*.parquet")
-    _print_place("Tables", f"{results.report}/table.csv, .md, .tex")
+    print_place("Rows", f"{results.examples}/*.parquet")
+    print_place("Tables", f"{results.report}/table.csv, .md, .tex")
     if (results.report / REPORT).is_file():
-        _print_place("Report", results.report / REPORT)
-    _print_place("MLflow", page)
-
-
-def _print_place(what: str, where: object) -> None:
-    out.print(escape(f"{what:<8} {where}"), soft_wrap=True, highlight=False)
+        print_place("Report", results.report / REPORT)
+    print_place("MLflow", page)

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from harness.errors import TrackingFault
 from harness.tracking_uri import artifact_location, database_file, redact
+from models import claim
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,19 +65,10 @@ def _connect(tracking_uri: str) -> "MlflowClient":
     return MlflowClient(tracking_uri=tracking_uri)
 
 
-@contextmanager
-def _only_writer(tracking_uri: str) -> Iterator[None]:
+def _only_writer(tracking_uri: str) -> AbstractContextManager[None]:
     """Keep other sweeps out of a SQLite store: two that open a fresh one break each other's migration."""
     database = database_file(tracking_uri)
-    if database is None:
-        yield
-        return
-    import fcntl
-
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with database.with_name(f"{database.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return nullcontext() if database is None else claim(database)
 
 
 def experiment(client: "MlflowClient", name: str) -> str:
