@@ -5,11 +5,11 @@ An attack is a frozen dataclass of its hyperparameters, called as ``attack(model
 :class:`AttackResult`, which maps a decision rule (or a norm) to the :class:`Adversarial` examples that it keeps.
 """
 
-from attacks.carlini_wagner import COV, CarliniWagner
-from attacks.ead import EAD
-from attacks.fgm import FGM
-from attacks.ifgm import IFGM
-from attacks.result import Adversarial, AttackResult
+from eadbench.attacks.carlini_wagner import COV, CarliniWagner
+from eadbench.attacks.ead import EAD
+from eadbench.attacks.fgm import FGM
+from eadbench.attacks.ifgm import IFGM
+from eadbench.attacks.result import Adversarial, AttackResult
 
 ATTACKS = {"ead": EAD, "cw": CarliniWagner, "cov": COV, "fgm": FGM, "ifgm": IFGM}
 

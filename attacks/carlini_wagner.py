@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from attacks.checks import check_not_negative
-from attacks.engine import BATCH_SIZE, minimise
-from attacks.result import AttackResult
-from attacks.search import Objective, Rows, Search
+from eadbench.attacks.engine.checks import check_not_negative
+from eadbench.attacks.engine.minimise import BATCH_SIZE, minimise
+from eadbench.attacks.engine.search import Objective, Rows, Search
+from eadbench.attacks.result import AttackResult
 
 INSIDE = 1 - 1e-6
 """Images are drawn this much towards grey before arctanh, so that pixels at exactly 0 or 1 can move."""

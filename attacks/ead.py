@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from attacks import distances
-from attacks.checks import check_choice, check_not_negative
-from attacks.engine import BATCH_SIZE, minimise
-from attacks.result import AttackResult
-from attacks.search import Objective, Rows, Search
+from eadbench.attacks import distances
+from eadbench.attacks.engine.checks import check_choice, check_not_negative
+from eadbench.attacks.engine.minimise import BATCH_SIZE, minimise
+from eadbench.attacks.engine.search import Objective, Rows, Search
+from eadbench.attacks.result import AttackResult
 
 
 @dataclass(frozen=True, kw_only=True)

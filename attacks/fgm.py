@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attacks import distances
-from attacks.engine import BATCH_SIZE
-from attacks.epsilon import Direction, check_grid, smallest_epsilon
-from attacks.precision import searching
-from attacks.result import AttackResult
+from eadbench.attacks import distances
+from eadbench.attacks.engine.epsilon import Direction, check_grid, smallest_epsilon
+from eadbench.attacks.engine.minimise import BATCH_SIZE
+from eadbench.attacks.engine.precision import searching
+from eadbench.attacks.result import AttackResult
 
 
 @dataclass(frozen=True, kw_only=True)

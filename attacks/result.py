@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from attacks import distances
-from attacks.criterion import margin, succeeds
+from eadbench.attacks import distances
+from eadbench.attacks.criterion import margin, succeeds
 
 
 @dataclass(frozen=True, kw_only=True)

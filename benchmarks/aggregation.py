@@ -22,11 +22,11 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from harness import report
-from harness import spec as specs
-from harness.grid import Shard, Victim, blocks
-from harness.parquet.rows import SCHEMA, encoded
-from harness.results import Results
+from eadbench.harness.parquet.rows import SCHEMA, encoded
+from eadbench.harness.plan.grid import Shard, Victim, blocks
+from eadbench.harness.reporting import report
+from eadbench.harness.results.folder import Results
+from eadbench.harness.spec import schema as specs
 
 SPEC = """
 name: aggregation

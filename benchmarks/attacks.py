@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 sys.path[0] = str(Path(__file__).parents[1])  # not this file's folder, where `attacks` would be this file
 
-from attacks import EAD, IFGM, CarliniWagner
 from benchmarks import libraries
 from benchmarks.prepared import Prepared
-from harness import spec
-from harness.allocator import keep_freed_memory
-from models import load
+from eadbench.attacks import EAD, IFGM, CarliniWagner
+from eadbench.harness.execution.allocator import keep_freed_memory
+from eadbench.harness.spec import schema as spec
+from eadbench.models import load
 
 Line = tuple[str, str, str]
 """What was measured, the figure, and what it must reach."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from harness import datasets
-from harness.allocator import keep_freed_memory
-from harness.grid import Shard
-from harness.spec import Spec
-from models import load
+from eadbench.harness import datasets
+from eadbench.harness.execution.allocator import keep_freed_memory
+from eadbench.harness.plan.grid import Shard
+from eadbench.harness.spec.schema import Spec
+from eadbench.models import load
 
 STATE: dict[str, Any] = {}
 """What a bare process has loaded."""

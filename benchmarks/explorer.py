@@ -22,8 +22,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from benchmarks.aggregation import make, victims
-from harness.results import Results
-from models import Recipe, Training
+from eadbench.harness.results.folder import Results
+from eadbench.models import Recipe, Training
 
 _PATIENCE = 600_000
 
@@ -47,7 +47,7 @@ def opened(folders: Sequence[Path]) -> Iterator[tuple[Browser, str, int]]:
 
 def _server(folders: Sequence[Path], port: int) -> subprocess.Popen[bytes]:
     """The explorer, ready for its first visitor."""
-    start = [sys.executable, "-c", "from harness.cli import main; main()", "dashboard", f"--port={port}"]
+    start = [sys.executable, "-c", "from eadbench.harness.cli import main; main()", "dashboard", f"--port={port}"]
     started = subprocess.Popen([*start, *map(str, folders)], stdout=subprocess.DEVNULL)
     while True:
         try:

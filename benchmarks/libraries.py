@@ -8,11 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from attacks import EAD, CarliniWagner
-from attacks.criterion import margin
-from attacks.distances import l1, l2
-from attacks.precision import LowerPrecision
 from benchmarks.whole_batch import carlini_wagner
+from eadbench.attacks import EAD, CarliniWagner
+from eadbench.attacks.criterion import margin
+from eadbench.attacks.distances import l1, l2
+from eadbench.attacks.engine.precision import LowerPrecision
 
 STEPS = 9
 BETA = 1e-3

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import datasets, victims
-from harness.executor import SerialExecutor
-from harness.progress import Progress
-from harness.results import Results
-from harness.spec import Spec
-from harness.tasks import Setup
+from eadbench.harness import datasets
+from eadbench.harness.execution.executor import SerialExecutor
+from eadbench.harness.execution.progress import Progress
+from eadbench.harness.plan import recipes as victims
+from eadbench.harness.plan.tasks import Setup
+from eadbench.harness.results.folder import Results
+from eadbench.harness.spec.schema import Spec
 
 
 class Prepared:

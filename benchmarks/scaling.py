@@ -35,15 +35,17 @@ if __name__ == "__main__":
 from benchmarks import bare  # noqa: E402
 from benchmarks.nodes import Nodes  # noqa: E402
 from benchmarks.prepared import Prepared  # noqa: E402
-from harness import datasets, grid, spec  # noqa: E402
-from harness.cluster import RayExecutor  # noqa: E402
-from harness.executor import Executor, Outcome  # noqa: E402
-from harness.grid import Shard  # noqa: E402
-from harness.progress import Progress  # noqa: E402
-from harness.results import Results  # noqa: E402
-from harness.spec import Spec  # noqa: E402
-from harness.sweep import run as run_sweep  # noqa: E402
-from harness.tasks import Setup  # noqa: E402
+from eadbench.harness import datasets  # noqa: E402
+from eadbench.harness.execution.executor import Executor, Outcome  # noqa: E402
+from eadbench.harness.execution.progress import Progress  # noqa: E402
+from eadbench.harness.execution.ray import RayExecutor  # noqa: E402
+from eadbench.harness.execution.sweep import run as run_sweep  # noqa: E402
+from eadbench.harness.plan import grid  # noqa: E402
+from eadbench.harness.plan.grid import Shard  # noqa: E402
+from eadbench.harness.plan.tasks import Setup  # noqa: E402
+from eadbench.harness.results.folder import Results  # noqa: E402
+from eadbench.harness.spec import schema as spec  # noqa: E402
+from eadbench.harness.spec.schema import Spec  # noqa: E402
 
 Line = tuple[str, str, str]
 """What was measured, the figure, and what it must be."""

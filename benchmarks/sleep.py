@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from attacks import AttackResult
-from attacks.result import confirmed
+from eadbench.attacks import AttackResult
+from eadbench.attacks.result import confirmed
 
 
 @dataclass(frozen=True, kw_only=True)

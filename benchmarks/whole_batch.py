@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from attacks.constants import UNBOUNDED, next_const
-from attacks.criterion import attack_loss, margin
+from eadbench.attacks.criterion import attack_loss, margin
+from eadbench.attacks.engine.constants import UNBOUNDED, next_const
 
 
 def carlini_wagner(

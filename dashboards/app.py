@@ -5,10 +5,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboards import sources
-from dashboards.sources import Source
-from dashboards.views import compare, curves, images, sweep, table, transfer
-from harness.errors import EadbenchError
+from eadbench.dashboards import sources
+from eadbench.dashboards.sources import Source
+from eadbench.dashboards.views import compare, curves, images, sweep, table, transfer
+from eadbench.harness.errors import EadbenchError
 
 _HERE = Path(__file__).parent
 _COMPARE = "Compare"

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from dashboards.style import LEGEND_COLUMNS, encodings
+from eadbench.dashboards.style import LEGEND_COLUMNS, encodings
 
 AXES = {"beta": "regularisation β", "kappa": "confidence κ", "temperature": "temperature T"}
 FIGURES = {"asr": "ASR, %", "l1": "L1 distortion", "l2": "L2 distortion", "linf": "L∞ distortion"}

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboards.lines import FILTERS, OWN, matching, options
+from eadbench.dashboards.lines import FILTERS, matching, options
+from eadbench.harness.labels import OWN
 
 NARROW, WIDE = 170, 356
 """Pixels: two, or one, side by side on a phone."""

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import Folders
-from harness.errors import EnvironmentFault, UserError
+from eadbench.harness.commands.options import Folders
+from eadbench.harness.errors import EnvironmentFault, UserError
 
 # Flags of `streamlit run`. Nothing is loaded from, or told to, another machine.
 _FLAGS = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from dashboards.table import figures_of
+from eadbench.dashboards.table import figures_of
 
 __all__ = ["AXES", "axes_of", "broken_within", "costs", "figures_of", "over"]
 

@@ -1,16 +1,11 @@
 """Lines of the summary: what they are called, and which of them are shown."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import compress
 
 import pandas as pd
 
-from harness.grid import Victim
-from harness.words import defense_text, parameter_text
-
-OWN = "the attacked victim"
-"""What `tested` says of examples that were not tested on another victim."""
+from eadbench.harness.labels import OWN, defense_text, parameter_text, series_name, setting_text, victim_names
+from eadbench.harness.plan.grid import Victim
 
 FILTERS = {
     "dataset": "Data set",
@@ -24,27 +19,6 @@ FILTERS = {
     "tested": "Tested on",
 }
 """What lines are filtered by: the name of a choice in an address, and its heading."""
-
-
-def victim_names(victims: Sequence[Victim]) -> dict[str, str]:
-    """By digest, a name that no other of the victims has: ``cw_mnist, distillation T = 100``."""
-    names = {victim.digest: f"{victim.arch}, {defense_text(victim.defense, victim.temperature)}" for victim in victims}
-    count = Counter(names.values())
-    return {digest: name if count[name] == 1 else f"{name} ({digest[:6]})" for digest, name in names.items()}
-
-
-def told_apart(victims: Sequence[str]) -> list[str]:
-    """Victims' names without the parts that all of them share; a single kind of victim keeps its name."""
-    parts = [victim.split(", ") for victim in victims]
-    if len(set(victims)) < 2 or len({len(part) for part in parts}) != 1:
-        return list(victims)
-    differing = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
-    return [", ".join(compress(part, differing)) for part in parts]
-
-
-def series_name(attack: str, rule: str) -> str:
-    """An attack with its decision rule: ``EAD (L1)``."""
-    return f"{attack} ({rule})" if rule else attack
 
 
 def described(summary: pd.DataFrame, victims: Sequence[Victim]) -> pd.DataFrame:
@@ -75,12 +49,6 @@ def described(summary: pd.DataFrame, victims: Sequence[Victim]) -> pd.DataFrame:
         "setting": [setting_text(*given) for given in zip(series, beta, kappa, strict=True)],
     }
     return pd.DataFrame(texts, index=summary.index)
-
-
-def setting_text(series: str, beta: str, kappa: str) -> str:
-    """An attack with its parameters, those that it has: ``C&W, κ = 0``."""
-    parameters = [f"{symbol} = {text}" for symbol, text in (("β", beta), ("κ", kappa)) if text]
-    return ", ".join([series, *parameters])
 
 
 def options(texts: pd.DataFrame) -> dict[str, list[str]]:

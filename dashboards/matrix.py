@@ -6,7 +6,7 @@ from html import escape
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from harness.words import rate_text
+from eadbench.harness.labels import rate_text
 
 __all__ = ["matrix_html"]
 

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from harness.pixels import Floats
+from eadbench.harness.reporting.pixels import Floats
 
 __all__ = ["gallery", "picture", "strip"]
 

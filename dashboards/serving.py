@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from dashboards import PAGES
+from eadbench.dashboards import PAGES
 
 __all__ = ["app"]
 

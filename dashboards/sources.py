@@ -12,15 +12,17 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboards import curves
-from harness import aggregate, datasets, report
-from harness.paper import comparison
-from harness.parquet.adversarial import Images, read_images
-from harness.parquet.query import FILES, Files
-from harness.parquet.rows import SCHEMA, WHAT, Key, frame_of, keys_of
-from harness.parquet.stored import StoredRows
-from harness.results import Results
-from harness.storage import is_local, located
+from eadbench.dashboards import curves
+from eadbench.harness import datasets
+from eadbench.harness.analysis import aggregate
+from eadbench.harness.paper import comparison
+from eadbench.harness.parquet.adversarial import Images, read_images
+from eadbench.harness.parquet.query import FILES, Files
+from eadbench.harness.parquet.rows import SCHEMA, WHAT, Key, frame_of, keys_of
+from eadbench.harness.parquet.stored import StoredRows
+from eadbench.harness.reporting import report
+from eadbench.harness.results.folder import Results
+from eadbench.harness.storage import is_local, located
 
 _LINE = ["cell", "evaluated_on", "case"]
 """What names a line of the summary."""

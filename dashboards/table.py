@@ -8,10 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from dashboards.lines import OWN
-from harness.aggregate import ALL_TARGETS, FIGURES, GROUPS
-from harness.grid import Victim
-from harness.words import NO_VALUE, defense_text, figure_text, rate_text
+from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES, GROUPS
+from eadbench.harness.labels import NO_VALUE, OWN, defense_text, figure_text, rate_text
+from eadbench.harness.plan.grid import Victim
 
 __all__ = ["HEADS", "MOST", "best", "figures_of", "paper_figures", "table_html"]
 
@@ -68,7 +67,7 @@ def best(figures: pd.DataFrame) -> pd.DataFrame:
 
 
 def paper_figures(compared: pd.DataFrame | None) -> dict[tuple[str, str, str], dict[str, float]]:
-    """What the paper has, of a comparison by ``harness.paper``; of a line that it prints twice, the first."""
+    """What the paper has, of a comparison by ``eadbench.harness.paper``; of a line that it prints twice, the first."""
     if compared is None:
         return {}
     first = compared.drop_duplicates(["cell", "evaluated_on", "case"])

@@ -4,10 +4,10 @@ import streamlit as st
 import torch
 from numpy.typing import NDArray
 
-import models
-from harness.pixels import Floats
-from harness.results import Results
-from harness.storage import located
+from eadbench import models
+from eadbench.harness.reporting.pixels import Floats
+from eadbench.harness.results.folder import Results
+from eadbench.harness.storage import located
 
 __all__ = ["logits"]
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
-from defenses.adversarial_training import AdversarialTraining
-from defenses.defense import Defense
-from defenses.distillation import Distillation, DistillationTeacher
-from defenses.pgd_training import PGDTraining
-from defenses.undefended import Undefended
+from eadbench.defenses.adversarial_training import AdversarialTraining
+from eadbench.defenses.defense import Defense
+from eadbench.defenses.distillation import Distillation, DistillationTeacher
+from eadbench.defenses.pgd_training import PGDTraining
+from eadbench.defenses.undefended import Undefended
 
 __all__ = ["DEFENSES", "AdversarialTraining", "Defense"]
 

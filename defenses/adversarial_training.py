@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset
 
-from defenses.defense import Fit
-from defenses.undefended import Undefended
-from models import Recipe, train
+from eadbench.defenses.defense import Fit
+from eadbench.defenses.undefended import Undefended
+from eadbench.models import Recipe, train
 
 __all__ = ["AdversarialTraining"]
 

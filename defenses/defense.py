@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from torch import nn
 from torch.utils.data import Dataset
 
-from models import Recipe
+from eadbench.models import Recipe
 
 __all__ = ["Defense", "Fit"]
 

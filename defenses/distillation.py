@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from defenses.defense import Fit
-from defenses.undefended import fresh
-from models import Recipe, train
+from eadbench.defenses.defense import Fit
+from eadbench.defenses.undefended import fresh
+from eadbench.models import Recipe, train
 
 __all__ = ["Distillation", "DistillationTeacher"]
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from attacks.frozen import frozen
-from defenses.defense import Fit
-from defenses.undefended import fresh
-from models import Recipe, train
+from eadbench.attacks.engine.frozen import frozen
+from eadbench.defenses.defense import Fit
+from eadbench.defenses.undefended import fresh
+from eadbench.models import Recipe, train
 
 __all__ = ["PGDTraining"]
 

@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from defenses.defense import Fit
-from models import Recipe, build, seeded, train
+from eadbench.defenses.defense import Fit
+from eadbench.models import Recipe, build, seeded, train
 
 __all__ = ["Undefended", "fresh"]
 

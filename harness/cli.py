@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from dashboards.command import dashboard
-from harness.commands import listing, reporting, running, showing
-from harness.commands.options import err
-from harness.errors import EadbenchError, EnvironmentFault, UserError
-from harness.tracking_uri import redact
-from models.code import NO_CODE
+from eadbench.dashboards.command import dashboard
+from eadbench.harness.commands import listing, reporting, running, showing
+from eadbench.harness.commands.options import err
+from eadbench.harness.errors import EadbenchError, EnvironmentFault, UserError
+from eadbench.harness.tracking_uri import redact
+from eadbench.models.code import NO_CODE
 
 app = typer.Typer(
     help="Benchmark of adversarial attacks on image classifiers: EAD, C&W, FGM and I-FGM.",

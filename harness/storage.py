@@ -12,8 +12,8 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from harness.errors import UserError
-from harness.tracking_uri import redact
+from eadbench.harness.errors import UserError
+from eadbench.harness.tracking_uri import redact
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 """By a URI's scheme, the extra of this project that reads it."""

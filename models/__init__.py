@@ -4,13 +4,13 @@ A model takes images (N, C, H, W) in [0, 1] and returns logits (N, K), never pro
 normalisation it needs is inside.
 """
 
-from models.claim import claim
-from models.digest import digest_of, sha256_of_file
-from models.files import replace_file
-from models.recipe import Recipe, Training
-from models.registry import MODELS, build, initial_parameters
-from models.store import Stored, copy, is_stored, load, load_weights, read, save
-from models.training import accuracy, predictions, seeded, train
+from eadbench.models.digest import digest_of, sha256_of_file
+from eadbench.models.files import replace_file
+from eadbench.models.lock import claim
+from eadbench.models.recipe import Recipe, Training
+from eadbench.models.registry import MODELS, build, initial_parameters
+from eadbench.models.store import Stored, copy, is_stored, load, load_weights, read, save
+from eadbench.models.training import accuracy, predictions, seeded, train
 
 __all__ = [
     "MODELS",

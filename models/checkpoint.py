@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from models.digest import digest_of
-from models.files import replace_file
-from models.recipe import Training
+from eadbench.models.digest import digest_of
+from eadbench.models.files import replace_file
+from eadbench.models.recipe import Training
 
 __all__ = ["Checkpoint"]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, cast
 
-from models.digest import digest_of
+from eadbench.models.digest import digest_of
 
 __all__ = ["Recipe", "Training"]
 

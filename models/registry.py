@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import architectures
-from models.code import imported
+from eadbench.models import architectures
+from eadbench.models.code import imported
 
 __all__ = ["MODELS", "ImageNetNormalised", "build", "initial_parameters"]
 

@@ -15,10 +15,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from models.files import replace_file
-from models.recipe import Recipe
-from models.registry import ImageNetNormalised, build, initial_parameters
-from models.training import seeded
+from eadbench.models.files import replace_file
+from eadbench.models.recipe import Recipe
+from eadbench.models.registry import ImageNetNormalised, build, initial_parameters
+from eadbench.models.training import seeded
 
 __all__ = ["Stored", "copy", "is_stored", "load", "load_weights", "read", "save"]
 

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
-from models.checkpoint import Checkpoint
-from models.recipe import Training
+from eadbench.models.checkpoint import Checkpoint
+from eadbench.models.recipe import Training
 
 __all__ = ["accuracy", "predictions", "seeded", "train"]
 

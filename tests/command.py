@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
-from harness import cli
-from harness.commands import options
-from models.code import NO_CODE
+from eadbench.harness import cli
+from eadbench.harness.commands import options
+from eadbench.models.code import NO_CODE
 
 
 class Ended(NamedTuple):

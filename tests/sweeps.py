@@ -8,13 +8,14 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
-from harness import spec, sweep
-from harness.datasets import DataSet
-from harness.executor import Executor, SerialExecutor
-from harness.progress import Progress
-from harness.results import Results
-from harness.spec import Resources
-from harness.tasks import Setup
+from eadbench.harness.datasets import DataSet
+from eadbench.harness.execution import sweep
+from eadbench.harness.execution.executor import Executor, SerialExecutor
+from eadbench.harness.execution.progress import Progress
+from eadbench.harness.plan.tasks import Setup
+from eadbench.harness.results.folder import Results
+from eadbench.harness.spec import schema as spec
+from eadbench.harness.spec.schema import Resources
 
 SMALL = """
 name: small
@@ -42,7 +43,7 @@ def run(what: spec.Spec, folder: Path, *, ray_workers: int | None = None, models
     def executor(setup: Setup, data: DataSet, progress: Progress) -> Executor:
         if ray_workers is None:
             return SerialExecutor(setup, data, progress)
-        from harness.cluster import RayExecutor
+        from eadbench.harness.execution.ray import RayExecutor
 
         staffed = what.model_copy(update={"resources": Resources(workers=ray_workers)})
 

@@ -1,5 +1,5 @@
 """The report as one HTML file, which needs nothing beside itself."""
 
-from dashboards.page.writing import write
+from eadbench.dashboards.page.writing import write
 
 __all__ = ["write"]

@@ -1,4 +1,4 @@
-"""The curves of ``harness.figures`` in the page: SVG whose text is text, and whose black and white are the page's."""
+"""The curves of the report in the page: SVG whose text is text, and whose black and white are the page's."""
 
 import io
 import re
@@ -10,9 +10,9 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from dashboards.page.markup import Section, paragraph, plain, scrolling, within
-from harness import figures
-from harness.report import Found
+from eadbench.dashboards.page.markup import Section, paragraph, plain, scrolling, within
+from eadbench.harness.reporting import figures
+from eadbench.harness.reporting.report import Found
 
 __all__ = ["section"]
 

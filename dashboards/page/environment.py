@@ -8,13 +8,13 @@ from platform import python_version
 
 import pandas as pd
 
-from dashboards.page.evidence import Evidence
-from dashboards.page.lead import seconds_text, span_text
-from dashboards.page.markup import Section, facts, paragraph, table
-from harness.invocation import git_revision
-from harness.results import Results
-from harness.shard_records import ShardRecord
-from harness.tracking_uri import redact
+from eadbench.dashboards.page.evidence import Evidence
+from eadbench.dashboards.page.lead import seconds_text, span_text
+from eadbench.dashboards.page.markup import Section, facts, paragraph, table
+from eadbench.harness.results.folder import Results
+from eadbench.harness.results.records import ShardRecord
+from eadbench.harness.tracking.invocation import git_revision
+from eadbench.harness.tracking_uri import redact
 
 __all__ = ["section"]
 

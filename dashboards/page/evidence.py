@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dashboards.sweeping import models_made
-from harness.grid import blocks, examples_per_cell
-from harness.parquet.stored import StoredRows
-from harness.results import Results
-from harness.shard_records import Failed, ShardRecord
-from models import Recipe
+from eadbench.harness.parquet.stored import StoredRows
+from eadbench.harness.plan.grid import blocks, examples_per_cell
+from eadbench.harness.results.folder import Results
+from eadbench.harness.results.records import Failed, ShardRecord
+from eadbench.harness.results.status import models_made
+from eadbench.models import Recipe
 
 _COMMIT = "mlflow.source.git.commit"
 _AT_ONCE = 16

@@ -1,10 +1,10 @@
 """What of a sweep was given up, with its errors."""
 
-from dashboards.page.evidence import Evidence
-from dashboards.page.markup import Section, paragraph, plain, preformatted
-from harness.results import Results
-from harness.shard_records import Failed
-from harness.tracking_uri import redact
+from eadbench.dashboards.page.evidence import Evidence
+from eadbench.dashboards.page.markup import Section, paragraph, plain, preformatted
+from eadbench.harness.results.folder import Results
+from eadbench.harness.results.records import Failed
+from eadbench.harness.tracking_uri import redact
 
 __all__ = ["section"]
 

@@ -2,18 +2,18 @@
 
 import pandas as pd
 
-from dashboards.lines import described
-from dashboards.page.markup import Section, paragraph, plain, within
-from dashboards.pictures import gallery
-from harness import datasets
-from harness.datasets import DataSet
-from harness.errors import UserError
-from harness.gallery import choose
-from harness.parquet.adversarial import read_images
-from harness.parquet.rows import keys_of
-from harness.parquet.stored import StoredRows
-from harness.report import Found
-from harness.results import Results
+from eadbench.dashboards.lines import described
+from eadbench.dashboards.page.markup import Section, paragraph, plain, within
+from eadbench.dashboards.pictures import gallery
+from eadbench.harness import datasets
+from eadbench.harness.datasets import DataSet
+from eadbench.harness.errors import UserError
+from eadbench.harness.parquet.adversarial import read_images
+from eadbench.harness.parquet.rows import keys_of
+from eadbench.harness.parquet.stored import StoredRows
+from eadbench.harness.reporting.gallery import choose
+from eadbench.harness.reporting.report import Found
+from eadbench.harness.results.folder import Results
 
 __all__ = ["section"]
 

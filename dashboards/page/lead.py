@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from dashboards.page.evidence import Evidence, State
-from dashboards.page.markup import facts, paragraph, plain
-from harness.report import Found
-from harness.shard_records import ShardRecord
+from eadbench.dashboards.page.evidence import Evidence, State
+from eadbench.dashboards.page.markup import facts, paragraph, plain
+from eadbench.harness.reporting.report import Found
+from eadbench.harness.results.records import ShardRecord
 
 __all__ = ["html", "seconds_text", "span_text"]
 

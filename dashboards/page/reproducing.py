@@ -3,12 +3,12 @@
 import base64
 from shlex import quote
 
-from dashboards.page.evidence import Evidence
-from dashboards.page.markup import Section, paragraph, plain, preformatted
-from harness import spec as specs
-from harness.report import Found
-from harness.results import Results
-from harness.tracking_uri import redact
+from eadbench.dashboards.page.evidence import Evidence
+from eadbench.dashboards.page.markup import Section, paragraph, plain, preformatted
+from eadbench.harness.reporting.report import Found
+from eadbench.harness.results.folder import Results
+from eadbench.harness.spec import schema as specs
+from eadbench.harness.tracking_uri import redact
 
 __all__ = ["commands", "spec"]
 

@@ -2,15 +2,16 @@
 
 import pandas as pd
 
-from dashboards.lines import described, series_name, victim_names
-from dashboards.page.markup import Section, paragraph, plain, scrolling
-from dashboards.table import MOST, paper_figures, table_html
-from harness import report, transfer_matrix
-from harness.aggregate import CASES
-from harness.paper import comparison
-from harness.report import Found
-from harness.transfer_matrix import SETTING
-from harness.words import parameter_text, rate_text
+from eadbench.dashboards.lines import described
+from eadbench.dashboards.page.markup import Section, paragraph, plain, scrolling
+from eadbench.dashboards.table import MOST, paper_figures, table_html
+from eadbench.harness.analysis import transfer as transfer_matrix
+from eadbench.harness.analysis.aggregate import CASES
+from eadbench.harness.analysis.transfer import SETTING
+from eadbench.harness.labels import parameter_text, rate_text, series_name, victim_names
+from eadbench.harness.paper import comparison
+from eadbench.harness.reporting import report
+from eadbench.harness.reporting.report import Found
 
 __all__ = ["attacks", "transfer"]
 

@@ -1,12 +1,11 @@
 """The victims: how each was made, and how good it is."""
 
-from dashboards.lines import victim_names
-from dashboards.page.evidence import Evidence
-from dashboards.page.markup import Section, paragraph, table
-from harness.grid import Victim
-from harness.report import Found
-from harness.words import NO_VALUE
-from models import Recipe
+from eadbench.dashboards.page.evidence import Evidence
+from eadbench.dashboards.page.markup import Section, paragraph, table
+from eadbench.harness.labels import NO_VALUE, victim_names
+from eadbench.harness.plan.grid import Victim
+from eadbench.harness.reporting.report import Found
+from eadbench.models import Recipe
 
 __all__ = ["section"]
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from dashboards.page import curves, environment, failing, galleries, lead, reproducing, tables, victims
-from dashboards.page.evidence import gather
-from dashboards.page.markup import document, size
-from harness.invocation import REPORT
-from harness.report import Found
-from harness.results import Results
-from models import replace_file
+from eadbench.dashboards.page import curves, environment, failing, galleries, lead, reproducing, tables, victims
+from eadbench.dashboards.page.evidence import gather
+from eadbench.dashboards.page.markup import document, size
+from eadbench.harness.reporting.report import Found
+from eadbench.harness.results.folder import Results
+from eadbench.harness.tracking.invocation import REPORT
+from eadbench.models import replace_file
 
 LIMIT = 5_000_000
 """Bytes that the file stays below."""

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboards import choices, comparing
-from dashboards.lines import OWN, told_apart
-from dashboards.sources import Source, source
-from dashboards.table import HEADS
-from harness.aggregate import FIGURES
-from harness.words import NO_VALUE, figure_text, rate_text
+from eadbench.dashboards import choices
+from eadbench.dashboards.sources import Source, source
+from eadbench.dashboards.table import HEADS
+from eadbench.harness.analysis import compare as comparing
+from eadbench.harness.analysis.aggregate import FIGURES
+from eadbench.harness.labels import NO_VALUE, OWN, figure_text, rate_text, told_apart
 
 _ORDERS = {"largest change": "largest"} | {HEADS[figure]: f"{figure}_change" for figure in FIGURES}
 _PARTS = ("before", "after", "difference", "low", "high", "p")

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from dashboards import charts, choices, curves
-from dashboards.lines import OWN, described
-from dashboards.sources import Source
-from dashboards.views.parts import rows_or_stop
-from harness.aggregate import FIGURES, GROUPS
-from harness.words import parameter_text
+from eadbench.dashboards import charts, choices, curves
+from eadbench.dashboards.lines import described
+from eadbench.dashboards.sources import Source
+from eadbench.dashboards.views.parts import rows_or_stop
+from eadbench.harness.analysis.aggregate import FIGURES, GROUPS
+from eadbench.harness.labels import OWN, parameter_text
 
 _SYMBOLS = {"beta": "β", "kappa": "κ", "temperature": "T"}
 _FIXED = {"beta": ("kappa",), "kappa": ("beta",), "temperature": ("beta", "kappa")}

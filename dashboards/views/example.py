@@ -9,16 +9,15 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from attacks.criterion import margin
-from dashboards.lines import told_apart, victim_names
-from dashboards.pictures import picture, strip
-from dashboards.sources import Source
-from dashboards.victims import logits
-from harness.aggregate import METRICS
-from harness.datasets import DataSet
-from harness.pixels import Floats, signed
-from harness.report import Found
-from harness.words import figure_text
+from eadbench.attacks.criterion import margin
+from eadbench.dashboards.pictures import picture, strip
+from eadbench.dashboards.sources import Source
+from eadbench.dashboards.victims import logits
+from eadbench.harness.analysis.aggregate import METRICS
+from eadbench.harness.datasets import DataSet
+from eadbench.harness.labels import figure_text, told_apart, victim_names
+from eadbench.harness.reporting.pixels import Floats, signed
+from eadbench.harness.reporting.report import Found
 
 __all__ = ["class_names", "originals", "show"]
 

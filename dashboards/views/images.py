@@ -5,14 +5,15 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from dashboards import choices, pictures
-from dashboards.lines import OWN, described
-from dashboards.sources import Source
-from dashboards.views import example
-from dashboards.views.parts import rows_or_stop
-from harness import gallery
-from harness.datasets import DataSet
-from harness.parquet.rows import keys_of
+from eadbench.dashboards import choices, pictures
+from eadbench.dashboards.lines import described
+from eadbench.dashboards.sources import Source
+from eadbench.dashboards.views import example
+from eadbench.dashboards.views.parts import rows_or_stop
+from eadbench.harness.datasets import DataSet
+from eadbench.harness.labels import OWN
+from eadbench.harness.parquet.rows import keys_of
+from eadbench.harness.reporting import gallery
 
 _GRID, _ONE = "grid", "one example"
 _COLUMNS = ("cell", "shard", "image", "label", "target", "success")

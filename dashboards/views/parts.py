@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from dashboards.sources import Source
-from harness.report import Found
+from eadbench.dashboards.sources import Source
+from eadbench.harness.reporting.report import Found
 
 
 def rows_or_stop(source: Source) -> Found:

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
-from dashboards import charts
-from dashboards.sources import Source
-from dashboards.sweeping import Progress, Watched, ago, by_worker, cumulative, models_made, rate
-from harness.errors import EadbenchError
-from harness.results import Results
-from harness.storage import located
-from harness.words import defense_text
+from eadbench.dashboards import charts
+from eadbench.dashboards.sources import Source
+from eadbench.harness.errors import EadbenchError
+from eadbench.harness.labels import defense_text
+from eadbench.harness.results.folder import Results
+from eadbench.harness.results.status import Progress, Watched, ago, by_worker, cumulative, models_made, rate
+from eadbench.harness.storage import located
 
 _EVERY = timedelta(seconds=5)
 _QUIET = 60

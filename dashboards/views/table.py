@@ -5,13 +5,13 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
-from dashboards import choices
-from dashboards.lines import described
-from dashboards.sources import Source
-from dashboards.table import MOST, paper_figures, table_html
-from dashboards.views.parts import rows_or_stop
-from harness import report, tables
-from harness.aggregate import CASES, GROUPS
+from eadbench.dashboards import choices
+from eadbench.dashboards.lines import described
+from eadbench.dashboards.sources import Source
+from eadbench.dashboards.table import MOST, paper_figures, table_html
+from eadbench.dashboards.views.parts import rows_or_stop
+from eadbench.harness.analysis.aggregate import CASES, GROUPS
+from eadbench.harness.reporting import report, tables
 
 _FILES = {"CSV": ("csv", "text/csv"), "Markdown": ("md", "text/markdown"), "LaTeX": ("tex", "application/x-tex")}
 _CALLED = {"all_targets": "all targets"}

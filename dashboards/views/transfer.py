@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from dashboards import choices
-from dashboards.lines import described, told_apart, victim_names
-from dashboards.matrix import matrix_html
-from dashboards.sources import Source
-from dashboards.views.parts import rows_or_stop
-from harness import transfer_matrix
-from harness.words import parameter_text
+from eadbench.dashboards import choices
+from eadbench.dashboards.lines import described
+from eadbench.dashboards.matrix import matrix_html
+from eadbench.dashboards.sources import Source
+from eadbench.dashboards.views.parts import rows_or_stop
+from eadbench.harness.analysis import transfer as transfer_matrix
+from eadbench.harness.labels import parameter_text, told_apart, victim_names
 
 _ABREAST = 2
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attacks import ATTACKS
-from defenses import DEFENSES
-from harness.commands.options import out
-from harness.datasets import DATASETS
-from harness.entries import parameters_of
-from models import MODELS
+from eadbench.attacks import ATTACKS
+from eadbench.defenses import DEFENSES
+from eadbench.harness.commands.options import out
+from eadbench.harness.datasets import DATASETS
+from eadbench.harness.spec.parameters import parameters_of
+from eadbench.models import MODELS
 
 
 def attacks() -> None:

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from harness.errors import EnvironmentFault, UserError
-from harness.storage import is_local, located
+from eadbench.harness.errors import EnvironmentFault, UserError
+from eadbench.harness.storage import is_local, located
 
 out = Console()
 err = Console(stderr=True)

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from harness import report as reports
-from harness.commands.options import Folder, Folders, err, out, print_place
-from harness.errors import UserError
-from harness.results import Results
+from eadbench.harness.commands.options import Folder, Folders, err, out, print_place
+from eadbench.harness.errors import UserError
+from eadbench.harness.reporting import report as reports
+from eadbench.harness.results.folder import Results
 
 
 class Format(StrEnum):
@@ -47,7 +47,7 @@ def report(
     elif compare:
         if format is Format.latex:
             raise UserError("--format latex: must be table, markdown or csv with --compare")
-        from harness.paper import comparison
+        from eadbench.harness.paper import comparison
 
         compared = reports.compared(found)
         if format is Format.table:
@@ -66,7 +66,7 @@ def report(
 
 def write_page(results: Results, found: reports.Found) -> Path:
     """Write what a sweep found as one page; returns where it is."""
-    from dashboards import page
+    from eadbench.dashboards import page
 
     with err.status("writing the report"):
         return page.write(results, found)
@@ -77,7 +77,7 @@ def claims(
     format: Annotated[Format, typer.Option(help="For the terminal, or as markdown.")] = Format.table,
 ) -> None:
     """Test what the paper says of its results on those of sweeps: holds, fails, or not enough data."""
-    from harness.paper import claims as paper
+    from eadbench.harness.paper import claims as paper
 
     rows, victims, seed = reports.together([Results(folder) for folder in folders])
     checked = paper.check(rows, victims, seed=seed)

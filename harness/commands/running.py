@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from harness import aggregate, grid, report, spec
-from harness.commands.options import (
+from eadbench.harness.analysis import aggregate
+from eadbench.harness.commands.options import (
     Address,
     Folder,
     ModelStore,
@@ -24,22 +24,25 @@ from harness.commands.options import (
     out,
     print_place,
 )
-from harness.commands.reporting import write_page
-from harness.crew import MakeExecutor
-from harness.datasets import DataSet
-from harness.errors import TrackingFault
-from harness.executor import Executor, SerialExecutor
-from harness.progress import Progress
-from harness.results import Results
-from harness.storage import located
-from harness.tasks import Setup
-from harness.tracking_uri import default_tracking_uri, page_command
-from harness.victims import label
-from harness.words import defense_text
-from models import Recipe
+from eadbench.harness.commands.reporting import write_page
+from eadbench.harness.datasets import DataSet
+from eadbench.harness.errors import TrackingFault
+from eadbench.harness.execution.executor import Executor, SerialExecutor
+from eadbench.harness.execution.progress import Progress
+from eadbench.harness.execution.runner import MakeExecutor
+from eadbench.harness.labels import defense_text
+from eadbench.harness.plan import grid
+from eadbench.harness.plan.recipes import label
+from eadbench.harness.plan.tasks import Setup
+from eadbench.harness.reporting import report
+from eadbench.harness.results.folder import Results
+from eadbench.harness.spec import schema as spec
+from eadbench.harness.storage import located
+from eadbench.harness.tracking_uri import default_tracking_uri, page_command
+from eadbench.models import Recipe
 
 if TYPE_CHECKING:
-    from harness.sweep import Done
+    from eadbench.harness.execution.sweep import Done
 
 SHARDS_FAILED = 3
 """Exit code of a sweep that ended without some of its shards."""
@@ -55,7 +58,7 @@ def run(
     overrides: Overrides = None,
 ) -> None:
     """Run what is missing of a sweep, and print its table."""
-    from harness import sweep
+    from eadbench.harness.execution import sweep
 
     what, folder = _open(spec_file, results, overrides, scale)
     started, clock = datetime.now().astimezone(), time.perf_counter()
@@ -76,7 +79,7 @@ def transfer(
     overrides: Overrides = None,
 ) -> None:
     """Test a sweep's stored adversarial images on other victims, and print the table."""
-    from harness import sweep
+    from eadbench.harness.execution import sweep
 
     what, results = spec.load(to, overrides or (), scale=scale), Results(folder)
     started, clock = datetime.now().astimezone(), time.perf_counter()
@@ -88,7 +91,7 @@ def transfer(
 
 def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None, overrides: Overrides = None) -> None:
     """Say what `run` would do, and do none of it."""
-    from harness import sweep
+    from eadbench.harness.execution import sweep
 
     what, folder = _open(spec_file, results, overrides, scale)
     todo = sweep.plan(what, folder)
@@ -128,7 +131,7 @@ def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None
 
 def log(folder: Folder) -> None:
     """Write to MLflow what it lacks of a sweep."""
-    from harness import invocation
+    from eadbench.harness.tracking import invocation
 
     uri = default_tracking_uri(folder)
     logged = invocation.log(Results(folder), uri)
@@ -143,7 +146,7 @@ def _workers(what: spec.Spec, executor: Where, address: str | None) -> MakeExecu
     def make(setup: Setup, data: DataSet, progress: Progress) -> Executor:
         if executor is Where.serial:
             return SerialExecutor(setup, data, progress)
-        from harness.cluster import RayExecutor
+        from eadbench.harness.execution.ray import RayExecutor
 
         return RayExecutor(setup, data, progress, address=address, spec=what)
 
@@ -152,7 +155,7 @@ def _workers(what: spec.Spec, executor: Where, address: str | None) -> MakeExecu
 
 def _conclude(results: Results, done: "Done", started: datetime, seconds: float, scale: str | None) -> None:
     """Print the table, write the report, tell MLflow, and say where they are and what failed."""
-    from harness import invocation
+    from eadbench.harness.tracking import invocation
 
     found = report.read(results)
     texts = report.write(results, found)
@@ -204,7 +207,7 @@ def _open(
 
 
 def _print_places(results: Results, page: str) -> None:
-    from harness.invocation import REPORT
+    from eadbench.harness.tracking.invocation import REPORT
 
     print_place("Rows", f"{results.examples}/*.parquet")
     print_place("Tables", f"{results.report}/table.csv, .md, .tex")

@@ -13,13 +13,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness import one_example
-from harness.aggregate import METRICS, attack_name, rule_name
-from harness.commands.options import Folder, out
-from harness.one_example import Found, Row
-from harness.pixels import Floats, in_terminal, signed
-from harness.results import Results
-from harness.words import defense_text, figure_text, parameter_text
+from eadbench.harness.analysis import example as one_example
+from eadbench.harness.analysis.aggregate import METRICS, attack_name, rule_name
+from eadbench.harness.analysis.example import Found, Row
+from eadbench.harness.commands.options import Folder, out
+from eadbench.harness.labels import defense_text, figure_text, parameter_text
+from eadbench.harness.reporting.pixels import Floats, in_terminal, signed
+from eadbench.harness.results.folder import Results
 
 _NARROWEST, _WIDEST = 16, 64
 """Characters of a picture."""

@@ -17,10 +17,10 @@ from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 
-from harness.grid import Victim
-from harness.paper import findings
-from harness.paper.evidence import Evidence, Finding
-from harness.paper.sample import Verdict, together
+from eadbench.harness.paper import findings
+from eadbench.harness.paper.evidence import Evidence, Finding
+from eadbench.harness.paper.sample import Verdict, together
+from eadbench.harness.plan.grid import Victim
 
 _MNIST = ("MNIST",)
 _SMALL = ("MNIST", "CIFAR10")

@@ -17,11 +17,11 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from harness.aggregate import CASES, FIGURES
-from harness.errors import UserError
-from harness.grid import Victim
-from harness.paper.published import SETTING, TITLES, published, same_setting, training_parts
-from harness.words import NO_VALUE, figure_text, parameter_text, rate_text
+from eadbench.harness.analysis.aggregate import CASES, FIGURES
+from eadbench.harness.errors import UserError
+from eadbench.harness.labels import NO_VALUE, figure_text, parameter_text, rate_text
+from eadbench.harness.paper.published import SETTING, TITLES, published, same_setting, training_parts
+from eadbench.harness.plan.grid import Victim
 
 PARTS = ("ours", "ours_lo", "ours_hi", "paper", "ratio")
 COMPARED = tuple(f"{figure}_{part}" for figure in FIGURES for part in PARTS)
@@ -54,7 +54,7 @@ def compare(summary: pd.DataFrame, victims: Sequence[Victim]) -> pd.DataFrame:
     Parameters
     ----------
     summary
-        From ``harness.aggregate.summarise``, of targeted attacks: the paper's are.
+        From ``eadbench.harness.analysis.aggregate.summarise``, of targeted attacks: the paper's are.
     victims
         Those of the summary's ``model`` and ``evaluated_on``; several sweeps' may be concatenated.
 

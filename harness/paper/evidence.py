@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.aggregate import FIGURES, METRICS, attack_name, dataset_name, rule_name
-from harness.errors import UserError
-from harness.grid import Victim
-from harness.paper.published import training_parts
-from harness.paper.sample import Criterion, Floats, Sample, Verdict, together
+from eadbench.harness.analysis.aggregate import FIGURES, METRICS, attack_name, dataset_name, rule_name
+from eadbench.harness.errors import UserError
+from eadbench.harness.paper.published import training_parts
+from eadbench.harness.paper.sample import Criterion, Floats, Sample, Verdict, together
+from eadbench.harness.plan.grid import Victim
 
 Ints = NDArray[np.integer[Any]]
 

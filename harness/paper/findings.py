@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from harness.aggregate import FIGURES
-from harness.paper.evidence import Evidence, Finding, Place
-from harness.paper.published import training_parts
-from harness.paper.sample import (
+from eadbench.harness.analysis.aggregate import FIGURES
+from eadbench.harness.labels import parameter_text
+from eadbench.harness.paper.evidence import Evidence, Finding, Place
+from eadbench.harness.paper.published import training_parts
+from eadbench.harness.paper.sample import (
     Criterion,
     Floats,
     Rule,
@@ -25,7 +26,6 @@ from harness.paper.sample import (
     points,
     rate,
 )
-from harness.words import parameter_text
 
 BETA = 1e-3
 LEAST_BETA, GREATEST_BETA = 1e-5, 1e-2

@@ -5,7 +5,7 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 
-from harness.aggregate import FIGURES
+from eadbench.harness.analysis.aggregate import FIGURES
 
 SETTING = ("dataset", "defense", "temperature", "attack", "decision_rule", "beta", "kappa", "case")
 """The columns that say what a line of the paper's tables was measured on."""

@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.aggregate import FIGURES
-from harness.words import figure_text, rate_text
+from eadbench.harness.analysis.aggregate import FIGURES
+from eadbench.harness.labels import figure_text, rate_text
 
 Floats = NDArray[np.float64]
 Verdict = Literal["holds", "fails", "not enough data"]

@@ -19,10 +19,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from harness.errors import UserError
-from harness.parquet.rows import Key
-from harness.storage import for_arrow
-from models import replace_file
+from eadbench.harness.errors import UserError
+from eadbench.harness.parquet.rows import Key
+from eadbench.harness.storage import for_arrow
+from eadbench.models import replace_file
 
 __all__ = ["Images", "read_images", "write_images"]
 

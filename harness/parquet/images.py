@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.errors import UserError
+from eadbench.harness.errors import UserError
 
 __all__ = ["ImageTable", "read_image_table"]
 

@@ -12,8 +12,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.errors import EnvironmentFault, UserError
-from harness.storage import for_arrow
+from eadbench.harness.errors import EnvironmentFault, UserError
+from eadbench.harness.storage import for_arrow
 
 __all__ = ["FILES", "Files"]
 

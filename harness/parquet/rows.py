@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.parquet.query import FILES, Files
-from models import replace_file
+from eadbench.harness.parquet.query import FILES, Files
+from eadbench.models import replace_file
 
 _TEXT = pa.string()
 

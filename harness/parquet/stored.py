@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from harness.parquet.query import FILES, Files
-from harness.parquet.rows import SCHEMA, WHAT, frame_of
+from eadbench.harness.parquet.query import FILES, Files
+from eadbench.harness.parquet.rows import SCHEMA, WHAT, frame_of
 
 __all__ = ["SETTING", "StoredRows", "Wanted"]
 

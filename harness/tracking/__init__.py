@@ -6,6 +6,6 @@ ended is left alone. MLflow takes seconds to import and is therefore imported in
 sweep is logged.
 """
 
-from harness.tracking.sweeps import log_sweep
+from eadbench.harness.tracking.sweeps import log_sweep
 
 __all__ = ["log_sweep"]

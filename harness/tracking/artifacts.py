@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from harness.aggregate import IDENTITY
-from harness.records import SweepRecord
-from harness.tracking import store
-from models import replace_file
+from eadbench.harness.analysis.aggregate import IDENTITY
+from eadbench.harness.records import SweepRecord
+from eadbench.harness.tracking import store
+from eadbench.models import replace_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

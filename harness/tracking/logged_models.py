@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.records import VictimRecord
-from harness.results import Results
-from harness.tracking import pyfunc, values
-from models import is_stored
+from eadbench.harness.records import VictimRecord
+from eadbench.harness.results.folder import Results
+from eadbench.harness.tracking import pyfunc, values
+from eadbench.models import is_stored
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,7 +56,7 @@ def write_output(client: "MlflowClient", run: "Run", model: "LoggedModel") -> No
 def write_weights(client: "MlflowClient", model: "LoggedModel", victim: VictimRecord, folder: Path) -> None:
     """Write what a model is loaded from, which makes it ready; one whose weights are gone from the results has failed.
 
-    Weights of more than :data:`~harness.tracking.pyfunc.MOST_BYTES` are not copied, but named.
+    Weights of more than :data:`~eadbench.harness.tracking.pyfunc.MOST_BYTES` are not copied, but named.
     """
     from mlflow.entities import LoggedModelStatus
 

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-import models
-from harness.storage import located
-from models.store import WEIGHTS
+from eadbench import models
+from eadbench.harness.storage import located
+from eadbench.models.store import WEIGHTS
 
 MOST_BYTES = 64 * 2**20
 """Of weights that are copied."""

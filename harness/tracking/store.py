@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from harness.errors import TrackingFault
-from harness.tracking_uri import artifact_location, database_file, redact
-from models import claim
+from eadbench.harness.errors import TrackingFault
+from eadbench.harness.tracking_uri import artifact_location, database_file, redact
+from eadbench.models import claim
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.records import CellRecord, Logged, SweepRecord, VictimRecord
-from harness.tracking import artifacts, logged_models, store, values
+from eadbench.harness.records import CellRecord, Logged, SweepRecord, VictimRecord
+from eadbench.harness.tracking import artifacts, logged_models, store, values
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from harness.records import CellRecord, Curve, ParamValue, VictimRecord
+from eadbench.harness.records import CellRecord, Curve, ParamValue, VictimRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from attacks import COV, EAD, CarliniWagner
+from eadbench.attacks import COV, EAD, CarliniWagner
 from tests.attacks.models import Batch, examples, linear, smooth
 from tests.attacks.transcription import Outcome, assert_agrees, search, tanh_step
 

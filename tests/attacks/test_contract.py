@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks import ATTACKS, COV, EAD, FGM, IFGM, CarliniWagner
+from eadbench.attacks import ATTACKS, COV, EAD, FGM, IFGM, CarliniWagner
 from tests.attacks.models import Brightness, Constant, examples, smooth
 
 SHORT: dict[str, Any] = {"binary_search_steps": 2, "max_iterations": 4}

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from attacks import COV, EAD, CarliniWagner, distances
-from attacks.constants import UNBOUNDED, next_const
-from attacks.criterion import attack_loss, margin, succeeds
+from eadbench.attacks import COV, EAD, CarliniWagner, distances
+from eadbench.attacks.criterion import attack_loss, margin, succeeds
+from eadbench.attacks.engine.constants import UNBOUNDED, next_const
 from tests.attacks.models import Shifted, examples, smooth
 from tests.attacks.transcription import next_c
 

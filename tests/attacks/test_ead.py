@@ -6,8 +6,8 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from attacks import EAD
-from attacks.ead import shrink
+from eadbench.attacks import EAD
+from eadbench.attacks.ead import shrink
 from tests.attacks.models import Batch, Constant, Linear, examples, linear, smooth
 from tests.attacks.transcription import Outcome, assert_agrees, ead_step, search
 

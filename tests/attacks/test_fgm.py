@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from attacks import FGM, IFGM, AttackResult
-from attacks.criterion import margin
-from attacks.epsilon import GRIDS
-from attacks.ifgm import into_ball
+from eadbench.attacks import FGM, IFGM, AttackResult
+from eadbench.attacks.criterion import margin
+from eadbench.attacks.engine.epsilon import GRIDS
+from eadbench.attacks.ifgm import into_ball
 from tests.attacks.models import Constant, Linear, Shifted, Wavy, examples, linear, smooth
 from tests.attacks.transcription import fgm, logit_gap
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attacks import AttackResult
+from eadbench.attacks import AttackResult
 
 RULES = ("en", "l1", "l2")
 Settings = dict[str, Any]

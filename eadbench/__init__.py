@@ -1,0 +1,1 @@
+"""A distributed benchmark of adversarial attacks on image classifiers."""

@@ -1,0 +1,1 @@
+"""From rows to figures: the cases of the paper, intervals, transfer, paired comparison, one example."""

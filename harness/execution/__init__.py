@@ -1,0 +1,1 @@
+"""Run a sweep: victims first, then every shard left to run, then the transfers."""

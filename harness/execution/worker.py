@@ -1,0 +1,229 @@
+"""What a worker does: make a victim ready, attack the examples of a shard, or test them on another victim."""
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cache, cached_property, lru_cache, partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from eadbench import models
+from eadbench.attacks.engine.precision import LowerPrecision
+from eadbench.attacks.engine.throughput import fastest_batch_size
+from eadbench.harness import datasets
+from eadbench.harness.errors import EnvironmentFault
+from eadbench.harness.execution.allocator import keep_freed_memory
+from eadbench.harness.execution.rows import crafted_images, crafted_rows, transferred_rows
+from eadbench.harness.parquet.adversarial import read_images, write_images
+from eadbench.harness.parquet.rows import read_rows, write_rows
+from eadbench.harness.plan.grid import Shard
+from eadbench.harness.plan.recipes import defense_of, label, needs_of
+from eadbench.harness.plan.tasks import Setup, Tally, Task, Transfer, VictimTask
+from eadbench.harness.results.folder import Evaluation, Results
+from eadbench.harness.results.records import ShardRecord
+from eadbench.harness.storage import located
+
+Report = Callable[[str, int, int], None]
+"""(what is done, how much of it, of how much), told while a task runs."""
+
+
+class Worker:
+    """Runs tasks one after another; what it has done is in the results folder.
+
+    Parameters
+    ----------
+    report
+        Told how far a task is that takes long.
+    data
+        Gives the data set, when it is first needed.
+    stored
+        Gives a victim that is attacked or tested on, by its digest.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        *,
+        name: str,
+        report: Report,
+        data: Callable[[], datasets.DataSet],
+        stored: Callable[[str], models.Stored],
+    ) -> None:
+        self.setup, self.name, self.report = setup, name, report
+        self.load_data, self.stored = data, stored
+        self.results = Results(setup.results)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        keep_freed_memory()
+        self.victim = lru_cache(maxsize=1)(self._victim)
+        self.batch_size = cache(self._batch_size)
+
+    @cached_property
+    def data(self) -> datasets.DataSet:
+        """The data set of the sweep."""
+        return self.load_data()
+
+    def do(self, task: Task) -> Tally:
+        """Do `task` to its end, and commit what it gives.
+
+        Raises
+        ------
+        EnvironmentFault
+            There is no room where the results are.
+        """
+        try:
+            return self._do(task)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            reason = f"{self.setup.results}: {error.strerror or error}"
+            raise EnvironmentFault(f"{reason}; what is done stays: make room, and run again to go on") from error
+
+    def _do(self, task: Task) -> Tally:
+        if self.device == "cpu":
+            torch.set_num_threads(self.setup.threads)
+        torch.backends.cudnn.allow_tf32 = False  # a success is one in float32
+        torch.backends.cudnn.deterministic = True
+        if isinstance(task, Shard):
+            return self.attack(task)
+        started = time.perf_counter()
+        if isinstance(task, Transfer):
+            self.transfer(task)
+        else:
+            self.make_ready(task)
+        return Tally(time.perf_counter() - started)
+
+    def make_ready(self, task: VictimTask) -> None:
+        """Store a victim that is not stored yet, and test it on the splits that are asked for."""
+        recipe, data = task.recipe, self.data
+        folder = self.results.model(recipe.digest)
+        if not models.is_stored(folder):
+            shared = folder if self.setup.models is None else self.setup.models / recipe.digest
+            if not models.is_stored(shared):
+                self._make(task, shared)
+            if shared != folder:
+                models.copy(shared, folder)
+        for name in task.tested_on:
+            if self.results.evaluation(recipe.digest, data.identity, name) is None:
+                split = getattr(data, name)
+                predicted = models.predictions(self._stored_here(recipe.digest), split, device=self.device)
+                wrong = (predicted != split.labels).nonzero().squeeze(1).tolist()
+                evaluation = Evaluation(dataset=data.identity, size=len(split), wrong=wrong)
+                self.results.write_evaluation(recipe.digest, name, evaluation)
+
+    def _make(self, task: VictimTask, folder: Path) -> None:
+        """Store a victim in `folder`, unless another process does so meanwhile."""
+        with models.claim(folder):
+            if not models.is_stored(folder):
+                models.save(folder, task.recipe, self._made(task, folder / "checkpoint.safetensors"), {})
+
+    def _made(self, task: VictimTask, checkpoint: Path) -> nn.Module:
+        recipe = task.recipe
+        if task.weights is not None:
+            model = models.build(recipe.arch, num_classes=recipe.num_classes, **recipe.parameters)
+            models.load_weights(model, located(task.weights))
+            return model
+        epochs = recipe.training.epochs if recipe.training else 0
+        title = f"training {recipe.arch}, {label(recipe.defense)} ({recipe.digest[:6]}), {epochs} epochs"
+        fit = partial(
+            models.train,
+            device=self.device,
+            on_batch=lambda done, total, _: self.report(title, done, total),
+            checkpoint=checkpoint,
+        )
+        return defense_of(recipe).train(
+            recipe,
+            self.data.train,
+            needed={part: self._stored_here(needed.digest) for part, needed in needs_of(recipe).items()},
+            examples=self._examples(task.examples) if task.examples else None,
+            fit=fit,
+        )
+
+    def _examples(self, shards: Sequence[str]) -> datasets.Split:
+        """The adversarial images of shards of the training split, with their true labels."""
+        keys, images = read_images([self.results.image_part(shard) for shard in shards])
+        labels = self.data.train.labels[keys["image"].tolist()]
+        return datasets.Split(labels, partial(datasets.gather, images))
+
+    def _victim(self, digest: str) -> nn.Module:
+        """As it is stored, so that the worker that trained it attacks the same one as every other."""
+        return self._loaded(self.stored(digest))
+
+    def _stored_here(self, digest: str) -> nn.Module:
+        """A model that tasks towards victims take, from the results."""
+        return self._loaded(models.read(self.results.model(digest)))
+
+    def _loaded(self, stored: models.Stored) -> nn.Module:
+        model, _, _ = models.load(stored, device=self.device)
+        return model.to(memory_format=torch.channels_last)
+
+    def _batch_size(self, digest: str) -> int:
+        """The spec's, or the fastest for that victim on this worker's device."""
+        if self.setup.batch_size != "auto":
+            return self.setup.batch_size
+        image = self.data.test.images([0])[0]
+        return fastest_batch_size(self.victim(digest), image.to(self.device))
+
+    def attack(self, shard: Shard) -> Tally:
+        """Attack a shard's examples and commit their rows."""
+        started, clock = datetime.now(UTC), time.perf_counter()
+        images = getattr(self.data, shard.split).images([example.image for example in shard.examples])
+        labels = torch.tensor([e.label if e.target is None else e.target for e in shard.examples])
+        batch_size = self.batch_size(shard.victim.digest)
+        attack = shard.setting.build(shard.examples, self.device)
+        victim = self.victim(shard.victim.digest)
+        result = attack(
+            victim if self.setup.precision == "float32" else LowerPrecision(victim, self.setup.precision),
+            images.to(self.device),
+            labels.to(self.device),
+            batch_size=batch_size,
+        )
+        rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
+        rows = crafted_rows(shard, self.data.name, rules, result)
+        unconfirmed = {rule: int(kept.unconfirmed.sum()) for rule, kept in rules.items()}
+        tally = Tally(
+            seconds=time.perf_counter() - clock,
+            gradient_evaluations=int(result.iterations.sum()),
+            computed=result.computed,
+            examples=len(shard.examples),
+            successes=int(next(iter(rules.values())).success.sum()),
+            batch_size=batch_size,
+            unconfirmed=sum(unconfirmed.values()),
+        )
+        record = ShardRecord(
+            shard=shard.digest,
+            split=shard.split,
+            victim=shard.victim.digest,
+            attack=shard.setting.attack,
+            examples=len(shard.examples),
+            successes={rule or shard.setting.attack: int(kept.success.sum()) for rule, kept in rules.items()},
+            unconfirmed={rule or shard.setting.attack: count for rule, count in unconfirmed.items()},
+            precision=self.setup.precision,
+            gradient_evaluations=tally.gradient_evaluations,
+            gradient_evaluations_computed=result.computed,
+            gradient_evaluations_per_second=round(tally.gradient_evaluations / tally.seconds, 1),
+            started=started.isoformat(timespec="seconds"),
+            seconds=round(tally.seconds, 3),
+            worker=self.name,
+            node=socket.gethostname(),
+            visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+            device=torch.cuda.get_device_name() if self.device == "cuda" else "cpu",
+            threads=torch.get_num_threads(),
+            batch_size=batch_size,
+            torch=torch.__version__,
+        )
+        if shard.save_images:
+            write_images(self.results.image_part(shard.digest), *crafted_images(shard, rules))
+        self.results.commit(shard, rows, record)
+        return tally
+
+    def transfer(self, task: Transfer) -> None:
+        """Test a shard's stored images on another victim, and commit their rows."""
+        rows = read_rows([self.results.part(task.shard)])
+        stored = read_images([self.results.image_part(task.shard)])
+        tested = transferred_rows(rows, *stored, self.victim(task.onto), task.onto, self.device)
+        write_rows(self.results.part(task.shard, task.onto), tested)

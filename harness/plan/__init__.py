@@ -1,0 +1,1 @@
+"""From a spec to its cells, recipes and tasks."""

@@ -1,0 +1,1 @@
+"""Write a sweep's results for people: tables, figures, galleries."""

@@ -1,0 +1,1 @@
+"""The spec: the YAML file that describes one sweep, read, checked and resolved."""

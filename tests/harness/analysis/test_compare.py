@@ -1,0 +1,181 @@
+"""Paired statistics against closed forms, and two sweeps compared against a slow transcription."""
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eadbench.harness.analysis import compare as comparing
+from eadbench.harness.analysis import paired
+from eadbench.harness.analysis.compare import Pair, match
+from eadbench.harness.labels import OWN
+from eadbench.harness.parquet.rows import SCHEMA, write_rows
+from eadbench.harness.parquet.stored import StoredRows, Wanted
+from eadbench.harness.plan.grid import Victim
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "p"),
+    [(0, 0, 1), (1, 0, 1), (5, 0, 2 / 2**5), (0, 12, 2 / 2**12), (8, 1, 2 * (1 + 9) / 2**9), (3, 3, 1)],
+)
+def test_mcnemar_is_a_binomial_test_of_the_discordant_pairs(gained: int, lost: int, p: float) -> None:
+    assert paired.mcnemar(gained, lost) == pytest.approx(p)
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        ([1, 2, 3, 4, 5, 6], 2 / 2**6),  # one of the 2⁶ signs is as extreme on either side
+        ([-1, 2, 3, 4, 5, 6], 4 / 2**6),  # rank sums 0 and 1
+        ([0, 0, 1, 2, 3, 4, 5, 6], 2 / 2**6),
+        ([0, 0], 1),
+        ([], 1),
+    ],
+)
+def test_the_signed_rank_test_counts_signs(differences: list[float], p: float) -> None:
+    assert paired.signed_rank(np.array(differences, dtype=float)) == pytest.approx(p)
+
+
+def test_holm_multiplies_by_how_many_are_left() -> None:
+    adjusted = paired.holm([0.01, 0.04, math.nan, 0.03, 0.5])
+    np.testing.assert_allclose(adjusted, [0.04, 0.09, math.nan, 0.09, 0.5])
+
+
+def test_targets_of_an_image_are_not_counted_as_independent() -> None:
+    """Nine targets that all say what the first says are no more evidence than it is."""
+    images, before, after = np.arange(8), np.zeros(8, dtype=bool), np.arange(8) < 6
+    alone = paired.rates(images, before, after)
+    nine = paired.rates(np.repeat(images, 9), np.repeat(before, 9), np.repeat(after, 9))
+    assert (alone.before, alone.after, alone.p) == (0, 75, pytest.approx(2 / 2**6))
+    assert (nine.difference, nine.low, nine.high, nine.p) == (alone.difference, alone.low, alone.high, alone.p)
+    assert (alone.count, nine.count) == (8, 72)
+
+
+def test_distortions_are_compared_where_both_succeed() -> None:
+    both = np.array([True, True, False, True])
+    change = paired.values(
+        np.array([0, 0, 1, 2]), both, np.array([1.0, 2.0, math.nan, 3.0]), np.array([2.0, 3.0, 7.0, 4.0])
+    )
+    assert (change.before, change.after, change.count) == (2, 3, 3)
+    assert (change.low, change.high) == (1, 1)  # every image differs by as much
+    nothing = paired.values(np.array([0]), np.array([False]), np.array([1.0]), np.array([1.0]))
+    assert nothing.count == 0
+    assert all(math.isnan(value) for value in (nothing.before, nothing.after, nothing.low, nothing.high, nothing.p))
+
+
+def test_the_interval_has_the_width_of_a_mean() -> None:
+    generator = np.random.default_rng(0)
+    before = generator.gamma(5, size=4000)
+    after = before + generator.normal(0.5, 2, size=4000)
+    change = paired.values(np.arange(4000), np.ones(4000, dtype=bool), before, after)
+    assert change.low < change.difference < change.high
+    assert change.high - change.low == pytest.approx(2 * 1.96 * 2 / math.sqrt(4000), rel=0.1)
+    assert change.p < 1e-9
+
+
+def victim(digest: str, **changes: Any) -> Victim:
+    known: dict[str, Any] = {"arch": "net", "defense": "none", "temperature": None, "trained_on": "digits"}
+    known |= {"accuracy": None, "images": range(100), "labels": [0] * 100}
+    return Victim(digest=digest, **(known | changes))
+
+
+def row(digest: str, cell: str, **changes: Any) -> dict[str, Any]:
+    """A row of results, of EAD on an undefended network unless it is changed."""
+    found: dict[str, Any] = dict.fromkeys(SCHEMA.names)
+    found |= {"dataset": "digits", "split": "test", "image": 0, "label": 0, "target": 1, "success": True}
+    found |= {"model": digest, "evaluated_on": digest, "arch": "net", "defense": "none", "trained_on": "digits"}
+    found |= {"attack": "ead", "decision_rule": "l1", "beta": 1e-3, "kappa": 0.0, "cell": cell, "shard": "s"}
+    return found | changes
+
+
+def stored(folder: Path, rows: list[dict[str, Any]]) -> StoredRows:
+    folder.mkdir()
+    write_rows(folder / "part.parquet", rows)
+    cells = {row["cell"]: row["model"] for row in rows}
+    drawn = {row["model"]: range(100) for row in rows} | {row["evaluated_on"]: range(100) for row in rows}
+    return StoredRows([folder / "part.parquet"], Wanted(cells=cells, drawn=drawn))
+
+
+def test_cells_match_by_what_they_are(tmp_path: Path) -> None:
+    hot = {"defense": "distillation", "temperature": 10.0}
+    before = stored(
+        tmp_path / "before",
+        [
+            row("a", "1"),
+            row("a", "1", evaluated_on="b"),
+            row("a", "2", kappa=10.0),
+            row("b", "3", **hot),
+            row("c", "4", attack="cw", decision_rule=None, beta=None),
+            row("d", "5", attack="cw", decision_rule=None, beta=None),
+        ],
+    )
+    after = stored(
+        tmp_path / "after",
+        [
+            row("A", "6"),
+            row("A", "6", evaluated_on="B"),
+            row("B", "7", **(hot | {"temperature": 100.0})),
+            row("c", "4", attack="cw", decision_rule=None, beta=None),
+            row("e", "8", attack="cw", decision_rule=None, beta=None),
+        ],
+    )
+    of_before = [victim("a"), victim("b", **hot), victim("c"), victim("d")]
+    of_after = [victim("A"), victim("B", **hot), victim("c"), victim("e")]
+    matched = match(before.lines, of_before, after.lines, of_after)
+    found = {
+        (pair.setting, pair.tested, before.lines.at[pair.before, "cell"], after.lines.at[pair.after, "cell"])
+        for pair in matched.pairs
+    }
+    assert found == {
+        ("EAD (L1), β = 1e-3, κ = 0", OWN, "1", "6"),
+        ("EAD (L1), β = 1e-3, κ = 0", "net, distillation T = 10", "1", "6"),
+        ("C&W, κ = 0", OWN, "4", "4"),  # two networks each, of which one is the same
+    }
+    assert (matched.alone, matched.unclear) == (3, 2)
+
+
+def test_a_comparison_is_of_shared_examples(tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+
+    def side(name: str, digest: str, images: range, scale: float) -> tuple[StoredRows, list[dict[str, Any]]]:
+        rows = []
+        for image in images:
+            for target in range(1, 4):
+                success = bool(generator.random() < 0.7)
+                sizes = {m: float(scale * generator.gamma(5)) if success else None for m in ("l1", "l2", "linf")}
+                rows.append(row(digest, digest, image=image, target=target, success=success, **sizes))
+        return stored(tmp_path / name, rows), rows
+
+    before, first = side("before", "a", range(30), 1.0)
+    after, second = side("after", "b", range(10, 40), 1.5)
+    [pair] = match(before.lines, [victim("a")], after.lines, [victim("b")]).pairs
+    [found] = comparing.compare([pair], before, after)
+    line = comparing.table([found]).iloc[0]
+
+    others = {(row["image"], row["target"]): row for row in second}
+    shared = [(row, others[row["image"], row["target"]]) for row in first if (row["image"], row["target"]) in others]
+    assert (line["examples"], line["images"]) == (len(shared), 20) == (60, 20)
+    assert line["asr_before"] == pytest.approx(100 * np.mean([one["success"] for one, _ in shared]))
+    assert line["asr_after"] == pytest.approx(100 * np.mean([other["success"] for _, other in shared]))
+    both = [(one["l2"], other["l2"]) for one, other in shared if one["success"] and other["success"]]
+    assert line["l2_before"] == pytest.approx(np.mean([one for one, _ in both]))
+    assert line["l2_after"] == pytest.approx(np.mean([other for _, other in both]))
+    assert line["l2_change"] == pytest.approx(100 * (line["l2_after"] / line["l2_before"] - 1))
+    net = defaultdict(int)
+    for one, other in shared:
+        net[one["image"]] += other["success"] - one["success"]
+    gained, lost = (sum(sign * count > 0 for count in net.values()) for sign in (1, -1))
+    assert line["asr_p"] == paired.mcnemar(gained, lost)
+    assert line["largest"] == max(abs(line[f"{figure}_change"]) for figure in ("asr", "l1", "l2", "linf"))
+
+
+def test_no_shared_example_is_no_change(tmp_path: Path) -> None:
+    before, after = (stored(tmp_path / name, [row(name, name, image=i)]) for i, name in enumerate("ab"))
+    [found] = comparing.compare([Pair(victim="v", setting="s", tested=OWN, before=0, after=0)], before, after)
+    line = comparing.table([found]).iloc[0]
+    assert line["examples"] == 0
+    assert pd.isna(line["asr_change"]) and pd.isna(line["largest"])

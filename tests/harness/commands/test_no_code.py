@@ -1,0 +1,125 @@
+"""`eadbench --no-code` imports nothing that a spec or a results folder names."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eadbench.harness.plan.grid import Victim
+from eadbench.harness.results.folder import Results
+from eadbench.harness.spec import overrides
+from tests.command import eadbench, refusal
+from tests.sweeps import SMALL, run, small
+
+MODULE = """
+from pathlib import Path
+Path({mark!r}).touch()
+
+from eadbench.attacks import CarliniWagner as attack
+from eadbench.defenses.undefended import Undefended as defence
+from eadbench.harness.datasets import digits
+from eadbench.models.architectures import digits as arch
+
+def dataset():
+    return digits()
+"""
+
+
+@pytest.fixture
+def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that is there once the module `theirs` has been imported."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "theirs.py").write_text(MODULE.format(mark=str(tmp_path / "imported")))
+    monkeypatch.syspath_prepend(code)
+    monkeypatch.delitem(sys.modules, "theirs", raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return tmp_path / "imported"
+
+
+PLACES: dict[str, tuple[str, Any]] = {
+    "dataset.name": ("dataset.name", "theirs:dataset"),
+    "victims[0].arch": ("victims.0.arch", "theirs:arch"),
+    "victims[0].defense": ("victims.0.defense", "theirs:defence"),
+    "victims[0].defense ": ("victims.0.defense", {"theirs:defence": {}}),
+    "victims[0].defense.adversarial_training.attacks[1].name": (
+        "victims.0.defense",
+        {"adversarial_training": {"images": 5, "attacks": [{"name": "cw"}, {"name": "theirs:attack"}]}},
+    ),
+    "attacks[0].name": ("attacks.0.name", "theirs:attack"),
+}
+
+
+@pytest.mark.parametrize(("said", "place"), PLACES.items(), ids=[f"{name}" for name in PLACES])
+def test_code_in_a_spec(said: str, place: tuple[str, Any], mark: Path) -> None:
+    path, value = place
+    Path("small.yaml").write_text(SMALL)
+    change = f"{path}={json.dumps(value)}"
+    for command in (["plan"], ["run", "--executor", "serial"]):
+        refused = eadbench("--no-code", *command, "small.yaml", "--set", change)
+        name = json.dumps(value).split('"theirs:')[1].split('"')[0]
+        expected = f"small.yaml: {said.strip()}: names code (theirs:{name}), which --no-code refuses"
+        assert (refused.code, refusal(refused)) == (2, expected)
+    assert not mark.exists() and "theirs" not in sys.modules and not Path("results").exists()
+
+    assert eadbench("plan", "small.yaml", "--set", change).code == 0
+    assert mark.exists() or path == "victims.0.arch"  # which is imported where it is built
+
+
+def test_a_spec_without_code(mark: Path) -> None:
+    Path("small.yaml").write_text(SMALL)
+    assert eadbench("--no-code", "plan", "small.yaml").code == 0
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep."""
+    folder = tmp_path_factory.mktemp("done") / "small"
+    run(small(attacks=[{"name": "fgm", "norm": "l2", "epsilons": [1]}], save_images="successes"), folder)
+    return folder
+
+
+class TestResultsOfOthers:
+    @pytest.fixture
+    def theirs(self, done: Path, tmp_path: Path) -> Path:
+        shutil.copytree(done, tmp_path / "small")
+        return tmp_path / "small"
+
+    @pytest.mark.parametrize("place", PLACES.values(), ids=[f"{name}" for name in PLACES])
+    @pytest.mark.parametrize("command", [["report"], ["report", "--figures"], ["claims"], ["transfer"]], ids=" ".join)
+    def test_code_in_their_spec(self, theirs: Path, command: list[str], place: tuple[str, Any], mark: Path) -> None:
+        path, value = place
+        content = yaml.safe_load((theirs / "spec.yaml").read_text())
+        overrides.put(content, path, value, "")
+        (theirs / "spec.yaml").write_text(yaml.safe_dump(content))
+        Path("small.yaml").write_text(SMALL)
+        rest = ["--to", "small.yaml", "--executor", "serial"] if command == ["transfer"] else []
+        refused = eadbench("--no-code", *command, theirs, *rest)
+        assert refused.code == 2
+        assert refusal(refused).startswith(f"{theirs}/spec.yaml: ") and "which --no-code refuses" in refusal(refused)
+        assert not mark.exists()
+
+    def test_code_in_their_models(self, theirs: Path, mark: Path) -> None:
+        [file] = theirs.glob("models/*/recipe.json")
+        content = json.loads(file.read_text())
+        content["recipe"]["arch"] = "theirs:arch"
+        file.write_text(json.dumps(content))
+        Path("small.yaml").write_text(SMALL)
+        refused = eadbench("--no-code", "run", "small.yaml", "--results", theirs, "--executor", "serial")
+        expected = f"{file}: recipe.arch: names code (theirs:arch), which --no-code refuses"
+        assert refused.code == 2 and refusal(refused).endswith(expected)
+        assert not mark.exists()
+        run(small(attacks=[{"name": "fgm", "norm": "l2", "epsilons": [2]}]), theirs)
+        assert mark.exists()
+
+    def test_victims_name_no_code(self, theirs: Path, mark: Path) -> None:
+        """What victims.json says is printed, and imported by nothing."""
+        dataset, victims = Results(theirs).victims()
+        named = [Victim(**vars(victim) | {"arch": "theirs:arch", "defense": "theirs:defence"}) for victim in victims]
+        Results(theirs).write_victims(dataset, named)
+        assert eadbench("report", theirs).code == 0
+        assert not mark.exists()

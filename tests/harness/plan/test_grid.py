@@ -1,0 +1,116 @@
+"""Cells and shards follow from the spec and its victims alone."""
+
+import pickle
+import tracemalloc
+from collections import Counter
+
+import pytest
+import torch
+
+from eadbench.harness.execution.remaining import Missing
+from eadbench.harness.plan import grid
+from eadbench.harness.plan.grid import Victim
+from tests.sweeps import small
+
+
+def victim(images: list[int], digest: str = "a" * 16) -> Victim:
+    return Victim(
+        digest=digest,
+        arch="digits",
+        defense="none",
+        temperature=None,
+        trained_on="digits",
+        accuracy=1.0,
+        images=images,
+        labels=[image % 10 for image in images],
+    )
+
+
+def test_every_example_of_every_setting_is_in_one_shard() -> None:
+    spec = small()
+    shards = list(grid.shards(spec, "digits", 10, [victim([3, 14, 15])]))
+    examples = Counter(
+        (shard.setting.attack, shard.setting.parameters.get("norm"), *example)
+        for shard in shards
+        for example in shard.examples
+    )
+    assert set(examples.values()) == {1}
+    assert len(examples) == 3 * 9 * (1 + 2 + 1 + 2)
+    assert max(len(shard.examples) for shard in shards) == spec.shard_size
+    assert len({shard.digest for shard in shards}) == len(shards)
+
+
+def test_cells_are_those_of_the_examples() -> None:
+    spec = small()
+    victims = [victim([1]), victim([1], "b" * 16)]
+    cells = {cell.digest for block in grid.blocks(spec, "digits", victims) for cell in block.cells()}
+    used = {
+        shard.cell(example.beta, example.kappa, rule).digest
+        for shard in grid.shards(spec, "digits", 10, victims)
+        for example in shard.examples
+        for rule in shard.setting.decision_rules
+    }
+    assert used == cells
+    assert len(cells) == 2 * (1 + 2 + 1 + 2 * 2)
+
+
+def test_a_digest_does_not_change_from_version_to_version() -> None:
+    """Results folders live longer than a version: a changed digest would orphan their rows."""
+    first = next(grid.shards(small(), "digits", 10, [victim([3, 14, 15])]))
+    assert first.digest == "a9df2f6ed511668f"
+    assert first.cells()[0].digest == "52e92fcf4e105c0d"
+
+
+def test_a_large_sweep_is_planned_in_little_memory() -> None:
+    """Its examples are never all there at once, and a shard that travels carries its own examples alone."""
+    spec = small(attacks=[{"name": "ead", "beta": [1e-4, 1e-3, 1e-2]}], shard_size=200)
+    many = victim(list(range(4_000)))
+    missing = Missing(lambda: grid.shards(spec, "digits", 10, [many]), (), lambda *_: ())
+    tracemalloc.start()
+    shards = examples = 0
+    for shard in missing:
+        shards, examples = shards + 1, examples + len(shard.examples)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (shards, examples) == (540, 108_000)
+    assert peak < 1e6
+    assert len(pickle.dumps(shard)) < 20_000
+
+
+def test_more_images_keep_the_ones_there_were() -> None:
+    few = grid.drawn_images(small(), 400, wrong=[5, 7])
+    many = grid.drawn_images(small(images={"count": 390}), 400, wrong=[5, 7])
+    assert many[:3] == few
+    assert len(set(many)) == 390 and not {5, 7} & set(many)
+    assert grid.drawn_images(small(seed=1), 400, wrong=[]) != grid.drawn_images(small(), 400, wrong=[])
+
+
+def test_victims_share_what_each_gets_right() -> None:
+    one, other = (grid.drawn_images(small(images={"count": 50}), 100, wrong=wrong) for wrong in ([1], [2]))
+    assert len(set(one) & set(other)) >= 49
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [("all", [0, 1, 3, 4]), ("untargeted", [None]), ({"random": 4}, [0, 1, 3, 4])],
+    ids=["all", "untargeted", "random all"],
+)
+def test_targets(rule: object, expected: list[int | None]) -> None:
+    assert grid.targets(small(targets=rule), "digits", image=8, label=2, classes=5) == expected
+
+
+def test_random_targets_are_drawn_image_by_image() -> None:
+    spec = small(targets={"random": 3})
+    drawn = [grid.targets(spec, "digits", image, 0, 10) for image in range(200)]
+    assert drawn == [grid.targets(spec, "digits", image, 0, 10) for image in range(200)]
+    assert all(len(set(targets)) == 3 and 0 not in targets for targets in drawn)
+    counts = Counter(target for targets in drawn for target in targets)
+    assert min(counts.values()) > 40  # 66.7 expected of each class
+
+
+def test_an_attack_is_built_with_each_example_s_own_axes() -> None:
+    shard = next(shard for shard in grid.shards(small(), "digits", 10, [victim([3])]) if shard.setting.attack == "ead")
+    attack = shard.setting.build(shard.examples)
+    assert attack.beta.tolist() == pytest.approx([example.beta for example in shard.examples])
+    assert torch.equal(attack.kappa, torch.zeros(len(shard.examples)))
+    assert attack.targeted and attack.max_iterations == 30

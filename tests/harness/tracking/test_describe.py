@@ -1,0 +1,197 @@
+"""What MLflow is told of a sweep: curves with whole steps, robustness, the paper's tables; and all of a real one."""
+
+import json
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eadbench.harness.analysis.aggregate import COLUMNS, FIGURES, METRICS
+from eadbench.harness.paper.coverage import places
+from eadbench.harness.paper.published import TITLES, published, same_setting
+from eadbench.harness.reporting import report
+from eadbench.harness.results.folder import Results
+from eadbench.harness.storage import located
+from eadbench.harness.tracking import curves as curve_metrics
+from eadbench.harness.tracking import invocation
+from eadbench.harness.tracking.curves import curves, steps
+from eadbench.harness.tracking.describe import robustness
+from tests import sweeps
+from tests.harness.paper.test_comparison import papers_own, victim
+
+PLAIN, WARM, HOT = victim("a" * 16), victim("b" * 16, "distillation", 10.0), victim("c" * 16, "distillation", 100.0)
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "unit", "found"),
+    [
+        ("beta", [5e-5, 1e-3, 0.1], "in millionths", [50, 1000, 100_000]),
+        ("beta", [0, 1e-7, 0.3], "in billionths", [0, 100, 300_000_000]),
+        ("beta", [1e-3, 1.5e-12], None, None),
+        ("beta", [1e-3, 1 / 3], None, None),
+        ("kappa", [0.0, 40.0], "", [0, 40]),
+        ("kappa", [0.0, 0.5], "in thousandths", [0, 500]),
+        ("temperature", [1.0, 100.0], "", [1, 100]),
+    ],
+)
+def test_steps_are_whole_or_there_are_none(axis: str, values: list[float], unit: Any, found: Any) -> None:
+    assert steps(values, axis) == (None if unit is None else (unit, found))
+
+
+def summary(*cells: dict[str, Any]) -> pd.DataFrame:
+    """The average case's lines of cells of an undefended victim, unless said otherwise; all targets have twice it."""
+    lines = []
+    for index, given in enumerate(cells):
+        line = {"cell": f"{index:016}", "model": PLAIN.digest, "arch": "cw_mnist", "dataset": "MNIST"}
+        line |= {"defense": "none", "attack": "EAD", "decision_rule": "L1", "beta": 1e-3, "kappa": 0.0}
+        line |= {"case": "average", "asr": 100.0, **dict.fromkeys(METRICS, float(index))} | given
+        line |= {f"all_targets_{figure}": 2 * line[figure] for figure in FIGURES}
+        lines.append({"evaluated_on": line["model"], **line})
+    return pd.DataFrame(lines, columns=list(COLUMNS))
+
+
+def of(who: Any) -> dict[str, Any]:
+    return {"model": who.digest, "defense": who.defense, "temperature": who.temperature}
+
+
+class TestCurves:
+    def test_of_each_figure_over_kappa(self) -> None:
+        found = curves(summary({"kappa": 0.0}, {"kappa": 20.0}, {"kappa": 10.0, "l1": math.nan, "asr": 0.0}), [PLAIN])
+        assert len(found) == 2 * 4
+        name = "over kappa/EAD L1 beta 1e-3 on no defence"
+        assert found[f"average.asr {name}"] == [(0, 100.0), (10, 0.0), (20, 100.0)]
+        assert found[f"average.l1 {name}"] == [(0, 0.0), (20, 1.0)]
+        assert found[f"all_targets.l2 {name}"] == [(0, 0.0), (10, 4.0), (20, 2.0)]
+
+    def test_victims_are_told_apart_and_temperature_goes_over_them(self) -> None:
+        cells = [{**of(who), "kappa": kappa} for who in (PLAIN, WARM, HOT) for kappa in (0.0, 20.0)]
+        found = [name for name in curves(summary(*cells), [PLAIN, WARM, HOT]) if name.startswith("average.l1")]
+        assert found == [
+            "average.l1 over kappa/EAD L1 beta 1e-3 on no defence",
+            "average.l1 over kappa/EAD L1 beta 1e-3 on distillation T 10",
+            "average.l1 over kappa/EAD L1 beta 1e-3 on distillation T 100",
+            "average.l1 over temperature/EAD L1 beta 1e-3 on distillation",
+            "average.l1 over temperature/EAD L1 beta 1e-3 kappa 20 on distillation",
+        ]
+        alike = victim("d" * 16)
+        twins = [{**of(who), "kappa": kappa} for who in (PLAIN, alike) for kappa in (0.0, 20.0)]
+        assert "average.l1 over kappa/EAD L1 beta 1e-3 on no defence dddddddd" in curves(
+            summary(*twins), [PLAIN, alike]
+        )
+
+    def test_two_settings_of_one_name_and_steps_that_are_not_whole_are_no_curve(self) -> None:
+        assert not curves(summary({"kappa": 0.0}, {"kappa": 20.0}, {"kappa": 20.0}), [PLAIN])
+        assert not curves(summary({"beta": 1e-3}, {"beta": 1 / 3}), [PLAIN])
+
+    def test_of_many_the_first_of_each_attack(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(curve_metrics, "MOST_CURVES", 2)
+        cells = [
+            {"decision_rule": rule, "beta": beta, "kappa": kappa}
+            for rule in ("EN", "L1")
+            for beta in (1e-3, 1e-2)
+            for kappa in (0.0, 20.0)
+        ]
+        found = [name for name in curves(summary(*cells), [PLAIN]) if name.startswith("average.l1 over kappa")]
+        assert [name.partition("/")[2] for name in found] == [
+            "EAD EN beta 1e-3 on no defence",
+            "EAD L1 beta 1e-3 on no defence",
+        ]
+
+
+def test_robustness_is_against_the_strongest_cell() -> None:
+    found = robustness(
+        summary(
+            {"attack": "C&W", "decision_rule": "", "beta": math.nan, "l1": 3.0},
+            {"beta": 1e-3, "l1": 2.0, "asr": 90.0},
+            {"beta": 1e-2, "l1": 2.5},
+            {"beta": 1e-1, "l1": 4.0},
+            {"attack": "FGM-L1", "decision_rule": "", "beta": math.nan, "l1": math.nan, "asr": 0.0},
+        )
+    )
+    assert (found["strongest.asr"], found["strongest.l1"]) == (200.0, 5.0)
+    assert (found["CW.l1"], found["EAD L1.l1"]) == (6.0, 5.0)
+    assert (found["FGM-L1.asr"], found["FGM-L1.l1"]) == (0.0, None)
+
+
+def test_cells_and_sweeps_are_placed_in_the_papers_tables() -> None:
+    whole, victims = papers_own()
+    found = places(whole, victims)
+    assert found.sweep == sorted({2, 3, *TITLES})
+    paper = published().assign(key=lambda lines: same_setting(lines))
+    setting = "MNIST|none||EAD|L1|0.001|0|average"
+    [cell] = whole[(same_setting(whole) == setting) & (whole["model"] == whole["evaluated_on"])]["cell"]
+    printed = paper[paper["key"] == setting]["table"].item()
+    assert ", ".join(map(str, found.cells[cell])) == printed == "2, 3, 6, 8, 14"
+    assert 8 not in places(whole[whole["attack"] != "C&W"], victims).sweep
+    assert places(whole[:0], victims).sweep == []
+
+
+def test_a_sweep_at_a_uri_is_logged_with_its_figures_curves_tags_and_models(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    named = {
+        "name": "digits_as_mnist",
+        "dataset": {"name": "tests.harness.commands.test_cli:as_mnist"},
+        "shard_size": 60,
+    }
+    search = {"initial_const": 1, "binary_search_steps": 2, "max_iterations": 30}
+    what = sweeps.small(**named, attacks=[{"name": "ead", "beta": [1e-3, 1e-2], **search}])
+    results = Results(located(f"memory://{tmp_path.name}/small"))
+    done = sweeps.run(what, results.root)
+    found = report.read(results)
+    texts = report.write(results, found)
+    started = datetime.now(UTC)
+    (results.report / "report.html").write_text("<!doctype html>")
+    kept = invocation.keep(results, done, found, texts, started, 1.5, scale="tiny")
+    invocation.keep_files(results, found, kept)
+    (results.report / "report.html").write_text("a later one's")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    [logged] = invocation.log(results, uri)
+    assert logged.cells_written == 4
+    [again] = invocation.log(results, uri)
+    assert (again.run_id, again.cells_found) == (logged.run_id, 4)
+
+    client = MlflowClient(uri)
+    parent = client.get_run(logged.run_id)
+    artifacts = [entry.path for entry in client.list_artifacts(logged.run_id)]
+    assert artifacts == ["figures", "report.html", "spec.yaml", *(f"table.{e}" for e in ("csv", "json", "md", "tex"))]
+    figures = {Path(entry.path).name for entry in client.list_artifacts(logged.run_id, "figures")}
+    assert figures == {path.name for path in results.report.glob("*.png")} and len(figures) == 2
+    assert Path(client.download_artifacts(logged.run_id, "report.html")).read_text() == "<!doctype html>"
+
+    tags = {name: value for name, value in parent.data.tags.items() if name.startswith("eadbench")}
+    everywhere = {"eadbench.version": "0.1.0", "eadbench.dataset": "mnist", "eadbench.scale": "tiny"}
+    assert tags == everywhere | {"eadbench.invocation": kept, "eadbench.defense": "none"}
+    cells = client.search_runs([logged.experiment_id], "tags.`eadbench.cell` != '' AND params.beta = '0.001'")
+    [cell] = [client.get_run(run.info.run_id) for run in cells if run.data.params["decision_rule"] == "l1"]
+    assert everywhere.items() < cell.data.tags.items()
+    assert cell.data.tags["eadbench.paper_table"] == "2, 3, 6, 8, 14"
+
+    l1 = "average.l1 over beta in millionths/EAD L1 on no defence"
+    expected = found.summary[(found.summary["decision_rule"] == "L1") & (found.summary["case"] == "average")]
+    points = {metric.step: metric.value for metric in client.get_metric_history(logged.run_id, l1)}
+    assert points == pytest.approx(dict(zip((1000, 10_000), expected["l1"], strict=True)))
+
+    [model] = client.search_logged_models([logged.experiment_id])
+    assert [entry.model_id for entry in cell.inputs.model_inputs] == [model.model_id]
+    assert (model.name, str(model.status)) == ("digits, no defence", "READY")
+    assert model.params["training.epochs"] == "4" and model.params["defense.name"] == "none"
+    metrics = {metric.key: metric.value for metric in model.metrics}
+    assert metrics["accuracy"] == found.victims[0].accuracy
+    strong = expected[expected["all_targets_asr"] == expected["all_targets_asr"].max()]
+    assert metrics["EAD L1.l1"] == pytest.approx(strong["all_targets_l1"].min())
+    assert np.isfinite(metrics["strongest.l2"])
+
+    # One that was kept before there were curves and models.
+    record = results.root / "invocations" / f"{kept}.json"
+    before = {
+        name: value for name, value in json.loads(record.read_text()).items() if name not in ("curves", "victims")
+    }
+    cells = [{name: cell[name] for name in cell if name not in ("victim", "tags")} for cell in before["cells"]]
+    older = record.with_name("20200101-000000-00000000.json")
+    older.write_text(json.dumps(before | {"invocation": older.stem, "cells": cells}))
+    assert [one.cells_written for one in invocation.log(results, uri)] == [4, 0]

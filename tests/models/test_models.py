@@ -1,0 +1,311 @@
+"""Architectures, recipes and trained models on disk."""
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from eadbench import models
+from eadbench.models import Recipe, Training
+
+
+def recipe(**changes: Any) -> Recipe:
+    fields: dict[str, Any] = {
+        "arch": "digits",
+        "parameters": {},
+        "num_classes": 10,
+        "trained_on": "digits",
+        "defense": {"name": "none"},
+        "training": Training(epochs=1),
+    }
+    return Recipe(**{**fields, **changes})
+
+
+def two_layers(*, num_classes: int, width: int = 3) -> nn.Module:
+    """An architecture of the user's own, found by its import path."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, num_classes))
+
+
+def not_a_model(*, num_classes: int) -> int:
+    return num_classes
+
+
+class TestArchitectures:
+    # The published networks, counted by hand: weights and biases of 4 convolutions and 3 dense layers.
+    CW_MNIST = (
+        (9 * 32 + 32) + (9 * 32 * 32 + 32) + (9 * 32 * 64 + 64) + (9 * 64 * 64 + 64)
+        + (4 * 4 * 64 * 200 + 200) + (200 * 200 + 200) + (200 * 10 + 10)
+    )  # fmt: skip
+    CW_CIFAR10 = (
+        (9 * 3 * 64 + 64) + (9 * 64 * 64 + 64) + (9 * 64 * 128 + 128) + (9 * 128 * 128 + 128)
+        + (5 * 5 * 128 * 256 + 256) + (256 * 256 + 256) + (256 * 10 + 10)
+    )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("arch", "shape", "parameters"),
+        [
+            ("cw_mnist", (1, 28, 28), CW_MNIST),
+            ("cw_cifar10", (3, 32, 32), CW_CIFAR10),
+            ("digits", (1, 8, 8), None),
+        ],
+    )
+    def test_shapes_and_sizes(self, arch: str, shape: tuple[int, ...], parameters: int | None) -> None:
+        model = models.build(arch, num_classes=10)
+        assert model(torch.rand(3, *shape)).shape == (3, 10)
+        assert models.build(arch, num_classes=7)(torch.rand(2, *shape)).shape == (2, 7)
+        if parameters is not None:
+            assert sum(p.numel() for p in model.parameters()) == parameters
+
+    @pytest.mark.parametrize("arch", models.MODELS)
+    def test_a_grey_half_is_the_centre(self, arch: str) -> None:
+        """An image of 0.5 everywhere enters the first convolution as zeros."""
+        model = models.build(arch, num_classes=10)
+        entered = []
+        first = model.get_submodule("features.0")
+        first.register_forward_pre_hook(lambda _, given: entered.append(given[0]))
+        model(torch.full((1, *model.image_shape), 0.5))  # type: ignore[misc]
+        assert not entered[0].any()
+
+    def test_another_image_size_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="takes images 1x28x28, got 3x32x32"):
+            models.build("cw_mnist", num_classes=10)(torch.rand(1, 3, 32, 32))
+
+
+class TestBuild:
+    @pytest.mark.parametrize(("arch", "side"), [("resnet18", 32), ("inception_v3", 75), ("googlenet", 32)])
+    @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+    def test_torchvision_gives_plain_logits(self, arch: str, side: int, training: bool) -> None:
+        model = models.build(arch, num_classes=5).train(training)
+        logits = model(torch.rand(2, 3, side, side))
+        assert type(logits) is torch.Tensor and logits.shape == (2, 5)
+
+    def test_torchvision_is_normalised_inside(self) -> None:
+        model = models.build("resnet18", num_classes=5).eval()
+        images = torch.rand(2, 3, 32, 32)
+        mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+        by_hand = torchvision.transforms.Normalize(mean, std)(images)
+        torch.testing.assert_close(model(images), model.network(by_hand))  # type: ignore[operator]
+        grey = images[:, :1]
+        torch.testing.assert_close(model(grey), model(grey.expand(-1, 3, -1, -1)))
+
+    @pytest.mark.parametrize("arch", ["resnet18", "inception_v3", "googlenet"])
+    def test_published_weights(self, arch: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Published weights arrive whole, and a stored model is loaded without fetching them again."""
+        with_heads = {"inception_v3": {"init_weights": False}, "googlenet": {"init_weights": False}}
+        published = torchvision.models.get_model(arch, weights=None, **with_heads.get(arch, {}))
+        enum = torchvision.models.get_model_weights(arch)
+        monkeypatch.setattr(enum, "get_state_dict", lambda *_, **__: published.state_dict())
+        model = models.build(arch, num_classes=1000, weights="IMAGENET1K_V1")
+        torch.testing.assert_close(
+            dict(model.get_submodule("network").state_dict()),
+            {name: t for name, t in published.state_dict().items() if not name.lower().startswith("aux")},
+        )
+        monkeypatch.undo()
+        made = recipe(arch=arch, parameters={"weights": "IMAGENET1K_V1"}, num_classes=1000, training=None)
+        models.save(tmp_path, made, model, {})
+        images = torch.rand(1, 3, 80, 80)
+        torch.testing.assert_close(models.load(tmp_path)[0](images), model.eval()(images))
+
+    def test_import_path(self) -> None:
+        model = models.build(f"{__name__}:two_layers", num_classes=4, width=5)
+        assert model(torch.rand(2, 1, 8, 8)).shape == (2, 4)
+        assert model[1].out_features == 5  # type: ignore[index]
+
+    @pytest.mark.parametrize(
+        ("arch", "parameters", "message"),
+        [
+            ("cw_mnsit", {}, "unknown architecture 'cw_mnsit'; closest: cw_mnist"),
+            ("resnet19", {}, "closest: resnet1"),
+            ("digits", {"width": 3}, r"'digits' takes .*num_classes.*: got an unexpected .* 'width'"),
+            ("resnet18", {"width": 3}, "torchvision's 'resnet18' does not take these parameters: .*'width'"),
+            ("resnet18", {"weights": "V9"}, "unknown weights 'V9' of 'resnet18'; .*: IMAGENET1K_V1"),
+            ("resnet18", {"weights": "IMAGENET1K_V1"}, "know 1000 classes, not 10"),
+            ("no.such:thing", {}, "cannot import 'no.such': No module named 'no'"),
+            (":thing", {}, "cannot import ''"),
+            ("math:no_such", {}, "module 'math' has no function 'no_such'"),
+            (f"{__name__}:two_layers", {"depth": 1}, "takes .*width.*: got an unexpected .* 'depth'"),
+            (f"{__name__}:not_a_model", {}, "must return a torch.nn.Module, got int"),
+        ],
+    )
+    def test_mistakes_are_named_in_one_line(self, arch: str, parameters: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message) as caught:
+            models.build(arch, num_classes=10, **parameters)
+        assert "\n" not in str(caught.value)
+
+    def test_no_network(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unreachable(*_: object, **__: object) -> None:
+            raise OSError("Network is unreachable")
+
+        monkeypatch.setattr(torchvision.models.ResNet18_Weights, "get_state_dict", unreachable)
+        with pytest.raises(ValueError, match=r"cannot fetch weights .* \(Network is unreachable\); put them in"):
+            models.build("resnet18", num_classes=1000, weights="IMAGENET1K_V1")
+
+
+class TestRecipe:
+    def test_digest_is_stable(self) -> None:
+        """These names stand in published results and stored models: a change here orphans them all."""
+        assert recipe().digest == "9c2a898b5b9d2543"
+
+    def test_digest_of_is_canonical(self) -> None:
+        assert models.digest_of({"b": (1, 2), "a": None}) == models.digest_of({"a": None, "b": [1, 2]})
+        assert models.digest_of([]) == "4f53cda18c2baa0c"  # printf '[]' | sha256sum
+        with pytest.raises(ValueError, match="Out of range float"):
+            models.digest_of(float("nan"))
+
+    def test_equal_content_is_equal(self) -> None:
+        one = recipe(parameters={"b": (1, 2), "a": 1}, training=Training(epochs=1, learning_rate=1))
+        two = recipe(parameters={"a": 1, "b": [1, 2]}, training=Training(epochs=1, learning_rate=1.0))
+        assert one == two and one.digest == two.digest and len({one, two}) == 1
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"arch": "cw_mnist"},
+            {"parameters": {"width": 2}},
+            {"num_classes": 9},
+            {"trained_on": "mnist"},
+            {"defense": {"name": "distillation", "temperature": 10.0}},
+            {"training": None, "weights": "0" * 64},
+            {"training": Training(epochs=2)},
+            {"training": Training(epochs=1, batch_size=7)},
+            {"training": Training(epochs=1, learning_rate=0.5)},
+            {"training": Training(epochs=1, optimizer="sgd")},
+            {"training": Training(epochs=1, momentum=0.5)},
+            {"training": Training(epochs=1, weight_decay=0.5)},
+            {"training": Training(epochs=1, seed=1)},
+        ],
+        ids=str,
+    )
+    def test_every_field_counts(self, changes: dict[str, Any]) -> None:
+        changed = recipe(**changes)
+        assert changed.digest != recipe().digest
+        again = Recipe.from_json(json.loads(json.dumps(changed.to_json())))
+        assert again == changed and again.digest == changed.digest
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: Training(epochs=0), "training.epochs must be at least 1, got 0"),
+            (lambda: Training(epochs=1, learning_rate=0), "training.learning_rate must be above 0, got 0.0"),
+            (
+                lambda: Training(epochs=1, learning_rate=float("nan")),
+                "learning_rate must be above 0, got nan",
+            ),
+            (lambda: Training(epochs=1, optimizer="lion"), "training.optimizer must be .* got 'lion'"),  # type: ignore[arg-type]
+            (lambda: recipe(training=None), "neither training nor weights"),
+            (lambda: recipe(weights="0" * 64), "leave out training or weights"),
+            (lambda: recipe(defense={}), 'recipe.defense needs a "name"'),
+            (lambda: recipe(parameters={"a": [torch.nn.ReLU]}), r"recipe.parameters.a\[0\] must fit in JSON"),
+            (lambda: recipe(parameters={"a": {1: 2}}), "recipe.parameters.a: keys must be strings"),
+            (lambda: Recipe.from_json({"archh": "digits"}), "not a recipe .*'archh'.*; its keys are arch, "),
+        ],
+    )
+    def test_mistakes_are_named(self, make: Callable[[], object], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            make()
+
+
+class TestStore:
+    def test_round_trip(self, tmp_path: Path) -> None:
+        model = models.build("digits", num_classes=10).to(memory_format=torch.channels_last)
+        assert not models.is_stored(tmp_path / "one")
+        models.save(tmp_path / "one", recipe(), model, {"accuracy": 0.5})
+        assert sorted(os.listdir(tmp_path / "one")) == ["recipe.json", "weights.safetensors"]
+        before = torch.get_rng_state()
+        loaded, found, facts = models.load(tmp_path / "one")
+        assert torch.equal(torch.get_rng_state(), before)
+        assert (found, facts, loaded.training) == (recipe(), {"accuracy": 0.5}, False)
+        torch.testing.assert_close(dict(loaded.state_dict()), dict(model.state_dict()), rtol=0, atol=0)
+        models.save(tmp_path / "one", recipe(), model, {"accuracy": 0.6})
+        assert models.load(tmp_path / "one")[2] == {"accuracy": 0.6}
+
+    def test_an_interrupted_save_is_no_model(self, tmp_path: Path) -> None:
+        models.save(tmp_path, recipe(), models.build("digits", num_classes=10), {})
+        (tmp_path / "recipe.json").unlink()
+        assert not models.is_stored(tmp_path)
+        with pytest.raises(ValueError, match=r"holds no trained model: there is no recipe\.json"):
+            models.load(tmp_path)
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"recipe": {}, "facts": {}}'])
+    def test_another_recipe_file_is_refused(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "weights.safetensors").touch()
+        (tmp_path / "recipe.json").write_text(content)
+        with pytest.raises(ValueError, match=r"recipe\.json does not describe a trained model"):
+            models.load(tmp_path)
+
+    def test_truncated_weights_are_refused(self, tmp_path: Path) -> None:
+        models.save(tmp_path, recipe(), models.build("digits", num_classes=10), {})
+        file = tmp_path / "weights.safetensors"
+        file.write_bytes(file.read_bytes()[:-100])
+        with pytest.raises(ValueError, match="is not a readable safetensors file"):
+            models.load(tmp_path)
+
+
+class TestLoadWeights:
+    @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+    def test_both_kinds_of_file(self, tmp_path: Path, suffix: str) -> None:
+        given, model = (models.build("digits", num_classes=10) for _ in range(2))
+        file = tmp_path / f"weights{suffix}"
+        (save_file if suffix == ".safetensors" else torch.save)(given.state_dict(), file)
+        models.load_weights(model, file)
+        images = torch.rand(2, 1, 8, 8)
+        assert torch.equal(model.eval()(images), given.eval()(images))
+
+    def test_a_plain_torchvision_file(self, tmp_path: Path) -> None:
+        plain = torchvision.models.resnet18(num_classes=5)
+        torch.save(plain.state_dict(), tmp_path / "resnet.pt")
+        model = models.build("resnet18", num_classes=5)
+        models.load_weights(model, tmp_path / "resnet.pt")
+        torch.testing.assert_close(dict(model.get_submodule("network").state_dict()), dict(plain.state_dict()))
+
+    def test_a_pickle_is_refused_and_not_run(self, tmp_path: Path) -> None:
+        class Trap:
+            def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+                return os.mkdir, (str(tmp_path / "sprung"),)
+
+        (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Trap(), protocol=2))
+        torch.save(Trap(), tmp_path / "zipped.pt")
+        torch.save(models.build("digits", num_classes=10), tmp_path / "module.pt")
+        (tmp_path / "pickle.safetensors").write_bytes(pickle.dumps(Trap(), protocol=2))
+        for name in ("pickle.pt", "zipped.pt", "module.pt", "pickle.safetensors"):
+            with pytest.raises(ValueError, match=rf"{name} (must be a state dict|is not a readable)") as caught:
+                models.load_weights(models.build("digits", num_classes=10), tmp_path / name)
+            assert "\n" not in str(caught.value)
+        assert not (tmp_path / "sprung").exists()
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda state: state.pop("features.0.bias"), "it lacks features.0.bias"),
+            (lambda state: state.update(extra=torch.zeros(1)), "it has the unknown extra"),
+            (lambda state: state.update({"features.0.bias": torch.zeros(3)}),
+             r"it has features.0.bias \(3,\), not \(16,\)"),
+            (lambda state: state.clear(), "it lacks .*; lacks .*; lacks .* and 11 more"),
+        ],
+        ids=["missing", "unknown", "shape", "many"],
+    )  # fmt: skip
+    def test_wrong_names_and_shapes(
+        self, tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+    ) -> None:
+        state = dict(models.build("digits", num_classes=10).state_dict())
+        change(state)
+        torch.save(state, tmp_path / "w.pt")
+        with pytest.raises(ValueError, match=f"does not fit the architecture: {message}"):
+            models.load_weights(models.build("digits", num_classes=10), tmp_path / "w.pt")
+
+    @pytest.mark.parametrize("name", ["absent.pt", "absent.safetensors"])
+    def test_absent(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(ValueError, match=f"{name} (cannot be read|is not a readable)"):
+            models.load_weights(models.build("digits", num_classes=10), tmp_path / name)
+
+    def test_sha256_of_file(self, tmp_path: Path) -> None:
+        (tmp_path / "abc").write_bytes(b"abc")
+        assert models.sha256_of_file(tmp_path / "abc").startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1
