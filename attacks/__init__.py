@@ -1,16 +1,38 @@
 """Adversarial attacks on image classifiers, each as its paper states it.
 
-Images are float tensors (N, C, H, W) in [0, 1]; a model maps them to logits (N, K) and normalises inside itself.
-An attack is a frozen dataclass of its hyperparameters, called as ``attack(model, images, targets)``; it returns an
-:class:`AttackResult`, which maps a decision rule (or a norm) to the :class:`Adversarial` examples that it keeps.
+Images are float tensors (N, C, H, W) in [0, 1]. A model maps them to logits (N, K) and normalises inside itself.
+An attack is a frozen dataclass of its hyperparameters, called as ``attack(model, images, labels)``. It returns an
+:class:`AttackResult`, which maps each decision rule (or the norm) to the :class:`Adversarial` examples that it keeps.
+:class:`Attack` is the protocol for attacks of your own; ``eadbench.attacks.contract`` checks them.
 """
 
+from collections.abc import Callable, Mapping
+
+from eadbench.attacks.attack import Attack, Traits, breaches, traits_of
 from eadbench.attacks.carlini_wagner import COV, CarliniWagner
 from eadbench.attacks.ead import EAD
+from eadbench.attacks.engine.confirm import confirmed
+from eadbench.attacks.engine.frozen import frozen
 from eadbench.attacks.fgm import FGM
 from eadbench.attacks.ifgm import IFGM
 from eadbench.attacks.result import Adversarial, AttackResult
 
-ATTACKS = {"ead": EAD, "cw": CarliniWagner, "cov": COV, "fgm": FGM, "ifgm": IFGM}
+ATTACKS: Mapping[str, Callable[..., Attack]] = {"cw": CarliniWagner, "fgm": FGM, "ifgm": IFGM, "cov": COV, "ead": EAD}
+"""Attacks by the names that a spec gives them, in the order of the paper's tables."""
 
-__all__ = ["ATTACKS", "COV", "EAD", "FGM", "IFGM", "Adversarial", "AttackResult", "CarliniWagner"]
+__all__ = [
+    "ATTACKS",
+    "COV",
+    "EAD",
+    "FGM",
+    "IFGM",
+    "Adversarial",
+    "Attack",
+    "AttackResult",
+    "CarliniWagner",
+    "Traits",
+    "breaches",
+    "confirmed",
+    "frozen",
+    "traits_of",
+]

@@ -3,31 +3,44 @@
 Both minimise c·f(x, t) + β‖x - x₀‖₁ + ‖x - x₀‖₂² under x = (tanh(w) + 1)/2, over w by Adam; C&W has β = 0.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from eadbench.attacks.attack import BATCH_SIZE, Attack
 from eadbench.attacks.engine.checks import check_not_negative
-from eadbench.attacks.engine.minimise import BATCH_SIZE, minimise
+from eadbench.attacks.engine.minimise import minimise
 from eadbench.attacks.engine.search import Objective, Rows, Search
 from eadbench.attacks.result import AttackResult
 
 INSIDE = 1 - 1e-6
-"""Images are drawn this much towards grey before arctanh, so that pixels at exactly 0 or 1 can move."""
+"""Images are shrunk towards grey by this factor before arctanh, so that pixels at exactly 0 or 1 can move."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants (Kingma & Ba 2015)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CarliniWagner:
+class CarliniWagner(Attack):
     """C&W's L2 attack: ``result["l2"]`` keeps the successful iterate of least ‖δ‖₂.
 
-    Parameters are those of :class:`attacks.EAD`, without β; `learning_rate` is Adam's, whose moments start afresh
-    at every search step.
+    The parameters are those of :class:`attacks.EAD` without β. `learning_rate` is Adam's; its moments are reset at
+    every search step.
     """
+
+    LABEL: ClassVar[str] = "C&W"
+    AXES: ClassVar[tuple[str, ...]] = ("kappa",)
+    NORMS: ClassVar[tuple[str, ...]] = ("l2",)
+    TOLERANCE: ClassVar[float | Mapping[str, float]] = 0.1
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {
+        "binary_search_steps": 4,
+        "max_iterations": 50,
+        "initial_const": 0.1,
+        "learning_rate": 0.03,
+    }
 
     kappa: float | Tensor = 0.0
     learning_rate: float = 1e-2
@@ -38,29 +51,47 @@ class CarliniWagner:
     targeted: bool = True
 
     def __post_init__(self) -> None:
-        Search.of(self)
+        Search.from_attack(self)
 
     @property
     def most_iterations(self) -> int:
-        """The gradient evaluations that an example takes without an abort."""
+        """The gradient evaluations of an example without an abort."""
         return self.binary_search_steps * self.max_iterations
 
+    @property
+    def most_passes(self) -> int:
+        """Forward and backward at every iterate, a test at x₀, and a last test."""
+        return 2 * self.most_iterations + 1 + 1
+
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int = BATCH_SIZE
+        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
     ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] towards `targets` (N,), at most `batch_size` rows at a time."""
+        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
         descent = AdamInTanhSpace(self.learning_rate)
         return minimise(
-            descent, Search.of(self), model, images, targets, rules=("l2",), beta=0.0, batch_size=batch_size
+            descent, Search.from_attack(self), model, images, labels, rules=("l2",), beta=0.0, batch_size=batch_size
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class COV:
+class COV(Attack):
     """EAD's objective by C&W's change of variable, β > 0 (paper, tables 1 and 5); rules "en", "l1" and "l2".
 
-    Parameters are those of :class:`attacks.EAD`; `learning_rate` is Adam's.
+    The parameters are those of :class:`attacks.EAD`; `learning_rate` is Adam's.
     """
+
+    LABEL: ClassVar[str] = "COV"
+    AXES: ClassVar[tuple[str, ...]] = ("beta", "kappa")
+    RULES: ClassVar[tuple[str, ...]] = ("en", "l1", "l2")
+    DEFAULT_RULES: ClassVar[tuple[str, ...]] = ("en", "l1")
+    NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2")
+    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 1.8, "l2": 0.1}  # no pixel returns to its original value
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {
+        "binary_search_steps": 4,
+        "max_iterations": 50,
+        "initial_const": 0.1,
+        "learning_rate": 0.03,
+    }
 
     beta: float | Tensor = 1e-3
     kappa: float | Tensor = 0.0
@@ -71,28 +102,31 @@ class COV:
     abort_early: bool = True
     targeted: bool = True
 
-    RULES: ClassVar = ("en", "l1", "l2")
-
     def __post_init__(self) -> None:
-        Search.of(self)
+        Search.from_attack(self)
         check_not_negative("beta", self.beta)
 
     @property
     def most_iterations(self) -> int:
-        """The gradient evaluations that an example takes without an abort."""
+        """The gradient evaluations of an example without an abort."""
         return self.binary_search_steps * self.max_iterations
 
+    @property
+    def most_passes(self) -> int:
+        """Forward and backward at every iterate, a test at x₀, and a last test by every rule."""
+        return 2 * self.most_iterations + 1 + len(self.RULES)
+
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int = BATCH_SIZE
+        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
     ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] towards `targets` (N,), at most `batch_size` rows at a time."""
+        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
         descent = AdamInTanhSpace(self.learning_rate)
         return minimise(
             descent,
-            Search.of(self),
+            Search.from_attack(self),
             model,
             images,
-            targets,
+            labels,
             rules=self.RULES,
             beta=self.beta,
             batch_size=batch_size,
@@ -101,7 +135,7 @@ class COV:
 
 @dataclass(frozen=True)
 class AdamInTanhSpace:
-    """The descent of both: the state of a row is w and Adam's two moments."""
+    """The descent of both attacks; the state of a row is w and Adam's two moments."""
 
     learning_rate: float
 
@@ -110,12 +144,12 @@ class AdamInTanhSpace:
         w = torch.atanh((2 * images - 1) * INSIDE)
         return w, torch.zeros_like(w), torch.zeros_like(w)
 
-    def still(self, objective: Objective, rows: Rows) -> Tensor:
+    def idle_const(self, objective: Objective, rows: Rows) -> Tensor:
         """(B,) zero: Adam's first step has the length of its learning rate, however small the gradient."""
         return torch.zeros_like(rows.const)
 
     def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor]:
-        """One step of Adam; returns x⁽ᵏ⁾ (B, C, H, W), at which the gradient was taken, and its logits (B, K)."""
+        """Take one step of Adam; return x⁽ᵏ⁾ (B, C, H, W), where the gradient was computed, and its logits (B, K)."""
         w, mean, square = rows.state
         x = torch.sigmoid(2 * w)  # (tanh(w) + 1) / 2, without its cancellation near 0
         logits, gradient = objective.gradient(x, rows)

@@ -1,4 +1,4 @@
-"""When an example succeeds, and the loss that asks for it (Chen et al. 2018, equations 3 and 6).
+"""When an example succeeds, and the attack loss (Chen et al. 2018, equations 3 and 6).
 
 Shapes: B rows, K classes.
 """
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def margin(logits: Tensor, labels: Tensor, *, targeted: bool) -> Tensor:
-    """By how much the prediction leads towards what the attack wants.
+    """The lead of the target's logit over every other, or of any other logit over the true class's.
 
     Parameters
     ----------
@@ -22,10 +22,10 @@ def margin(logits: Tensor, labels: Tensor, *, targeted: bool) -> Tensor:
     Tensor
         (B,): Z_t - max_{j != t} Z_j if `targeted`, else max_{j != t} Z_j - Z_t.
     """
-    own = labels.unsqueeze(1)
-    mine = logits.gather(1, own).squeeze(1)
-    others = logits.scatter(1, own, -torch.inf).max(dim=1).values
-    return mine - others if targeted else others - mine
+    index = labels.unsqueeze(1)
+    own = logits.gather(1, index).squeeze(1)
+    others = logits.scatter(1, index, -torch.inf).max(dim=1).values
+    return own - others if targeted else others - own
 
 
 def succeeds(margin: Tensor, kappa: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Distances between an adversarial example and its original, per row."""
+"""Distances between adversarial examples and their originals, per row."""
 
 from torch import Tensor
 
@@ -29,3 +29,4 @@ def linf(delta: Tensor) -> Tensor:
 
 
 NORMS = {"l1": l1, "l2": l2, "linf": linf}
+"""Distances by the names of their norms."""

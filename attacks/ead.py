@@ -1,20 +1,22 @@
 """EAD: Elastic-Net Attacks to Deep Neural Networks (Chen, Sharma, Zhang, Yi, Hsieh; AAAI 2018; arXiv 1709.04114)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from eadbench.attacks import distances
+from eadbench.attacks.attack import BATCH_SIZE, Attack
 from eadbench.attacks.engine.checks import check_choice, check_not_negative
-from eadbench.attacks.engine.minimise import BATCH_SIZE, minimise
+from eadbench.attacks.engine.minimise import minimise
 from eadbench.attacks.engine.search import Objective, Rows, Search
 from eadbench.attacks.result import AttackResult
 
 
 @dataclass(frozen=True, kw_only=True)
-class EAD:
+class EAD(Attack):
     """Minimise c·f(x, t) + β‖x - x₀‖₁ + ‖x - x₀‖₂² over x in [0, 1]ᵖ (equation 7) by algorithm 1.
 
     One run serves every decision rule: ``result["en"]`` keeps the successful iterate of least β‖δ‖₁ + ‖δ‖₂²,
@@ -25,25 +27,33 @@ class EAD:
     beta : float or Tensor
         β ≥ 0, the weight of the L1 distance; a tensor (N,) gives each example its own.
     kappa : float or Tensor
-        κ ≥ 0, the confidence margin (in logits) that a success must reach; likewise.
+        κ ≥ 0, the confidence margin (in logits) of a success; a tensor (N,) gives each example its own.
     learning_rate : float
         α₀ of the step size αₖ = α₀·√(1 - k/I).
     binary_search_steps, initial_const : int, float
-        Search steps over c, and the first c.
+        Number of search steps over c, and the first c.
     max_iterations : int
         I, the iterations of one search step.
     abort_early : bool
-        End an example's search step when, over the last tenth of the iterations, its loss has not fallen by 0.01 %
-        and no success was better than those that earlier search steps kept.
+        End an example's search step if, over a tenth of the iterations, its loss fell by less than 0.01 % and no
+        success was better than those of earlier search steps.
     targeted : bool
-        Whether the labels given are target classes (equation 3) or true classes to leave (equation 6).
+        Whether labels are classes to reach (equation 3) or true classes to leave (equation 6).
     method : "fista" or "ista"
         With the momentum of algorithm 1, or without.
     threshold : "beta" or "scaled"
-        The shrinkage threshold: β as equation 8 has it, or αₖ·β as the proximal step of β‖·‖₁ would have it.
+        The shrinkage threshold: β as in equation 8, or αₖ·β as in the proximal step of β‖·‖₁.
     momentum : "paper" or "code"
-        k/(k+3) as in algorithm 1, or (k+1)/(k+4) as the authors' code counts it.
+        k/(k+3) as in algorithm 1, or (k+1)/(k+4) as in the authors' code.
     """
+
+    LABEL: ClassVar[str] = "EAD"
+    AXES: ClassVar[tuple[str, ...]] = ("beta", "kappa")
+    RULES: ClassVar[tuple[str, ...]] = ("en", "l1", "l2")
+    DEFAULT_RULES: ClassVar[tuple[str, ...]] = ("en", "l1")
+    NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2")
+    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 0.3, "l2": 0.04}  # at 9 × 1,000: 0.003 and 0.03
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"binary_search_steps": 4, "max_iterations": 100, "initial_const": 0.1}
 
     beta: float | Tensor = 1e-3
     kappa: float | Tensor = 0.0
@@ -57,10 +67,8 @@ class EAD:
     threshold: Literal["beta", "scaled"] = "beta"
     momentum: Literal["paper", "code"] = "paper"
 
-    RULES: ClassVar = ("en", "l1", "l2")
-
     def __post_init__(self) -> None:
-        Search.of(self)
+        Search.from_attack(self)
         check_choice("method", self.method, ("fista", "ista"))
         check_choice("threshold", self.threshold, ("beta", "scaled"))
         check_choice("momentum", self.momentum, ("paper", "code"))
@@ -68,19 +76,24 @@ class EAD:
 
     @property
     def most_iterations(self) -> int:
-        """The gradient evaluations that an example takes without an abort."""
+        """The gradient evaluations of an example without an abort."""
         return self.binary_search_steps * self.max_iterations
 
+    @property
+    def most_passes(self) -> int:
+        """Forward and backward at y, and a test of x, in every iteration and once at x₀; a last test by every rule."""
+        return 3 * (self.most_iterations + 1) + len(self.RULES)
+
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int = BATCH_SIZE
+        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
     ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] towards `targets` (N,), at most `batch_size` rows at a time."""
+        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
         return minimise(
             self,
-            Search.of(self),
+            Search.from_attack(self),
             model,
             images,
-            targets,
+            labels,
             rules=self.RULES,
             beta=self.beta,
             batch_size=batch_size,
@@ -90,20 +103,20 @@ class EAD:
         """Algorithm 1, initialisation: x⁽⁰⁾ = y⁽⁰⁾ = x₀."""
         return images.clone(), images.clone()
 
-    def still(self, objective: Objective, rows: Rows) -> Tensor:
-        """(B,) the greatest c whose first step is shrunk away.
+    def idle_const(self, objective: Objective, rows: Rows) -> Tensor:
+        """(B,) the greatest c at which equation 8 shrinks the first step to nothing.
 
-        Then x⁽¹⁾ = y⁽¹⁾ = x₀, where the same gradient is taken with a smaller αₖ: equation 8 shrinks it for ever.
+        Then x⁽¹⁾ = y⁽¹⁾ = x₀. The next gradient is the same, and αₖ is smaller: the row never moves.
         """
         _, gradient = objective.gradient(rows.image, rows)
         outwards = torch.where(gradient > 0, rows.image == 0, rows.image == 1)
         steepest = distances.linf(gradient.masked_fill(outwards, 0)) / rows.const
         threshold = rows.beta if self.threshold == "beta" else self.learning_rate * rows.beta
-        still = threshold / (self.learning_rate * steepest) * (1 - 1e-6)  # rounding must not still a row that moves
-        return still.masked_fill(steepest == 0, torch.inf)
+        idle_const = threshold / (self.learning_rate * steepest) * (1 - 1e-6)  # below rounding: no moving row is idle
+        return idle_const.masked_fill(steepest == 0, torch.inf)
 
     def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, None]:
-        """One pass of algorithm 1's loop; returns x⁽ᵏ⁺¹⁾ (B, C, H, W), which the model has not seen yet."""
+        """Run one pass of algorithm 1's loop; return x⁽ᵏ⁺¹⁾ (B, C, H, W), whose logits are not known."""
         x, y = rows.state
         k = rows.iteration.to(x.dtype)[:, None, None, None]
         beta = rows.beta[:, None, None, None]
@@ -127,7 +140,7 @@ class EAD:
 def shrink(z: Tensor, origin: Tensor, threshold: Tensor) -> Tensor:
     """S_β, the projected shrinkage-thresholding of equation 8.
 
-    Moves each value of `z` towards `origin` by `threshold`, onto it where it is nearer than that, and into [0, 1].
+    Move each value of `z` towards `origin` by `threshold`, but not past it, and clip it to [0, 1].
     """
     delta = z - origin
     return (origin + (delta - torch.clamp(delta, -threshold, threshold))).clamp(0, 1)

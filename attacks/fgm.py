@@ -1,22 +1,22 @@
 """FGM, the fast gradient methods (Goodfellow et al. 2015; Chen et al. 2018, equations 1 and 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from eadbench.attacks import distances
-from eadbench.attacks.engine.epsilon import Direction, check_grid, smallest_epsilon
-from eadbench.attacks.engine.minimise import BATCH_SIZE
-from eadbench.attacks.engine.precision import searching
+from eadbench.attacks.attack import BATCH_SIZE, Attack
+from eadbench.attacks.engine.epsilon_search import GRIDS, Direction, check_grid, most_passes, smallest_epsilon
+from eadbench.attacks.engine.precision import gradient_precision
 from eadbench.attacks.result import AttackResult
 
 
 @dataclass(frozen=True, kw_only=True)
-class FGM:
+class FGM(Attack):
     """One step of size ε against the gradient of the training loss J; the smallest ε of a grid that succeeds.
 
     Parameters
@@ -24,10 +24,16 @@ class FGM:
     norm : "l1", "l2" or "linf"
         L∞: x = x₀ - ε·sign(∇J) (equation 1); L1, L2: x = x₀ - ε·∇J/‖∇J‖ (equation 2), each clipped to [0, 1].
     epsilons : sequence of float, optional
-        Ascending; the paper's table 4 unless given.
+        Ascending; by default the grid of the paper's table 4.
     targeted : bool
-        Whether J is lowered for target classes, or raised for true classes.
+        Whether to lower J for target classes, or to raise J for true classes.
     """
+
+    LABEL: ClassVar[str] = "FGM"
+    AXES: ClassVar[tuple[str, ...]] = ("norm",)
+    NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2", "linf")
+    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 2.6, "l2": 0.07, "linf": 0.07}  # a dense step, for L1 too
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"epsilons": tuple(0.002 * 1.06**i for i in range(158))}
 
     norm: Literal["l1", "l2", "linf"]
     epsilons: Sequence[float] | None = None
@@ -38,37 +44,42 @@ class FGM:
 
     @property
     def most_iterations(self) -> int:
-        """The gradient evaluations that an example takes: the one at x₀."""
+        """The gradient evaluations of an example: the one at x₀."""
         return 1
 
+    @property
+    def most_passes(self) -> int:
+        """The passes of an example that no ε breaks."""
+        return most_passes(len(self.epsilons or GRIDS[self.norm]), gradients_per_epsilon=0)
+
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int = BATCH_SIZE
+        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
     ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] towards `targets` (N,), at most `batch_size` rows at a time."""
+        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
         return smallest_epsilon(
             self.craft,
             partial(direction, model, norm=self.norm, targeted=self.targeted),
             model,
             images,
-            targets,
+            labels,
             norm=self.norm,
             epsilons=self.epsilons,
-            gradients_each=0,
+            gradients_per_epsilon=0,
             targeted=self.targeted,
             batch_size=batch_size,
         )
 
     @staticmethod
-    def craft(direction: Direction, origin: Tensor, labels: Tensor, first: Tensor, epsilon: Tensor) -> Tensor:
-        """The step of size `epsilon` along the direction at x₀."""
-        return (origin + epsilon * first).clamp(0, 1)
+    def craft(direction: Direction, origin: Tensor, labels: Tensor, first_direction: Tensor, epsilon: Tensor) -> Tensor:
+        """Take one step of size `epsilon` along the direction at x₀."""
+        return (origin + epsilon * first_direction).clamp(0, 1)
 
 
 def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targeted: bool) -> Tensor:
-    """The dense step of norm one (each value ±1, for L∞) along which the training loss falls, untargeted rises.
+    """The step of norm one (L∞: each value ±1) along which the training loss falls if `targeted`, else rises.
 
     The loss is the cross-entropy J = log(1 + exp u) with u = log Σ_{j ≠ t} exp Z_j - Z_t. Its gradient is a positive
-    multiple of u's, and only the direction counts; u's does not vanish where a confident softmax rounds to 0 or 1.
+    multiple of the gradient of u. The step follows u, whose gradient does not vanish when a softmax rounds to 0 or 1.
 
     Returns
     -------
@@ -76,10 +87,10 @@ def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targete
         Shaped as `x` (B, C, H, W); all zero where the gradient is zero or not finite.
     """
     x = x.detach().requires_grad_()
-    with torch.enable_grad(), searching(model):
+    with torch.enable_grad(), gradient_precision(model):
         logits = model(x)
-        own = labels.unsqueeze(1)
-        u = logits.scatter(1, own, -torch.inf).logsumexp(1) - logits.gather(1, own).squeeze(1)
+        index = labels.unsqueeze(1)
+        u = logits.scatter(1, index, -torch.inf).logsumexp(1) - logits.gather(1, index).squeeze(1)
         (gradient,) = torch.autograd.grad(u.sum(), x)
     largest = distances.linf(gradient)[:, None, None, None]
     gradient = torch.where((largest > 0) & largest.isfinite(), gradient / largest, 0)

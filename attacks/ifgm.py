@@ -1,26 +1,35 @@
 """I-FGM, the iterative fast gradient methods (Kurakin et al. 2017; Chen et al. 2018, "Comparative Methods")."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from eadbench.attacks import distances
-from eadbench.attacks.engine.epsilon import GRIDS, Direction, check_grid, smallest_epsilon
-from eadbench.attacks.engine.minimise import BATCH_SIZE
+from eadbench.attacks.attack import BATCH_SIZE, Attack
+from eadbench.attacks.engine.epsilon_search import GRIDS, Direction, check_grid, most_passes, smallest_epsilon
 from eadbench.attacks.fgm import direction
 from eadbench.attacks.result import AttackResult
 
 
 @dataclass(frozen=True, kw_only=True)
-class IFGM:
+class IFGM(Attack):
     """FGM in steps of ε/`steps`, each projected to the ε-ball and [0, 1]; the smallest ε of a grid that succeeds.
 
-    Parameters are those of :class:`attacks.FGM`, and `steps`, ten in the paper.
+    The parameters are those of :class:`attacks.FGM`, and `steps`: ten in the paper.
     """
+
+    LABEL: ClassVar[str] = "I-FGM"
+    AXES: ClassVar[tuple[str, ...]] = ("norm",)
+    NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2", "linf")
+    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 2.6, "l2": 0.07, "linf": 0.07}  # a dense step, for L1 too
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {
+        "steps": 3,
+        "epsilons": tuple(0.002 * 1.06**i for i in range(158)),
+    }
 
     norm: Literal["l1", "l2", "linf"]
     steps: int = 10
@@ -34,39 +43,46 @@ class IFGM:
 
     @property
     def most_iterations(self) -> int:
-        """The gradient evaluations that an example takes if no ε succeeds."""
+        """The gradient evaluations of an example that no ε breaks."""
         return 1 + (self.steps - 1) * len(self.epsilons or GRIDS[self.norm])
 
+    @property
+    def most_passes(self) -> int:
+        """The passes of an example that no ε breaks."""
+        return most_passes(len(self.epsilons or GRIDS[self.norm]), gradients_per_epsilon=self.steps - 1)
+
     def __call__(
-        self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int = BATCH_SIZE
+        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
     ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] towards `targets` (N,), at most `batch_size` rows at a time."""
+        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
         return smallest_epsilon(
             self.craft,
             partial(direction, model, norm=self.norm, targeted=self.targeted),
             model,
             images,
-            targets,
+            labels,
             norm=self.norm,
             epsilons=self.epsilons,
-            gradients_each=self.steps - 1,
+            gradients_per_epsilon=self.steps - 1,
             targeted=self.targeted,
             batch_size=batch_size,
         )
 
-    def craft(self, direction: Direction, origin: Tensor, labels: Tensor, first: Tensor, epsilon: Tensor) -> Tensor:
-        """`steps` steps of size ε/`steps`; the direction of the first is the same for every ε."""
-        x, step = origin, first
+    def craft(
+        self, direction: Direction, origin: Tensor, labels: Tensor, first_direction: Tensor, epsilon: Tensor
+    ) -> Tensor:
+        """Take `steps` steps of size ε/`steps`; the direction of the first is the same for every ε."""
+        x, step = origin, first_direction
         for taken in range(self.steps):
             if taken:
                 step = direction(x, labels)
             x = x + epsilon / self.steps * step
-            x = (origin + into_ball(x - origin, epsilon, self.norm)).clamp(0, 1)
+            x = (origin + project(x - origin, epsilon, self.norm)).clamp(0, 1)
         return x
 
 
-def into_ball(delta: Tensor, radius: Tensor, norm: str) -> Tensor:
-    """`delta` (B, C, H, W), scaled (L1, L2) or clipped (L∞) to the ball of `radius` (B, 1, 1, 1) if it is outside."""
+def project(delta: Tensor, radius: Tensor, norm: str) -> Tensor:
+    """Scale (L1, L2) or clip (L∞) `delta` (B, C, H, W) to the ball of `radius` (B, 1, 1, 1) if it is outside."""
     if norm == "linf":
         return delta.clamp(-radius, radius)
     length = distances.NORMS[norm](delta)[:, None, None, None]

@@ -1,9 +1,10 @@
-"""What summarising a results folder costs, over rows made up for it: seconds and memory, each folder in a new process.
+"""Measure the time and memory of summarising generated results, each folder in a new process.
 
     uv run python -m benchmarks.aggregation --folder /tmp/aggregation 1e7/10000 1e7/400
 
-ROWS/ROWS_PER_PART: 400 is what EAD's two decision rules make of `shard_size: 200`. A folder is made unless it is
-there: 10⁷ rows take 20 seconds and 250 MB in parts of 10,000, and a minute and 500 MB in parts of 400.
+A size is ROWS/ROWS_PER_PART. EAD's two decision rules with `shard_size: 200` give 400 rows per part. The script
+generates a folder unless it exists: 10⁷ rows take 20 seconds and 250 MB in parts of 10,000, and a minute and 500 MB in
+parts of 400.
 """
 
 import argparse
@@ -22,11 +23,13 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
+from eadbench.harness import spec as specs
+from eadbench.harness.analysis import summary
 from eadbench.harness.parquet.rows import SCHEMA, encoded
-from eadbench.harness.plan.grid import Shard, Victim, blocks
-from eadbench.harness.reporting import report
+from eadbench.harness.plan.grid import Shard, Victim, blocks, other_parameters
 from eadbench.harness.results.folder import Results
-from eadbench.harness.spec import schema as specs
+from eadbench.harness.results.snapshot import Snapshot
+from eadbench.models import canonical_json
 
 SPEC = """
 name: aggregation
@@ -41,21 +44,22 @@ attacks:
 """
 CLASSES = 10
 TARGETS = CLASSES - 1
-SUCCEEDS = 0.9
+SUCCESS_RATE = 0.9
 
 Ints = NDArray[np.integer[Any]]
 
 
 def victims(images: int) -> list[Victim]:
-    """One undefended and two distilled ones, of which so many images are attacked."""
+    """Return one undefended and two distilled victims, each with that number of attacked images."""
     drawn = np.random.default_rng(1).permutation(images).tolist()
     labels = np.random.default_rng(2).integers(0, CLASSES, images).tolist()
     return [
         Victim(
             digest=f"{100 + index:016x}",
+            name=None,
             arch="digits",
             defense="distillation" if temperature else "none",
-            temperature=temperature,
+            defense_parameters={"temperature": temperature} if temperature else {},
             trained_on="digits",
             accuracy=0.99,
             images=drawn,
@@ -65,32 +69,37 @@ def victims(images: int) -> list[Victim]:
     ]
 
 
-def tested_on(block: Shard, everyone: list[Victim]) -> list[Victim]:
-    """Examples are tested where they were crafted, and those of the first victim on the second too."""
-    return everyone[:2] if block.victim is everyone[0] else [block.victim]
+def tested_on(block: Shard, victims: list[Victim]) -> list[Victim]:
+    """Return the victims that test a block's examples: its own, and for the first victim also the second."""
+    return victims[:2] if block.victim is victims[0] else [block.victim]
 
 
-def make(folder: Path, rows: int, per_part: int) -> None:
-    """Write a results folder of about so many rows; the same for the same numbers."""
+def generate(folder: Path, rows: int, per_part: int) -> None:
+    """Write a results folder of about `rows` rows; the same numbers give the same rows."""
     spec, results, generator = specs.parse(yaml.safe_load(SPEC)), Results(folder), np.random.default_rng(0)
-    one = victims(1)
-    each = TARGETS * sum(len(block.cells()) * len(tested_on(block, one)) for block in blocks(spec, "digits", one))
-    everyone = victims(max(1, rows // each))
+    sample = victims(1)
+    rows_per_image = TARGETS * sum(
+        len(block.cells()) * len(tested_on(block, sample)) for block in blocks(spec, "digits", sample)
+    )
+    attacked = victims(max(1, rows // rows_per_image))
     results.examples.mkdir(parents=True)
-    for block in blocks(spec, "digits", everyone):
-        rules, axes = block.setting.decision_rules, len(block.setting.betas) * len(block.setting.kappas)
-        examples = np.arange(len(block.victim.images) * axes * TARGETS)
-        for start, onto in product(range(0, len(examples), size := per_part // len(rules)), tested_on(block, everyone)):
+    for block in blocks(spec, "digits", attacked):
+        rules, points = block.setting.decision_rules, len(block.setting.betas) * len(block.setting.kappas)
+        examples = np.arange(len(block.victim.images) * points * TARGETS)
+        size = per_part // len(rules)
+        for start, target in product(range(0, len(examples), size), tested_on(block, attacked)):
             shard = f"{generator.integers(2**63):016x}"
-            table = part(block, examples[start : start + size], onto, shard, generator)
-            path = results.part(shard, None if onto is block.victim else onto.digest)
+            table = shard_table(block, examples[start : start + size], target, shard, generator)
+            path = results.part(shard, None if target is block.victim else target.digest)
             path.write_bytes(encoded(table))
-    results.write_victims("digits", everyone)
+    results.write_victims("digits", attacked)
     results.begin(spec)
 
 
-def part(block: Shard, examples: Ints, onto: Victim, shard: str, generator: np.random.Generator) -> pa.Table:
-    """The rows of a shard: of the numbers of its examples, image after image, each at every β, κ and target."""
+def shard_table(
+    block: Shard, examples: Ints, tested_on: Victim, shard: str, generator: np.random.Generator
+) -> pa.Table:
+    """Return the rows of a shard; `examples` numbers them image by image, each at every β, κ and target."""
     setting, victim = block.setting, block.victim
     rules = setting.decision_rules
     rest, target = np.divmod(np.repeat(examples, len(rules)), TARGETS)
@@ -99,27 +108,29 @@ def part(block: Shard, examples: Ints, onto: Victim, shard: str, generator: np.r
     rule = np.tile(np.arange(len(rules)), len(examples))
     label = np.asarray(victim.labels)[image]
     count = len(image)
-    failed = generator.random(count) >= SUCCEEDS
-    cells = [block.cell_digests[axes] for axes in product(setting.betas, setting.kappas, rules)]
+    failed = generator.random(count) >= SUCCESS_RATE
+    cells = [block.cell_digests[key] for key in product(setting.betas, setting.kappas, rules)]
     distances = {name: pa.array(generator.gamma(5, size=count), mask=failed) for name in ("l0", "l1", "l2", "linf")}
-    same = {
+    constants = {
         "dataset": "digits",
         "split": "test",
         "model": victim.digest,
         "arch": victim.arch,
         "defense": victim.defense,
+        "defense_parameters": canonical_json(victim.defense_parameters),
         "temperature": victim.temperature,
         "trained_on": victim.trained_on,
-        "evaluated_on": onto.digest,
+        "evaluated_on": tested_on.digest,
         "attack": setting.attack,
         "norm": setting.parameters.get("norm"),
+        "parameters": other_parameters(setting.parameters),
         "shard": shard,
         "margin": None,
         "const": None,
         "epsilon": None,
     }
     columns = {
-        **{name: pa.repeat(pa.scalar(value, SCHEMA.field(name).type), count) for name, value in same.items()},
+        **{name: pa.repeat(pa.scalar(value, SCHEMA.field(name).type), count) for name, value in constants.items()},
         "image": np.asarray(victim.images)[image],
         "label": label,
         "target": target + (target >= label),
@@ -135,39 +146,39 @@ def part(block: Shard, examples: Ints, onto: Victim, shard: str, generator: np.r
 
 
 def measure(folder: Path) -> None:
-    """Summarise a folder in this process, and print its peak of memory in GiB and its seconds on all cores."""
-    report.read(Results(folder))
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({"peak": used.ru_maxrss / 2**20, "cpu": used.ru_utime + used.ru_stime}))
+    """Summarise a folder in this process; print the peak of memory in GiB and the CPU seconds of all cores."""
+    summary.read(Snapshot(Results(folder)))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps({"peak": usage.ru_maxrss / 2**20, "cpu": usage.ru_utime + usage.ru_stime}))
 
 
-def line(folder: Path, rows: int, per_part: int) -> str:
-    """A line of the table."""
+def table_line(folder: Path, rows: int, per_part: int) -> str:
+    """Measure a folder in a new process; return its line of the table."""
     if not (folder / "spec.yaml").exists():
-        make(folder, rows, per_part)
+        generate(folder, rows, per_part)
     parts = list(Results(folder).examples.iterdir())
-    held = sum(pq.read_metadata(part).num_rows for part in parts)
+    stored_rows = sum(pq.read_metadata(part).num_rows for part in parts)
     command = [sys.executable, "-m", "benchmarks.aggregation", "--measure", str(folder)]
     started = time.perf_counter()
-    took = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    costs = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     seconds = time.perf_counter() - started
-    return f"| {held:,} | {len(parts):,} | {seconds:.0f} | {took['cpu']:.0f} | {took['peak']:.2f} |"
+    return f"| {stored_rows:,} | {len(parts):,} | {seconds:.0f} | {costs['cpu']:.0f} | {costs['peak']:.2f} |"
 
 
 def main() -> None:
-    """Measure the folders that are asked for, and print the table."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("sizes", nargs="*", default=["1e7/10000", "1e7/400"], metavar="ROWS/ROWS_PER_PART")
-    arguments.add_argument("--folder", type=Path, default=Path("results/aggregation"))
-    arguments.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
-    given = arguments.parse_args()
-    if given.measure:
-        measure(given.measure)
+    """Measure folders of the given sizes, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="*", default=["1e7/10000", "1e7/400"], metavar="ROWS/ROWS_PER_PART")
+    parser.add_argument("--folder", type=Path, default=Path("results/aggregation"))
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure(arguments.measure)
         return
     print("| rows | parts | seconds, imports included | CPU seconds | peak RSS, GiB |\n|" + " ---: |" * 5, flush=True)
-    for size in given.sizes:
+    for size in arguments.sizes:
         rows, per_part = (int(float(number)) for number in size.split("/"))
-        print(line(given.folder / f"{rows}-{per_part}", rows, per_part), flush=True)
+        print(table_line(arguments.folder / f"{rows}-{per_part}", rows, per_part), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Shards attacked without the harness, in two processes."""
+"""Attack shards without the harness, in two processes."""
 
 import multiprocessing
 import time
@@ -11,34 +11,35 @@ import torch
 from eadbench.harness import datasets
 from eadbench.harness.execution.allocator import keep_freed_memory
 from eadbench.harness.plan.grid import Shard
-from eadbench.harness.spec.schema import Spec
+from eadbench.harness.spec import Spec
 from eadbench.models import load
 
 STATE: dict[str, Any] = {}
-"""What a bare process has loaded."""
+"""The data and the model of this process."""
 
 
-def get_ready(folder: Path, what: Spec, together: Any) -> None:
-    """Load what attacks take, and wait until the other process has too."""
+def initialise(folder: Path, spec: Spec, barrier: Any) -> None:
+    """Load the data and the model, and wait for the other process."""
     torch.set_num_threads(1)
     keep_freed_memory()  # as workers do
     model, _, _ = load(next((folder / "models").glob("*/recipe.json")).parent)
-    STATE.update(data=datasets.load(**what.dataset), model=model.to(memory_format=torch.channels_last))
-    together.wait()
+    data = datasets.load(spec.dataset.name, **spec.dataset.parameters)
+    STATE.update(data=data, model=model.to(memory_format=torch.channels_last))
+    barrier.wait()
 
 
-def bare(shard: Shard) -> None:
-    """Attack a shard's examples."""
+def attack(shard: Shard) -> None:
+    """Attack the examples of a shard."""
     images = STATE["data"].test.images([example.image for example in shard.examples])
     targets = torch.tensor([example.target for example in shard.examples])
     shard.setting.build(shard.examples)(STATE["model"], images, targets, batch_size=128)
 
 
-def seconds_of(shards: Sequence[Shard], folder: Path, what: Spec) -> float:
-    """How long two processes take for the shards of a sweep with its results in a folder, once both are warm."""
+def measure(shards: Sequence[Shard], folder: Path, spec: Spec) -> float:
+    """Return the seconds that two warm processes take for the shards of a sweep with its results in `folder`."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(2, get_ready, (folder, what, context.Barrier(2))) as pool:
-        pool.map(bare, shards[:4], chunksize=1)
-        clock = time.perf_counter()
-        pool.map(bare, shards, chunksize=1)
-        return time.perf_counter() - clock
+    with context.Pool(2, initialise, (folder, spec, context.Barrier(2))) as pool:
+        pool.map(attack, shards[:4], chunksize=1)
+        started = time.perf_counter()
+        pool.map(attack, shards, chunksize=1)
+        return time.perf_counter() - started

@@ -1,12 +1,17 @@
-"""A sweep under faults: whatever is killed, removed or filled, its results must be those of an undisturbed run.
+"""Run a sweep under faults, and check that its results equal those of an undisturbed run.
 
     uv run python benchmarks/chaos.py [--shards 200 --kills 50 --nodes 5 --drivers 5 --no-full-disk --seed 0]
 
-A sweep of digits (two victims trained, attacked, and tested on each other's examples) runs on a Ray cluster of three
-nodes on this machine. Meanwhile workers are killed, nodes removed and others added, drivers killed and started again
-with another number of workers, and the disk under the results, a tmpfs of its own, filled once. What is hit, and after
-how many parts, is drawn from the seed. `run` is repeated while its exit code is 3. The exit code is 1 if a fault was
-left over, a driver ended in another way than it should, or the results differ.
+The sweep trains two victims on the digits, attacks them, and tests the examples on the other victim. It runs on a Ray
+cluster of three nodes on this machine. Meanwhile the script
+
+- kills workers;
+- removes nodes and adds others;
+- kills drivers, and starts them again with another number of workers;
+- fills the disk under the results, a small tmpfs, once.
+
+The seed draws the time and the victim of each fault. The script runs `eadbench run` again while its exit code is 3. Its
+own exit code is 1 if a fault could not be done, a driver ended with an unexpected exit code, or the results differ.
 """
 
 import argparse
@@ -27,14 +32,16 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
-    sys.path[0] = str(ROOT)  # not this file's folder, where `attacks` would be another
+    sys.path[0] = str(ROOT)  # in place of this folder, to import `benchmarks`
 
 from benchmarks.faults import Asked, fill, schedule, small_disk, spec_of  # noqa: E402
 from benchmarks.nodes import IDLE, Nodes  # noqa: E402
 
-STALLED = 600.0  # seconds without a new part: the sweep hangs
-PHASES = {"make": "training", "transfer": "transfer", IDLE: "no task"}
-COUNTED = {"driver": "drivers killed", "fill": "full disks", "remove": "nodes removed", "add": "nodes added"}
+TIMEOUT = 600.0
+"""Seconds without a new part after which the sweep is taken to hang."""
+PHASES = {"make": "in training", "transfer": "in transfer", IDLE: "without a task"}
+"""The phase of a worker by the first word of its task's title; other titles are attacks."""
+COUNTERS = {"driver": "drivers killed", "fill": "full disks", "remove": "nodes removed", "add": "nodes added"}
 KEYS = ["cell", "image", "target", "evaluated_on"]
 
 
@@ -50,7 +57,7 @@ class Driver:
 
 
 class Chaos:
-    """A sweep, its faults, and what has been counted of them."""
+    """A sweep under faults, and the counts of what happened."""
 
     def __init__(self, asked: Asked, nodes: Nodes, spec: Path, results: Path, logs: Path) -> None:
         self.asked, self.nodes, self.spec, self.results, self.logs = asked, nodes, spec, results, logs
@@ -62,38 +69,38 @@ class Chaos:
     def start(self) -> None:
         """Start a driver, with another number of workers than the last."""
         self.counts["runs"] += 1
-        self.workers = self.draw.choice([number for number in self.asked.workers if number != self.workers])
+        self.workers = self.draw.choice([count for count in self.asked.workers if count != self.workers])
         log, workers = self.logs / f"driver-{self.counts['runs']}.log", f"resources={{workers: {self.workers}}}"
         self.driver = Driver(self.spec, self.results, log, "--address", self.nodes.address, "--set", workers)
 
-    def ended(self, code: int) -> str:
-        """What a driver said that has ended, or ends now, with an exit code, which must be that one."""
-        found, said = self.driver.process.wait(STALLED), self.driver.log.read_text()
-        self.counts["tasks tried again"] += said.count(" is tried again after ")
-        self.counts["tasks set aside"] += said.count(" failed after ")
-        if found != code:
-            raise RuntimeError(f"{self.driver.log}: a driver ended with {found}, not {code}")
-        return said
+    def wait_for_driver(self, expected_code: int) -> str:
+        """Wait until the driver ends, check its exit code, and return its output."""
+        code, output = self.driver.process.wait(TIMEOUT), self.driver.log.read_text()
+        self.counts["tasks tried again"] += output.count(" is tried again after ")
+        self.counts["tasks set aside"] += output.count(" failed after ")
+        if code != expected_code:
+            raise RuntimeError(f"{self.driver.log}: a driver ended with {code}, not {expected_code}")
+        return output
 
     def run(self) -> None:
         """Run the sweep to its end."""
-        parts, changed = 0, time.monotonic()
+        parts, last_change = 0, time.monotonic()
         while (code := self.driver.process.poll()) != 0:
             if code is not None:
-                self.ended(3)
+                self.wait_for_driver(3)
                 self.start()
             before, parts = parts, len(list(self.results.glob("examples/[!.]*.parquet")))
-            changed = time.monotonic() if parts != before else changed
-            if time.monotonic() - changed > STALLED:
-                raise RuntimeError(f"{self.driver.log}: no part in {STALLED:.0f} s")
+            last_change = time.monotonic() if parts != before else last_change
+            if time.monotonic() - last_change > TIMEOUT:
+                raise RuntimeError(f"{self.driver.log}: no part in {TIMEOUT:.0f} s")
             if self.faults and parts >= self.faults[0].due and self.strike(self.faults[0].kind, training=parts == 0):
                 self.faults.popleft()
                 time.sleep(self.draw.uniform(0.1, 1.5))
             time.sleep(0.1)
-        self.ended(0)
+        self.wait_for_driver(0)
 
     def strike(self, kind: str, *, training: bool) -> bool:
-        """Do a fault; False if there is nothing yet that it could hit."""
+        """Do a fault. Return False if it has no target yet."""
         if kind == "kill":
             return self.kill(training=training)
         if kind in ("remove", "add"):
@@ -102,18 +109,20 @@ class Chaos:
             return False
         elif kind == "driver":
             self.driver.process.kill()
-            self.ended(-signal.SIGKILL)
+            self.wait_for_driver(-signal.SIGKILL)
             self.start()
         else:
             self.fill()
-        self.counts[COUNTED[kind]] += 1
+        self.counts[COUNTERS[kind]] += 1
         return True
 
     def kill(self, *, training: bool) -> bool:
-        """Kill a worker; none in a training that this driver has lost twice, as the third time would end it."""
+        """Kill a worker, but never one training for the third time in this driver, which would end the run."""
         actors = self.nodes.actors()
         if training:
-            actors = [a for a in actors if a.title.startswith("make ") and self.driver.kills[a.title] < 2]
+            actors = [
+                actor for actor in actors if actor.title.startswith("make ") and self.driver.kills[actor.title] < 2
+            ]
         if all(actor.title == IDLE for actor in actors):
             return False
         actor = self.draw.choice(actors)
@@ -121,17 +130,17 @@ class Chaos:
             os.kill(actor.pid, signal.SIGKILL)
         self.driver.kills[actor.title] += 1
         self.counts["workers killed"] += 1
-        self.counts[f"of them in {PHASES.get(actor.title.split()[0], 'attack')}"] += 1
+        self.counts[f"workers killed {PHASES.get(actor.title.split()[0], 'in attack')}"] += 1
         return True
 
     def fill(self) -> None:
-        """Fill the disk; the driver must end with one line, and the next one too. Make room, and start another."""
+        """Fill the disk. The driver must end with a one-line error, and so must the next; then free the disk."""
         ballast = self.results.parent / "ballast"
         fill(ballast)
         for last in (False, True):
-            said = self.ended(1)
-            errors = [line for line in said.splitlines() if line.startswith("error: ")]
-            if len(errors) != 1 or "No space left on device" not in errors[0] or "Traceback" in said:
+            output = self.wait_for_driver(1)
+            errors = [line for line in output.splitlines() if line.startswith("error: ")]
+            if len(errors) != 1 or "No space left on device" not in errors[0] or "Traceback" in output:
                 raise RuntimeError(f"{self.driver.log}: a full disk must be one line")
             if last:
                 ballast.unlink()
@@ -139,30 +148,30 @@ class Chaos:
 
 
 def compare(results: Path, reference: Path) -> tuple[dict[str, int], bool]:
-    """What results have that are to equal others, and whether they do."""
-    found, wrong = Counter[str](), Counter[str]()
+    """Compare results with a reference. Return the counts, and whether they are equal."""
+    counts, errors = Counter[str](), Counter[str]()
     for kind, pattern in {"examples": "[!.]*", "images": "[!.]*", "models": "*/*.safetensors"}.items():
         ours, theirs = (
             {path.relative_to(root) for path in root.glob(f"{kind}/{pattern}")} for root in (results, reference)
         )
         equal = [path for path in ours & theirs if (results / path).read_bytes() == (reference / path).read_bytes()]
-        found[f"equal files in {kind}"] = len(equal)
-        wrong["files that differ, are missing or too many"] += len(ours | theirs) - len(equal)
+        counts[f"equal files in {kind}"] = len(equal)
+        errors["files that differ, are missing or too many"] += len(ours | theirs) - len(equal)
     rows, expected = (pd.read_parquet(root / "examples", columns=KEYS) for root in (results, reference))
-    wrong["rows twice"] = int(rows.duplicated().sum())
+    errors["rows twice"] = int(rows.duplicated().sum())
     both = pd.merge(rows, expected, how="outer", indicator=True)["_merge"] == "both"
-    wrong["rows missing or too many"] = int((~both).sum())
-    found["temporary files left behind"] = len(list(results.rglob(".*.tmp")))
-    return {"rows": len(rows), **found, **wrong}, not wrong.total() and len(rows) > 0
+    errors["rows missing or too many"] = int((~both).sum())
+    counts["temporary files left behind"] = len(list(results.rglob(".*.tmp")))
+    return {"rows": len(rows), **counts, **errors}, not errors.total() and len(rows) > 0
 
 
 def chaos(asked: Asked, folder: Path) -> tuple[dict[str, object], bool]:
-    """The counts of a sweep under faults, all of it in a folder, and whether it met them all and is right."""
+    """Run a sweep under faults in a folder. Return the counts, and whether every fault happened and results agree."""
     spec, reference, disk = folder / "chaos.yaml", folder / "reference", folder / "disk"
     spec.write_text(spec_of(asked))
-    clock = time.monotonic()
-    with Nodes(asked.size, cpus=2) as nodes, small_disk(disk, 2**22 + asked.shards * 2**16) as reason:
-        run = Chaos(replace(asked, full_disk=asked.full_disk and not reason), nodes, spec, disk / "results", folder)
+    started = time.monotonic()
+    with Nodes(asked.size, cpus=2) as nodes, small_disk(disk, 2**22 + asked.shards * 2**16) as problem:
+        run = Chaos(replace(asked, full_disk=asked.full_disk and not problem), nodes, spec, disk / "results", folder)
         undisturbed = Driver(spec, reference, folder / "reference.log", "--executor", "serial")
         try:
             run.run()
@@ -170,14 +179,14 @@ def chaos(asked: Asked, folder: Path) -> tuple[dict[str, object], bool]:
         finally:
             undisturbed.process.kill()
             run.driver.process.kill()
-        found, equal = compare(run.results, reference)
-    skipped = {"full disk skipped": reason} if asked.full_disk and reason else {}
-    ends = {"faults left over": len(run.faults), "seconds": round(time.monotonic() - clock)}
-    return {**run.counts, **skipped, **found, **ends}, equal and not run.faults
+        counts, equal = compare(run.results, reference)
+    skipped = {"full disk skipped": problem} if asked.full_disk and problem else {}
+    final = {"faults left over": len(run.faults), "seconds": round(time.monotonic() - started)}
+    return {**run.counts, **skipped, **counts, **final}, equal and not run.faults
 
 
 def main() -> None:
-    """Print the counts."""
+    """Run the sweep under faults, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("shards", "kills", "nodes", "drivers", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Asked, name))
@@ -186,7 +195,7 @@ def main() -> None:
     counts, right = chaos(Asked(**vars(parser.parse_args())), folder)
     print("| what | count |", "| --- | ---: |", *(f"| {name} | {count} |" for name, count in counts.items()), sep="\n")
     if not right:
-        sys.exit(f"not as it must be; {folder} has what the drivers said")
+        sys.exit(f"the run failed or its results differ; {folder} has the drivers' logs")
     shutil.rmtree(folder)
 
 

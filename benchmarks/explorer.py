@@ -1,9 +1,9 @@
-"""How long the explorer takes over many rows, in headless Chromium: from an address to its table, and from a choice to
-what it changes. The rows are those that `benchmarks/aggregation.py` makes up.
+"""Measure how fast the explorer answers over many rows, in headless Chromium.
 
     uv run --group test python -m benchmarks.explorer --folder /tmp/aggregation 1e7/10000 1e7/400
 
-Every table is of a server just started, which has read nothing yet.
+`benchmarks/aggregation.py` generates the rows. The times run from an address to its table, and from a choice to its
+effect. Each size has a new server, which has read nothing yet.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from benchmarks.aggregation import make, victims
+from benchmarks.aggregation import generate, victims
 from eadbench.harness.results.folder import Results
 from eadbench.models import Recipe, Training
 
@@ -30,44 +30,44 @@ _PATIENCE = 600_000
 
 @contextmanager
 def opened(folders: Sequence[Path]) -> Iterator[tuple[Browser, str, int]]:
-    """A browser, the address of an explorer of these folders, and its process."""
+    """Start an explorer of these folders and a browser; yield the browser, the explorer's address, and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    served = _server(folders, port)
+    server = _server(folders, port)
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            yield browser, f"http://127.0.0.1:{port}", served.pid
+            yield browser, f"http://127.0.0.1:{port}", server.pid
             browser.close()
     finally:
-        served.terminate()
-        served.wait()
+        server.terminate()
+        server.wait()
 
 
 def _server(folders: Sequence[Path], port: int) -> subprocess.Popen[bytes]:
-    """The explorer, ready for its first visitor."""
-    start = [sys.executable, "-c", "from eadbench.harness.cli import main; main()", "dashboard", f"--port={port}"]
-    started = subprocess.Popen([*start, *map(str, folders)], stdout=subprocess.DEVNULL)
+    """Start the explorer, and return when it answers."""
+    command = [sys.executable, "-c", "from eadbench.harness.cli import main; main()", "dashboard", f"--port={port}"]
+    server = subprocess.Popen([*command, *map(str, folders)], stdout=subprocess.DEVNULL)
     while True:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1):
-                return started
+                return server
         except OSError:
-            if started.poll() is not None:
+            if server.poll() is not None:
                 raise
             time.sleep(0.1)
 
 
 class Visit:
-    """A visitor of the explorer at `address`, whose waiting is timed."""
+    """A visitor of the explorer at `address`."""
 
     def __init__(self, page: Page, address: str) -> None:
         self._page, self._address = page, address
         self._rows = page.locator("table.figures tbody tr")
 
     def steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """What is done one after another, with its name."""
+        """Yield the steps to time, in order: a name, and the function that takes the step and waits for its effect."""
         yield "first table", self._table
         yield "filter: one attack", lambda: self._filter("Attack", "C&W", lines=3 * 4)
         yield "filter: one κ beside it", lambda: self._filter("κ", "40", lines=3)
@@ -77,9 +77,9 @@ class Visit:
         yield "curves over κ", self._over_kappa
         yield "sweep, first", lambda: self._open("sweep", self._page.get_by_test_id("stProgress"))
 
-    def _open(self, page: str, shows: Locator) -> None:
+    def _open(self, page: str, element: Locator) -> None:
         self._page.goto(f"{self._address}/{page}")
-        shows.wait_for()
+        element.wait_for()
 
     def _table(self) -> None:
         self._page.goto(self._address)
@@ -91,7 +91,7 @@ class Visit:
         self._page.keyboard.press("Escape")
 
     def _filter(self, label: str, option: str, *, lines: int) -> None:
-        """Choose, and wait until so many lines are left, below the names of three victims."""
+        """Choose an option, and wait until that many lines are left below the names of the three victims."""
         self._choose(label, option)
         expect(self._rows).to_have_count(3 + lines)
 
@@ -105,15 +105,15 @@ class Visit:
 
 
 def peak(process: int) -> float:
-    """The peak of a process's memory, in GiB."""
+    """Return the peak of a process's memory, in GiB."""
     status = Path(f"/proc/{process}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
 
 
 def prepare(folder: Path, rows: int, per_part: int) -> None:
-    """Make the rows unless they are there, and what the page Sweep reads beside them: a victim's recipe."""
+    """Generate the rows unless they exist, and a victim's recipe, which the page Sweep reads."""
     if not (folder / "spec.yaml").exists():
-        make(folder, rows, per_part)
+        generate(folder, rows, per_part)
     recipe = Recipe(
         arch="digits",
         parameters={},
@@ -122,30 +122,30 @@ def prepare(folder: Path, rows: int, per_part: int) -> None:
         defense={"name": "none"},
         training=Training(epochs=1),
     )
-    described = Results(folder).model(victims(1)[0].digest) / "recipe.json"
-    described.parent.mkdir(parents=True, exist_ok=True)
-    described.write_text(json.dumps({"recipe": recipe.to_json(), "facts": {}}))
+    path = Results(folder).model(victims(1)[0].digest) / "recipe.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"recipe": recipe.to_json(), "facts": {}}))
 
 
 def main() -> None:
-    """Measure the folders that are asked for, and print their tables."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("sizes", nargs="*", default=["1e7/10000", "1e7/400"], metavar="ROWS/ROWS_PER_PART")
-    arguments.add_argument("--folder", type=Path, default=Path("results/aggregation"))
-    given = arguments.parse_args()
+    """Measure folders of the given sizes, and print a table for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="*", default=["1e7/10000", "1e7/400"], metavar="ROWS/ROWS_PER_PART")
+    parser.add_argument("--folder", type=Path, default=Path("results/aggregation"))
+    arguments = parser.parse_args()
     expect.set_options(timeout=_PATIENCE)
-    for size in given.sizes:
+    for size in arguments.sizes:
         rows, per_part = (int(float(number)) for number in size.split("/"))
-        folder = given.folder / f"{rows}-{per_part}"
+        folder = arguments.folder / f"{rows}-{per_part}"
         prepare(folder, rows, per_part)
         print(f"\n{rows:,} rows in parts of {per_part:,}\n\n| | seconds |\n| --- | ---: |", flush=True)
         with opened([folder]) as (browser, address, process):
             page = browser.new_page()
             page.set_default_timeout(_PATIENCE)
-            for what, do in Visit(page, address).steps():
+            for name, step in Visit(page, address).steps():
                 started = time.perf_counter()
-                do()
-                print(f"| {what} | {time.perf_counter() - started:.1f} |", flush=True)
+                step()
+                print(f"| {name} | {time.perf_counter() - started:.1f} |", flush=True)
             print(f"| the server's peak of memory, GiB | {peak(process):.2f} |", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The sweep of `benchmarks/chaos.py`, the faults that it meets, and a disk that is soon full."""
+"""The sweep of `benchmarks/chaos.py`, its faults, and a small disk to fill."""
 
 import random
 import subprocess
@@ -26,10 +26,12 @@ SHARDS_PER_IMAGE = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A sweep on a cluster of some size, and how many faults of each kind it meets."""
+    """The size of the cluster and of the sweep, and the number of faults of each kind."""
 
     size: int = 3
+    """Nodes of the cluster."""
     workers: Sequence[int] = (2, 3, 4)
+    """Numbers of workers that drivers choose from."""
     shards: int = 200
     kills: int = 50
     nodes: int = 5
@@ -41,38 +43,41 @@ class Asked:
 
 
 def spec_of(asked: Asked) -> str:
-    """The sweep, as YAML."""
+    """Return the sweep as YAML."""
     images = -(-asked.shards // SHARDS_PER_IMAGE)
     return SPEC.format(images=images, epochs=asked.epochs, iterations=asked.iterations)
 
 
 class Fault(NamedTuple):
-    """A fault, and how many parts there must be before it."""
+    """A fault, and the number of stored parts after which it happens."""
 
     due: float
     kind: str
 
 
 def schedule(asked: Asked, draw: random.Random) -> deque[Fault]:
-    """A tenth of the kills and a driver's in training, a few kills in transfers, and all else in attacks."""
+    """Return the faults in order: some in training, a few in transfers, most in attacks.
+
+    A tenth of the kills, and one driver's, happen in training; one kill in 25 happens in transfers.
+    """
     early, late, driver = asked.kills // 10, asked.kills // 25, min(1, asked.drivers // 2)
-    found = [Fault(0, "kill")] * early + [Fault(0, "driver")] * driver
-    found += [Fault(draw.uniform(0.02, 0.9), "kill") for _ in range(asked.kills - early - late)]
-    found += [Fault(draw.uniform(1.02, 1.5), "kill") for _ in range(late)]
-    found += [Fault(draw.uniform(0.1, 0.9), "driver") for _ in range(asked.drivers - driver)]
+    faults = [Fault(0, "kill")] * early + [Fault(0, "driver")] * driver
+    faults += [Fault(draw.uniform(0.02, 0.9), "kill") for _ in range(asked.kills - early - late)]
+    faults += [Fault(draw.uniform(1.02, 1.5), "kill") for _ in range(late)]
+    faults += [Fault(draw.uniform(0.1, 0.9), "driver") for _ in range(asked.drivers - driver)]
     for i in range(asked.nodes):
-        at = (i + draw.uniform(0.2, 0.8)) / asked.nodes * 0.85
-        found += [Fault(at, "remove"), Fault(at + 0.05, "add")]
-    found += [Fault(0.5, "fill")] * asked.full_disk
-    draw.shuffle(found)
-    return deque(sorted((Fault(due * asked.shards, kind) for due, kind in found), key=lambda fault: fault.due))
+        share = (i + draw.uniform(0.2, 0.8)) / asked.nodes * 0.85
+        faults += [Fault(share, "remove"), Fault(share + 0.05, "add")]
+    faults += [Fault(0.5, "fill")] * asked.full_disk
+    draw.shuffle(faults)
+    return deque(sorted((Fault(share * asked.shards, kind) for share, kind in faults), key=lambda fault: fault.due))
 
 
 @contextmanager
-def small_disk(place: Path, size: int) -> Iterator[str]:
-    """A tmpfs of that many bytes at a place, which is made; yields why there is none, if so."""
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "eadbench-chaos", str(place)]
+def small_disk(folder: Path, size: int) -> Iterator[str]:
+    """Mount a tmpfs of `size` bytes at a new folder; yield why that failed, or an empty text."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "eadbench-chaos", str(folder)]
     try:
         subprocess.run(mount, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -81,7 +86,7 @@ def small_disk(place: Path, size: int) -> Iterator[str]:
     try:
         yield ""
     finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(ballast: Path) -> None:

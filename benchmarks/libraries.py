@@ -1,4 +1,4 @@
-"""EAD and C&W of other libraries at the same settings, each by its own public interface."""
+"""EAD and C&W of other libraries at the same settings, each through its public interface."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,31 +18,31 @@ STEPS = 9
 BETA = 1e-3
 
 Attack = Callable[[], list[Tensor]]
-"""Crafts the examples of every decision rule that is compared: the library's EN and L1, or its one C&W."""
+"""Crafts a batch of examples for every compared decision rule: EN and L1 for EAD, one for C&W."""
 
-Given = tuple[nn.Module, Tensor, Tensor]
+Pairs = tuple[nn.Module, Tensor, Tensor]
 """A model, images (N, C, H, W) and target classes (N,)."""
 
 Contenders = Callable[[nn.Module, Tensor, Tensor, int], dict[str, Attack]]
-"""Of one attack at so many iterations; ours first."""
+"""Returns the contenders by name for a number of iterations, ours first."""
 
 
 def compare(
-    attack: Contenders, given: Given, iterations: int, seconds: Callable[[Attack], float]
+    contenders: Contenders, pairs: Pairs, iterations: int, seconds: Callable[[Attack], float]
 ) -> Iterator[tuple[str, str, str]]:
-    """Seconds, ASR and distances of each contender, and its seconds over ours; one run each."""
-    model, images, targets = given
-    ours = None
-    for name, run in attack(model, images, targets, iterations).items():
-        found: list[Tensor] = []
-        took = seconds(lambda run=run, found=found: found.extend(run()))  # type: ignore[misc]
-        ours = ours or took
-        figures = "; ".join(_figures(model, images, targets, examples) for examples in found)
-        yield f"{name}, {len(images)} pairs, {took:.0f} s; {figures}", f"{took / ours:.1f} ×", ""
+    """Run every contender once; yield its seconds, ASR and distances, and its seconds over ours."""
+    model, images, targets = pairs
+    our_seconds = None
+    for name, run in contenders(model, images, targets, iterations).items():
+        batches: list[Tensor] = []
+        run_seconds = seconds(lambda run=run, batches=batches: batches.extend(run()))  # type: ignore[misc]
+        our_seconds = our_seconds or run_seconds
+        figures = "; ".join(_figures(model, images, targets, examples) for examples in batches)
+        yield f"{name}, {len(images)} pairs, {run_seconds:.0f} s; {figures}", f"{run_seconds / our_seconds:.1f} ×", ""
 
 
 def _figures(model: nn.Module, images: Tensor, targets: Tensor, examples: Tensor) -> str:
-    """ASR, mean L1 and mean L2, tested as our own attacks are."""
+    """Return ASR, mean L1 and mean L2, judged as for our own attacks."""
     with torch.no_grad():
         success = margin(model(examples), targets, targeted=True) > 0
     delta = (examples - images)[success]
@@ -50,18 +50,18 @@ def _figures(model: nn.Module, images: Tensor, targets: Tensor, examples: Tensor
 
 
 def _ours(model: nn.Module) -> dict[str, nn.Module]:
-    """The model in the precisions that the device has; "ours" is float32."""
+    """Return the model in every precision of the device; "ours" is float32."""
     lower: tuple[Literal["bf16", "tf32"], ...] = ("bf16", "tf32") if torch.cuda.is_available() else ("bf16",)
     return {"ours": model, **{f"ours, {precision}": LowerPrecision(model, precision) for precision in lower}}
 
 
 def ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
-    """EAD by both rules: ours, foolbox's and torchattacks', with their abort and without."""
+    """Return EAD by both rules: ours, and foolbox's and torchattacks', with and without their abort."""
     import foolbox
     import torchattacks
 
     bounded = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
-    wanted = foolbox.criteria.TargetedMisclassification(targets)
+    criterion = foolbox.criteria.TargetedMisclassification(targets)
 
     def by_foolbox(abort: bool) -> list[Tensor]:
         return [
@@ -71,22 +71,26 @@ def ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> d
                 regularization=BETA,
                 decision_rule=rule,
                 abort_early=abort,
-            ).run(bounded, images, wanted)
+            ).run(bounded, images, criterion)
             for rule in ("EN", "L1")
         ]
 
     def by_torchattacks(abort: bool) -> list[Tensor]:
-        found = []
-        for kind in (torchattacks.EADEN, torchattacks.EADL1):
-            attack = kind(model, max_iterations=iterations, binary_search_steps=STEPS, beta=BETA, abort_early=abort)
+        batches = []
+        for variant in (torchattacks.EADEN, torchattacks.EADL1):
+            attack = variant(model, max_iterations=iterations, binary_search_steps=STEPS, beta=BETA, abort_early=abort)
             attack.set_mode_targeted_by_label(quiet=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found.append(attack(images, targets))
-        return found
+                batches.append(attack(images, targets))
+        return batches
 
+    ours = {
+        f"EAD, {name}": partial(_our_ead, network, images, targets, iterations)
+        for name, network in _ours(model).items()
+    }
     return {
-        **{f"EAD, {name}": partial(_our_ead, each, images, targets, iterations) for name, each in _ours(model).items()},
+        **ours,
         "EAD, foolbox, abort": lambda: by_foolbox(True),
         "EAD, foolbox": lambda: by_foolbox(False),
         "EAD, torchattacks, abort": lambda: by_torchattacks(True),
@@ -99,8 +103,8 @@ def _our_ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int)
     return [result["en"].images, result["l1"].images]
 
 
-def ead_of_art(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
-    """EAD by both rules: ours, and ART's, which takes minutes for a few examples."""
+def art_ead(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
+    """Return EAD by both rules: ours, and ART's, which takes minutes for a few examples."""
     from art.attacks.evasion import ElasticNet
     from art.estimators.classification import PyTorchClassifier
 
@@ -114,8 +118,8 @@ def ead_of_art(model: nn.Module, images: Tensor, targets: Tensor, iterations: in
         attacks = [
             ElasticNet(wrapped, targeted=True, decision_rule=rule, verbose=False, **settings) for rule in ("EN", "L1")
         ]
-        found = [attack.generate(images.cpu().numpy(), targets.cpu().numpy()) for attack in attacks]
-        return [torch.from_numpy(examples).to(images.device) for examples in found]
+        batches = [attack.generate(images.cpu().numpy(), targets.cpu().numpy()) for attack in attacks]
+        return [torch.from_numpy(examples).to(images.device) for examples in batches]
 
     return {"EAD, ours": lambda: _our_ead(model, images, targets, iterations), "EAD, ART": by_art}
 
@@ -125,23 +129,26 @@ def _our_cw(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) 
 
 
 def cw(model: nn.Module, images: Tensor, targets: Tensor, iterations: int) -> dict[str, Attack]:
-    """C&W: ours, foolbox's, and one that waits for its whole batch, with their abort and without."""
+    """Return C&W: ours, and foolbox's and one that waits for its whole batch, with and without their abort."""
     import foolbox
 
     bounded = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
-    wanted = foolbox.criteria.TargetedMisclassification(targets)
+    criterion = foolbox.criteria.TargetedMisclassification(targets)
 
     def by_foolbox(abort: bool) -> list[Tensor]:
         attack = foolbox.attacks.L2CarliniWagnerAttack(
             binary_search_steps=STEPS, steps=iterations, stepsize=1e-2, initial_const=1e-3, abort_early=abort
         )
-        return [attack.run(bounded, images, wanted)]
+        return [attack.run(bounded, images, criterion)]
 
     def in_whole_batches(abort: bool) -> list[Tensor]:
         return [carlini_wagner(model, images, targets, steps=STEPS, iterations=iterations, abort=abort)]
 
+    ours = {
+        f"C&W, {name}": partial(_our_cw, network, images, targets, iterations) for name, network in _ours(model).items()
+    }
     return {
-        **{f"C&W, {name}": partial(_our_cw, each, images, targets, iterations) for name, each in _ours(model).items()},
+        **ours,
         "C&W, foolbox, abort": lambda: by_foolbox(True),
         "C&W, foolbox": lambda: by_foolbox(False),
         "C&W, in whole batches, abort": lambda: in_whole_batches(True),

@@ -1,38 +1,40 @@
-"""A sweep whose victims are ready, for what is measured of its attacks."""
+"""A sweep whose victims are ready, for measurements of its attacks."""
 
 from pathlib import Path
 
 from rich.console import Console
 
 from eadbench.harness import datasets
-from eadbench.harness.execution.executor import SerialExecutor
 from eadbench.harness.execution.progress import Progress
-from eadbench.harness.plan import recipes as victims
+from eadbench.harness.execution.runner import Runner
+from eadbench.harness.execution.serial import SerialExecutor
+from eadbench.harness.execution.victims import VictimPlanner
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.folder import Results
-from eadbench.harness.spec.schema import Spec
+from eadbench.harness.spec import Spec
 
 
 class Prepared:
-    """The data and the victims of a sweep; those that its folder lacks are made, in this process.
+    """The data and the victims of a sweep. Victims that are missing in the folder are made in this process.
 
     Attributes
     ----------
     setup, results, data
-        As its workers have them.
+        The arguments of the sweep's workers.
     victims
-        With the images drawn for each.
+        The victims, with the images drawn for each.
     """
 
-    def __init__(self, what: Spec, folder: Path, *, threads: int) -> None:
-        self.what, self.results, self.data = what, Results(folder), datasets.load(**what.dataset)
+    def __init__(self, spec: Spec, folder: Path, *, threads: int) -> None:
+        self.spec, self.results = spec, Results(folder)
+        self.data = datasets.load(spec.dataset.name, **spec.dataset.parameters)
         self.setup = Setup(
-            results=folder.absolute(), models=None, batch_size=128, threads=threads, precision=what.precision
+            results=folder.absolute(), models=None, batch_size=128, threads=threads, precision=spec.precision
         )
-        entries = victims.planned(what, self.data)
-        with Progress(Console(stderr=True)) as progress, SerialExecutor(self.setup, self.data, progress) as executor:
-            while tasks := victims.next_tasks(entries, what, self.data, self.results):
-                for outcome in executor.run(tasks):
-                    if outcome.error:
-                        raise RuntimeError(outcome.error)
-        self.victims = victims.ready(entries, what, self.data, self.results)
+        planner = VictimPlanner(spec, self.data, self.results)
+        with (
+            Progress(Console(stderr=True)) as progress,
+            Runner(self.setup, self.data, self.results, SerialExecutor, progress) as runner,
+        ):
+            runner.make_victims(planner)
+        self.victims = planner.victims()

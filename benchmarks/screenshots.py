@@ -1,8 +1,8 @@
-"""Pictures of the explorer's pages, by headless Chromium: light and dark, at a desk's width and at a phone's.
+"""Take pictures of the explorer's pages with headless Chromium: light and dark, as wide as a desktop and as a phone.
 
     uv run --group test python -m benchmarks.screenshots --out /tmp/pictures results/mnist results/digits
 
-They are called PAGE-THEME-WIDTH.png, whole pages in 256 colours; those in docs/images are of these.
+The files are PAGE-THEME-WIDTH.png, whole pages in 256 colours. docs/images has some of them.
 """
 
 import argparse
@@ -20,15 +20,15 @@ from benchmarks.explorer import opened
 THEMES = ("light", "dark")
 WIDTHS = (1440, 390)
 PAGES = ("table", "curves", "transfer", "images", "example", "sweep", "compare")
-"""As they are called in an address; `example` is a view of the images."""
+"""The pages as addresses name them; `example` is a view of the page Images."""
 
 _HEIGHT = 800
-_TALLEST = 6000
+_MAX_HEIGHT = 6000
 _PATIENCE = 600_000
 
 
 def pictures(browser: Browser, address: str, pages: Sequence[str], query: str) -> Iterator[tuple[str, bytes]]:
-    """Every page in every theme and width: a name, and a PNG."""
+    """Yield a name and a PNG of every page, in every theme and width."""
     for theme, width in product(THEMES, WIDTHS):
         page = browser.new_page(color_scheme=theme)
         page.set_default_timeout(_PATIENCE)
@@ -44,7 +44,7 @@ def pictures(browser: Browser, address: str, pages: Sequence[str], query: str) -
 
 
 def settle(page: Page) -> None:
-    """Wait until a page is whole: its script has ended, and nothing of it is drawn any more."""
+    """Wait until a page is complete: its script has ended, and every chart is drawn."""
     page.get_by_role("heading", level=1).wait_for()
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     page.wait_for_load_state("networkidle")
@@ -56,13 +56,13 @@ def _path(page: str) -> str:
 
 
 def _full_height(page: Page) -> int:
-    """What shows a page without scrolling, which Streamlit does within the window."""
+    """Return the height of window that shows the page without scrolling."""
     height: int = page.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
-    return min(max(height, _HEIGHT), _TALLEST)
+    return min(max(height, _HEIGHT), _MAX_HEIGHT)
 
 
 def small(png: bytes) -> bytes:
-    """The same picture in 256 colours, which is a third of the size."""
+    """Return a picture in 256 colours, which takes a third of the bytes."""
     content = io.BytesIO()
     Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(
         content, "png", optimize=True
@@ -72,17 +72,17 @@ def small(png: bytes) -> bytes:
 
 def main() -> None:
     """Take the pictures."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("folders", nargs="+", metavar="DIR", help="Results; two or more for the page Compare.")
-    arguments.add_argument("--out", type=Path, required=True)
-    arguments.add_argument("--pages", nargs="*", default=PAGES, choices=PAGES)
-    arguments.add_argument("--query", default="", help="What else is in the addresses, such as attack=EAD&kappa=0.")
-    given = arguments.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    with opened(given.folders) as (browser, address, _):
-        for name, png in pictures(browser, address, given.pages, given.query):
-            (given.out / f"{name}.png").write_bytes(small(png))
-            print(given.out / f"{name}.png", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="Results; two or more for the page Compare.")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--pages", nargs="*", default=PAGES, choices=PAGES)
+    parser.add_argument("--query", default="", help="Choices to add to every address, such as attack=EAD&kappa=0.")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with opened(arguments.folders) as (browser, address, _):
+        for name, png in pictures(browser, address, arguments.pages, arguments.query):
+            (arguments.out / f"{name}.png").write_bytes(small(png))
+            print(arguments.out / f"{name}.png", flush=True)
 
 
 if __name__ == "__main__":

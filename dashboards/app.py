@@ -1,4 +1,4 @@
-"""The explorer's script, which Streamlit runs whenever a page is opened or a choice is made."""
+"""The explorer's script. Streamlit runs it whenever a page is opened or a choice is made."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,8 @@ from eadbench.harness.errors import EadbenchError
 
 _HERE = Path(__file__).parent
 _COMPARE = "Compare"
-_OF_ONE: dict[str, Callable[[Source], None]] = {
+# The pages that show one results folder, by title. (Streamlit would print a bare string of this script on the page.)
+_PAGES: dict[str, Callable[[Source], None]] = {
     "Table": table.show,
     "Curves": curves.show,
     "Transfer": transfer.show,
@@ -24,11 +25,11 @@ _OF_ONE: dict[str, Callable[[Source], None]] = {
 def main() -> None:
     """Show the page that the address names."""
     st.set_page_config(page_title="eadbench", page_icon=str(_HERE / "icon.png"), layout="wide")
-    st.html(_HERE / "style.css")
-    pages = [_page(title, _of_chosen(show)) for title, show in _OF_ONE.items()]
+    st.html(_HERE / "templates" / "style.css")
+    pages = [_page(title, _of_chosen(show)) for title, show in _PAGES.items()]
     pages.append(_page(_COMPARE, lambda: compare.show([*sources.names()])))
     page = st.navigation(pages)
-    _follow(pages)
+    _redirect(pages)
     try:
         with st.sidebar:
             _sidebar(page.title)
@@ -41,14 +42,14 @@ def _page(title: str, run: Callable[[], None]) -> st.Page:
     return st.Page(run, title=title, url_path=title.lower(), default=title == "Table")
 
 
-def _follow(pages: Sequence[st.Page]) -> None:
-    """Go to the page that the address names in its query (see `dashboards.serving`)."""
+def _redirect(pages: Sequence[st.Page]) -> None:
+    """Go to the page that the address names in its query (see :mod:`dashboards.serving`)."""
     query = st.query_params.to_dict()
     if "page" not in query:
         return
-    given = {name: st.query_params.get_all(name) for name in query if name != "page"}
-    named = [page for page in pages if page.title.lower() == query["page"]]
-    st.switch_page(named[0] if named else pages[0], query_params=given)
+    choices = {name: st.query_params.get_all(name) for name in query if name != "page"}
+    target = next((page for page in pages if page.title.lower() == query["page"]), pages[0])
+    st.switch_page(target, query_params=choices)
 
 
 def _of_chosen(show: Callable[[Source], None]) -> Callable[[], None]:
@@ -56,11 +57,11 @@ def _of_chosen(show: Callable[[Source], None]) -> Callable[[], None]:
 
 
 def _sidebar(title: str) -> None:
-    """Which results a page is of, and when they were looked at."""
+    """Show which results the page is of, and when they were read."""
     names, asked = list(sources.names()), st.query_params.get("dir")
     chosen = st.selectbox("Results", names, key="dir", bind="query-params", disabled=title == _COMPARE)
     if asked not in (None, *names):
-        st.warning(f"The address asks for {asked}, which `eadbench dashboard` was not given.")
+        st.warning(f"The address asks for {asked}, which is not among the folders of `eadbench dashboard`.")
     if title not in (_COMPARE, "Sweep"):
         seen = sources.source(chosen).seen
         st.caption(f"Rows as of {seen:%H:%M:%S}")

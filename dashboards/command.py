@@ -1,4 +1,4 @@
-"""The command `eadbench dashboard`: starts the explorer's server."""
+"""The command `eadbench dashboard`, which starts the explorer's server."""
 
 import socket
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from eadbench.harness.commands.options import Folders
 from eadbench.harness.errors import EnvironmentFault, UserError
 
-# Flags of `streamlit run`. Nothing is loaded from, or told to, another machine.
+# Flags of `streamlit run`. The browser loads nothing from other machines, and reports nothing to them.
 _FLAGS = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
@@ -24,12 +24,12 @@ _FLAGS = {
 
 def dashboard(
     folders: Folders,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is served.")] = 8501,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8501,
     host: Annotated[
-        str, typer.Option(help="The address that is listened on; with 0.0.0.0, other machines reach the page too.")
+        str, typer.Option(help="Address to listen on; with 0.0.0.0, other machines reach the page too.")
     ] = "127.0.0.1",
 ) -> None:
-    """Serve a web page of tables, curves, images and progress of sweeps, and of what differs between them."""
+    """Serve a web page of the tables, curves, images and progress of sweeps, and of their differences."""
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder}: there is no such folder; give the folders that `eadbench run` wrote")
@@ -37,9 +37,9 @@ def dashboard(
     from streamlit.web import cli  # takes a second to import
 
     flags = _FLAGS | {"server.address": host, "server.port": str(port)}
-    served = Path(__file__).with_name("serving.py")
+    script = Path(__file__).with_name("serving.py")
     arguments = [f"--{name}={value}" for name, value in flags.items()]
-    cli.main(["run", *arguments, str(served), "--", *map(str, folders)], standalone_mode=False)
+    cli.main(["run", *arguments, str(script), "--", *map(str, folders)], standalone_mode=False)
 
 
 def _check_free(host: str, port: int) -> None:
@@ -51,4 +51,4 @@ def _check_free(host: str, port: int) -> None:
             listener.bind(address)
     except OSError as error:
         reason = error.strerror or error
-        raise EnvironmentFault(f"--host {host} --port {port}: cannot be listened on: {reason}; give others") from error
+        raise EnvironmentFault(f"--host {host} --port {port}: cannot listen there: {reason}; give others") from error

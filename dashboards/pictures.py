@@ -1,16 +1,19 @@
-"""Images as HTML: pixels as PNG within the page, each with a text for those who do not see it."""
+"""Images as HTML: PNG files inside the page, each with a text for screen readers."""
 
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
+from eadbench.dashboards.rendering import render
 from eadbench.harness.reporting.pixels import Floats
 
-__all__ = ["gallery", "picture", "strip"]
+__all__ = ["Example", "Figure", "Picture", "gallery_html", "picture", "pictures_html"]
 
 Example = tuple[int, int | None]
 """Image and target class; None where the attack was untargeted."""
@@ -20,100 +23,124 @@ _SHARP = 96
 _MOST_CLASSES = 10
 
 
-def picture(pixels: Floats, said: str, *, most: int = 512) -> str:
-    """An image (C, H, W) in [0, 1] as an <img>, of at most so many pixels on a side."""
-    sharp = ' class="pixels"' if max(pixels.shape[1:]) <= _SHARP else ""
-    return f'<img{sharp} src="data:image/png;base64,{_png(pixels, most)}" alt="{escape(said)}" title="{escape(said)}">'
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image with its text for screen readers."""
+
+    alt: str
+    png: str | None = None
+    """The PNG file in base 64; None where there is no image."""
+    pixelated: bool = False
+    """Whether the browser enlarges it pixel by pixel."""
 
 
-def strip(figures: Sequence[tuple[Sequence[str], str]], size: str) -> str:
-    """Figures in a row that wraps, each some pictures and a caption of HTML, ``large`` or ``small``."""
-    each = (f"<figure>{' '.join(parts)}<figcaption>{caption}</figcaption></figure>" for parts, caption in figures)
-    return f'<div class="pictures {size}">{"".join(each)}</div>'
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """Pictures side by side, with a caption: a heading in bold, then lines of text."""
+
+    pictures: Sequence[Picture]
+    heading: str = ""
+    lines: Sequence[str] = ()
+    address: str | None = None
+    """The page that the pictures lead to."""
 
 
-def gallery(
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    """One picture of a gallery."""
+
+    picture: Picture
+    original: bool = False
+    address: str | None = None
+    caption: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """One image's row of a gallery."""
+
+    class_name: str
+    cells: Sequence[_Cell]
+
+
+def picture(pixels: Floats, alt: str, *, limit: int = 512) -> Picture:
+    """Return an image (C, H, W) in [0, 1] as a picture of at most `limit` pixels on a side."""
+    return Picture(alt=alt, png=_png(pixels, limit), pixelated=max(pixels.shape[1:]) <= _SHARP)
+
+
+def pictures_html(figures: Sequence[Figure], size: Literal["large", "small"]) -> Markup:
+    """Return figures in a row that wraps."""
+    return render("pictures.html.j2", figures=figures, size=size)
+
+
+def gallery_html(
     originals: Mapping[int, Floats | None],
     labels: Mapping[int, int],
     adversarial: Mapping[Example, Floats | None],
     class_names: Sequence[str],
-    link: Callable[[int, int | None], str] | None = None,
+    address_of: Callable[[int, int | None], str] | None = None,
     *,
-    said: str = "Adversarial images",
-) -> str:
-    """The paper's figures 6 and 7: originals, and what became of them.
+    aria_label: str = "Adversarial images",
+) -> Markup:
+    """Return the gallery of the paper's figures 6 and 7: originals and their adversarial images.
 
-    With every class as a target, and at most ten of them, a column for each target class, the originals on the
-    diagonal; else a row for each image: the original, and then its targets.
+    With every class as a target, and at most ten classes, each target class has a column, and the originals stand on
+    the diagonal. Otherwise each row has the original, and then its targets.
 
     Parameters
     ----------
     originals
-        (C, H, W) in [0, 1] by image, in the order of the rows; None where the data set is not at hand.
+        (C, H, W) in [0, 1] by image, in the order of the rows; None where the data set is not on this machine.
+    labels
+        The class of every image.
     adversarial
-        By image and target class, None where the attack failed.
-    link
-        The address of an example, where there is one.
-    said
-        What the gallery is called.
+        By image and target class; None where the attack failed.
+    class_names
+        By class index.
+    address_of
+        Returns the address of an example's page; without it, pictures are not links.
+    aria_label
+        The gallery's name for screen readers.
     """
-    targets: dict[int, list[int | None]] = {
-        image: sorted((target for of, target in adversarial if of == image), key=lambda target: target or 0)
+    targets = {
+        image: sorted((target for other, target in adversarial if other == image), key=lambda target: target or 0)
         for image in originals
     }
-    others = {image: set(range(len(class_names))) - {labels[image]} for image in originals}
-    by_class = len(class_names) <= _MOST_CLASSES and all(set(targets[i]) == others[i] for i in originals)
+    by_class = len(class_names) <= _MOST_CLASSES and all(
+        set(targets[image]) == set(range(len(class_names))) - {labels[image]} for image in originals
+    )
     rows = []
     for image, pixels in originals.items():
         name = class_names[labels[image]]
-        first = f'<td class="original">{_tile(pixels, f"original {image}, of class {name}")}</td>'
-        cells = {
-            target: _linked(adversarial[image, target], image, target, class_names, link) for target in targets[image]
-        }
-        if by_class:
-            tiles = [first if c == labels[image] else f"<td>{cells[c]}</td>" for c in range(len(class_names))]
-        else:
-            tiles = [first, *(f"<td>{cells[target]}{_under(target, class_names)}</td>" for target in targets[image])]
-        rows.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(tiles)}</tr>')
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in class_names) if by_class else ""
-    caption = "<caption>Rows: the original class. Columns: the target class.</caption>" if by_class else ""
-    head = f"<thead><tr><td></td>{heads}</tr></thead>" if by_class else ""
-    body = f"<tbody>{''.join(rows)}</tbody>"
-    box = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(said)}">'
-    return f'{box}<table class="gallery">{caption}{head}{body}</table></div>'
+        original = _Cell(picture=_thumbnail(pixels, f"original {image}, of class {name}"), original=True)
+        cells = [
+            _Cell(
+                picture=_thumbnail(adversarial[image, target], f"{image}, {_target_text(target, class_names)}"),
+                address=None if address_of is None else address_of(image, target),
+                caption=None if by_class or target is None else _target_text(target, class_names),
+            )
+            for target in targets[image]
+        ]
+        cells.insert(labels[image] if by_class else 0, original)
+        rows.append(_Row(class_name=name, cells=cells))
+    columns = class_names if by_class else []
+    return render("gallery.html.j2", rows=rows, columns=columns, aria_label=aria_label)
 
 
-def _linked(
-    pixels: Floats | None,
-    image: int,
-    target: int | None,
-    class_names: Sequence[str],
-    link: Callable[[int, int | None], str] | None,
-) -> str:
-    tile = _tile(pixels, f"{image}, {_to(target, class_names)}")
-    return tile if link is None else f'<a href="{escape(link(image, target))}">{tile}</a>'
+def _thumbnail(pixels: Floats | None, alt: str) -> Picture:
+    return Picture(alt=f"{alt}: none") if pixels is None else picture(pixels, alt, limit=_SHARP)
 
 
-def _tile(pixels: Floats | None, said: str) -> str:
-    if pixels is None:
-        return f'<span class="none" role="img" aria-label="{escape(said)}: none" title="{escape(said)}: none">×</span>'
-    return picture(pixels, said, most=_SHARP)
-
-
-def _under(target: int | None, class_names: Sequence[str]) -> str:
-    return "" if target is None else f"<br>{escape(_to(target, class_names))}"
-
-
-def _to(target: int | None, class_names: Sequence[str]) -> str:
+def _target_text(target: int | None, class_names: Sequence[str]) -> str:
     return "untargeted" if target is None else f"→ {class_names[target]}"
 
 
-def _png(pixels: Floats, most: int) -> str:
-    """A PNG file in base 64."""
+def _png(pixels: Floats, limit: int) -> str:
+    """Return a PNG file in base 64."""
     values = (np.clip(np.moveaxis(pixels, 0, -1), 0, 1) * 255).round().astype(np.uint8)
-    drawn = Image.fromarray(values if len(pixels) == 3 else values.mean(axis=-1).astype(np.uint8))
-    if max(drawn.size) > most:
-        drawn.thumbnail((most, most))
+    image = Image.fromarray(values if len(pixels) == 3 else values.mean(axis=-1).astype(np.uint8))
+    if max(image.size) > limit:
+        image.thumbnail((limit, limit))
     content = io.BytesIO()
-    drawn.save(content, format="png", optimize=True)
+    image.save(content, format="png", optimize=True)
     return base64.b64encode(content.getvalue()).decode()

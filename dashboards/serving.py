@@ -1,7 +1,7 @@
-"""What `streamlit run` serves: the script, and addresses that lead to its pages.
+"""The application that `streamlit run` serves: the script, and redirects to its pages.
 
-A page's own address, such as /curves, is answered by one that names it in the query: Streamlit's page would otherwise
-first look for the server below /curves, and fill the browser's console with errors.
+A page's own address, such as /curves, redirects to one that names the page in its query. Otherwise Streamlit's page
+would first look for its server below /curves, and fill the browser's console with errors.
 """
 
 from pathlib import Path
@@ -16,12 +16,12 @@ from eadbench.dashboards import PAGES
 __all__ = ["app"]
 
 
-async def _lead(request: Request) -> RedirectResponse:
+async def _redirect(request: Request) -> RedirectResponse:
     query = request.url.query
     return RedirectResponse(f"./?page={request.url.path.rpartition('/')[2]}{'&' if query else ''}{query}")
 
 
 app = st.App(
     Path(__file__).with_name("app.py"),
-    routes=[Route(f"/{page}", _lead) for page in PAGES],
+    routes=[Route(f"/{page}", _redirect) for page in PAGES],
 )

@@ -1,14 +1,14 @@
-"""Defences: how a victim is hardened while it is trained."""
+"""Defences: how training hardens a victim. :class:`Defense` is the protocol for defences of your own."""
 
 from collections.abc import Callable, Mapping
 
 from eadbench.defenses.adversarial_training import AdversarialTraining
-from eadbench.defenses.defense import Defense
+from eadbench.defenses.defense import Crafting, Defense, breaches
 from eadbench.defenses.distillation import Distillation, DistillationTeacher
 from eadbench.defenses.pgd_training import PGDTraining
 from eadbench.defenses.undefended import Undefended
 
-__all__ = ["DEFENSES", "AdversarialTraining", "Defense"]
+__all__ = ["DEFENSES", "Crafting", "Defense", "breaches"]
 
 DEFENSES: Mapping[str, Callable[..., Defense]] = {
     "none": Undefended,
@@ -17,3 +17,4 @@ DEFENSES: Mapping[str, Callable[..., Defense]] = {
     "adversarial_training": AdversarialTraining,
     "pgd_training": PGDTraining,
 }
+"""Defences by the names that a spec gives them."""

@@ -1,17 +1,17 @@
-"""Adversarial training as in the paper's supplement: attacks' examples, with their true labels, join the data.
+"""Adversarial training as in the paper's supplement: adversarial examples, with their true labels, join the data.
 
 "1,000 training images" are drawn from those that the undefended network classifies correctly, and attacked on it
-towards every incorrect class; the network is then trained anew on the training set and its examples together.
+towards every incorrect class. The network is then trained anew on the training set and its examples together.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 from torch.utils.data import ConcatDataset, Dataset
 
-from eadbench.defenses.defense import Fit
+from eadbench.defenses.defense import Crafting, Defense, Fit
 from eadbench.defenses.undefended import Undefended
 from eadbench.models import Recipe, train
 
@@ -19,18 +19,20 @@ __all__ = ["AdversarialTraining"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdversarialTraining:
+class AdversarialTraining(Defense):
     """Training on the adversarial examples of attacks on the undefended network.
 
     Parameters
     ----------
     attacks
-        As in a spec: `[{name: cw}, {name: ead, decision_rules: [l1]}]`.
+        Entries as in a spec: `[{name: cw}, {name: ead, decision_rules: [l1]}]`.
     images
-        How many training images are attacked.
+        Number of training images to attack.
     seed
-        Of the images' order.
+        Seed of their order.
     """
+
+    LABEL: ClassVar[str] = "adversarial training"
 
     attacks: Sequence[Mapping[str, Any]]
     images: int = 1000
@@ -48,6 +50,10 @@ class AdversarialTraining:
             raise ValueError("training is missing: adversarial training trains the network anew")
         return {"undefended": replace(recipe, defense={"name": "none"})}
 
+    def crafts(self) -> Crafting:
+        """Examples of the attacks on the undefended network."""
+        return Crafting(on="undefended", attacks=self.attacks, images=self.images, seed=self.seed)
+
     def train(
         self,
         recipe: Recipe,
@@ -58,6 +64,6 @@ class AdversarialTraining:
         fit: Fit = train,
     ) -> nn.Module:
         """The network trained anew on `data` and `examples`."""
-        assert examples is not None
+        assert examples is not None  # `crafts` asks for them
         joined: Dataset[Any] = ConcatDataset([data, examples])
         return Undefended().train(recipe, joined, fit=fit)

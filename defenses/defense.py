@@ -1,24 +1,77 @@
-"""What a defence is."""
+"""What a defence is: the protocol of every entry of a spec's `defense`, ours and others' alike."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 from torch import nn
 from torch.utils.data import Dataset
 
+from eadbench.attacks.engine.declaration import MISSING, dataclass_breaches, member, unknown_fields, wrong_names
 from eadbench.models import Recipe
 
-__all__ = ["Defense", "Fit"]
+__all__ = ["Crafting", "Defense", "Fit", "breaches"]
 
 Fit = Callable[..., None]
-"""`models.train`, told by the caller on which device, whom to report to, and where to keep its checkpoint."""
+"""`models.train`, with the device, the progress report and the checkpoint already chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crafting:
+    """Adversarial examples of training images that a defence asks for, crafted towards every incorrect class.
+
+    The images are drawn from those that the attacked model classifies correctly.
+
+    Parameters
+    ----------
+    on
+        The model to attack: a key of what :meth:`Defense.needs` returns.
+    attacks
+        Entries as in a spec: `[{name: cw}, {name: ead, decision_rules: [l1]}]`.
+    images
+        Number of training images to attack.
+    seed
+        Seed of their order.
+    """
+
+    on: str
+    attacks: Sequence[Mapping[str, Any]]
+    images: int
+    seed: int = 0
 
 
 class Defense(Protocol):
-    """A frozen keyword-only dataclass; its fields are what a spec gives, and with its name a recipe's `defense`."""
+    """A frozen keyword-only dataclass of parameters that trains hardened models.
+
+    Inherit from this class for the defaults below, or write a class with the same members; a spec names either by its
+    import path, ``package.module:MyDefense``. The fields are what a spec gives; with the name they are a recipe's
+    `defense`. A field called `attacks` holds entries as in a spec, and the harness fills in their defaults.
+
+    Attributes
+    ----------
+    LABEL : str
+        The name in tables and figures; the class's name by default.
+    AXES : tuple of str
+        Parameters that a spec may give as lists: each value makes a victim of its own.
+    """
+
+    LABEL: ClassVar[str]
+    AXES: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
-        """The models that `recipe` is trained from, by the part that they play."""
+        """The models that must be trained before the model of `recipe`, by the part that they play.
+
+        Raises
+        ------
+        ValueError
+            The defence cannot train this recipe.
+        """
+        ...
+
+    def crafts(self) -> Crafting | None:
+        """The adversarial examples to train on, if any."""
+        return None
 
     def train(
         self,
@@ -36,9 +89,44 @@ class Defense(Protocol):
         data
             The training split: pairs of an image (C, H, W) in [0, 1] and an int label.
         needed
-            What :meth:`needs` asks for, trained and in eval mode.
+            The models of :meth:`needs`, trained and in eval mode.
         examples
-            Adversarial examples of training images with their true labels, for a defence that learns from them.
+            The examples of :meth:`crafts`, with their true labels; None if it asks for none.
         fit
             Trains a model in place.
         """
+        ...
+
+
+def breaches(defense: object) -> list[str]:
+    """List how a class breaks the protocol, one line each, without running it.
+
+    Each line reads well behind the name of the class: ``must have a method needs(recipe)``.
+    """
+    problems = dataclass_breaches(defense)
+    if not isinstance(defense, type) or problems:
+        return problems
+    if (line := wrong_names(defense, "AXES", "must declare AXES")) is not None:
+        problems.append(line)
+    elif unknown := unknown_fields(defense, getattr(defense, "AXES", ())):
+        problems.append(f"must name its own fields in AXES, got {', '.join(unknown)}")
+    if not isinstance(getattr(defense, "LABEL", ""), str):
+        problems.append(f"must declare LABEL as text, got {defense.LABEL!r}")  # type: ignore[attr-defined]
+    problems += _method_breaches(defense, "needs", "needs(recipe)", "recipe")
+    problems += _method_breaches(defense, "crafts", "crafts(), such as that of eadbench.defenses.Defense")
+    train = "train(recipe, data, *, needed, examples, fit)"
+    problems += _method_breaches(defense, "train", train, "recipe", "data", needed={}, examples=None, fit=None)
+    return problems
+
+
+def _method_breaches(defense: type, name: str, wanted: str, *arguments: object, **keywords: object) -> list[str]:
+    """Check that a method is there, and that it takes the arguments that the harness gives it."""
+    method = member(defense, name)
+    unwritten = vars(Defense)[name] if name != "crafts" else MISSING
+    if method in (MISSING, unwritten) or not callable(method):
+        return [f"must have a method {wanted}"]
+    try:
+        inspect.signature(method).bind("self", *arguments, **keywords)
+    except TypeError as error:
+        return [f"must have a method {wanted}: {error}"]
+    return []

@@ -1,38 +1,41 @@
 """Defensive distillation: Papernot et al., "Distillation as a Defense to Adversarial Perturbations" (2016).
 
-A teacher is trained at temperature T, F(x) = softmax(Z(x) / T); a student of the same architecture learns the
-teacher's F(x) at T in place of the labels, and is used at T = 1. Teacher and student start from one network trained
-for one epoch at T = 1, as in the code of Carlini and Wagner (2017) from which the paper takes its models.
+A teacher is trained at temperature T, F(x) = softmax(Z(x) / T). A student of the same architecture learns the
+teacher's F(x) at T in place of the labels, and is used at T = 1. Teacher and student both start from a network trained
+for one epoch at T = 1, as in the code of Carlini and Wagner (2017), whose models the paper uses.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from eadbench.defenses.defense import Fit
-from eadbench.defenses.undefended import fresh
+from eadbench.defenses.defense import Defense, Fit
+from eadbench.defenses.undefended import initial_model
 from eadbench.models import Recipe, train
 
 __all__ = ["Distillation", "DistillationTeacher"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillationTeacher:
+class DistillationTeacher(Defense):
     """The teacher of defensive distillation: trained on the labels at temperature T."""
+
+    LABEL: ClassVar[str] = "distillation teacher"
+    AXES: ClassVar[tuple[str, ...]] = ("temperature",)
 
     temperature: float
 
     def __post_init__(self) -> None:
-        _check(self.temperature)
+        _check_temperature(self.temperature)
         object.__setattr__(self, "temperature", float(self.temperature))
 
     def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
-        """The network that it starts from."""
+        """The network that training starts from."""
         return {"initial": _initial(recipe)}
 
     def train(
@@ -45,21 +48,24 @@ class DistillationTeacher:
         fit: Fit = train,
     ) -> nn.Module:
         """The trained teacher."""
-        return _fit_at(self.temperature, recipe, data, needed["initial"], fit)
+        return _train_at(self.temperature, recipe, data, needed["initial"], fit)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distillation:
+class Distillation(Defense):
     """Defensive distillation at a temperature T above 0."""
+
+    LABEL: ClassVar[str] = "distillation"
+    AXES: ClassVar[tuple[str, ...]] = ("temperature",)
 
     temperature: float
 
     def __post_init__(self) -> None:
-        _check(self.temperature)
+        _check_temperature(self.temperature)
         object.__setattr__(self, "temperature", float(self.temperature))
 
     def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
-        """The network that it starts from, and its teacher."""
+        """The network that training starts from, and the teacher."""
         teacher = {"name": "distillation_teacher", **asdict(self)}
         return {"initial": _initial(recipe), "teacher": replace(recipe, defense=teacher)}
 
@@ -74,16 +80,16 @@ class Distillation:
     ) -> nn.Module:
         """The trained student."""
         soft = SoftLabels(data, needed["teacher"], self.temperature)
-        return _fit_at(self.temperature, recipe, soft, needed["initial"], fit)
+        return _train_at(self.temperature, recipe, soft, needed["initial"], fit)
 
 
 class SoftLabels(Dataset[tuple[Tensor, Tensor]]):
-    """A data set's images, each with a teacher's probabilities (K,) at a temperature in place of its label."""
+    """A data set's images, each labelled with a teacher's probabilities (K,) at a temperature."""
 
     def __init__(self, data: Dataset[Any], teacher: nn.Module, temperature: float) -> None:
         self._data = data
         device = next(teacher.parameters()).device
-        # Even an unshuffled loader draws from the global random state unless it has a generator of its own.
+        # Without a generator, even an unshuffled loader draws from the global random state.
         loader = DataLoader(data, batch_size=512, generator=torch.Generator())
         with torch.inference_mode():
             parts = [functional.softmax(teacher(images.to(device)) / temperature, 1).cpu() for images, _ in loader]
@@ -97,16 +103,16 @@ class SoftLabels(Dataset[tuple[Tensor, Tensor]]):
 
 
 def _initial(recipe: Recipe) -> Recipe:
-    """One epoch without a defence."""
+    """The recipe of the common start: one epoch without a defence."""
     if recipe.training is None:
         raise ValueError("training is missing: distillation trains its teacher and its student")
     return replace(recipe, defense={"name": "none"}, training=replace(recipe.training, epochs=1))
 
 
-def _fit_at(temperature: float, recipe: Recipe, data: Dataset[Any], start: nn.Module, fit: Fit) -> nn.Module:
-    """A network that goes on from `start` by the cross-entropy of softmax(Z(x) / T)."""
-    assert recipe.training is not None  # `needs` has refused it
-    model = fresh(recipe)
+def _train_at(temperature: float, recipe: Recipe, data: Dataset[Any], start: nn.Module, fit: Fit) -> nn.Module:
+    """Train the network from the weights of `start` with the cross-entropy of softmax(Z(x) / T)."""
+    assert recipe.training is not None  # checked by `needs`
+    model = initial_model(recipe)
     model.load_state_dict(start.state_dict())
     fit(
         model,
@@ -117,6 +123,6 @@ def _fit_at(temperature: float, recipe: Recipe, data: Dataset[Any], start: nn.Mo
     return model
 
 
-def _check(temperature: float) -> None:
+def _check_temperature(temperature: float) -> None:
     if not 0 < temperature < float("inf"):
         raise ValueError(f"temperature must be above 0 and finite, got {temperature!r}")

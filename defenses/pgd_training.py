@@ -1,16 +1,16 @@
 """Adversarial training by projected gradient descent: Madry et al., "Towards Deep Learning Models Resistant to
 Adversarial Attacks" (ICLR 2018), equation 2.1.
 
-Each batch is replaced by what an untargeted PGD attack makes of it on the weights of that moment: from a random start
-in the ε-ball, steps along the sign (L2: the direction) of the loss's gradient, projected to the ball and to [0, 1].
-The network is attacked as it is used, in eval mode: dropout's noise would hide the gradient, and the attack's passes
-would otherwise enter batch normalisation's statistics.
+An untargeted PGD attack on the current weights replaces each batch by adversarial examples. It starts at random in
+the ε-ball and takes steps along the sign (L2: the direction) of the loss's gradient, projected to the ball and to
+[0, 1]. The network is attacked in eval mode: otherwise dropout's noise would hide the gradient, and the attack's passes
+would enter batch normalisation's statistics.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +18,15 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from eadbench.attacks.engine.frozen import frozen
-from eadbench.defenses.defense import Fit
-from eadbench.defenses.undefended import fresh
+from eadbench.defenses.defense import Defense, Fit
+from eadbench.defenses.undefended import initial_model
 from eadbench.models import Recipe, train
 
 __all__ = ["PGDTraining"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGDTraining:
+class PGDTraining(Defense):
     """Training on examples of projected gradient descent (Madry et al. 2018).
 
     Parameters
@@ -36,10 +36,13 @@ class PGDTraining:
     epsilon
         Radius of the ball, for images in [0, 1].
     steps
-        Gradient steps an example.
+        Gradient steps per example.
     step_size
-        Unless given, 2.5 ε / `steps`.
+        Length of a step; 2.5 ε / `steps` by default.
     """
+
+    LABEL: ClassVar[str] = "PGD training"
+    AXES: ClassVar[tuple[str, ...]] = ("epsilon",)
 
     norm: Literal["linf", "l2"] = "linf"
     epsilon: float
@@ -72,38 +75,39 @@ class PGDTraining:
         fit: Fit = train,
     ) -> nn.Module:
         """The network trained on its own adversarial examples."""
-        model = fresh(recipe)
-        assert recipe.training is not None  # `needs` has refused it
+        model = initial_model(recipe)
+        assert recipe.training is not None  # checked by `needs`
         fit(model, data, recipe.training, perturb=self.perturb)
         return model
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """Examples (B, C, H, W) of `images` in [0, 1], within ε and [0, 1]; drawn from torch's random state."""
+        """Attack `images` (B, C, H, W) in [0, 1] within ε; the start is drawn from torch's global random state."""
         step = 2.5 * self.epsilon / self.steps if self.step_size is None else self.step_size
         x = (images + self._start(images)).clamp(0, 1)
         with frozen(model):
             for _ in range(self.steps):
                 x = x.detach().requires_grad_()
                 [gradient] = torch.autograd.grad(functional.cross_entropy(model(x), labels, reduction="sum"), x)
-                direction = gradient.sign() if self.norm == "linf" else gradient / _lengths(gradient).clamp_min(1e-12)
-                x = (images + self._projected(x.detach() + step * direction - images)).clamp(0, 1)
+                direction = gradient.sign() if self.norm == "linf" else gradient / _l2(gradient).clamp_min(1e-12)
+                x = (images + self._project(x.detach() + step * direction - images)).clamp(0, 1)
         return x.detach()
 
     def _start(self, images: Tensor) -> Tensor:
-        """Uniform in the L∞ ball; in the L2 ball, of a uniform direction and length."""
+        """Draw a start: uniform in the L∞ ball, or of uniform direction and length in the L2 ball."""
         if self.norm == "linf":
             return torch.empty_like(images).uniform_(-self.epsilon, self.epsilon)
         direction = torch.randn_like(images)
         length = torch.rand(len(images), 1, 1, 1, device=images.device)
-        return direction / _lengths(direction).clamp_min(1e-12) * length * self.epsilon
+        return direction / _l2(direction).clamp_min(1e-12) * length * self.epsilon
 
-    def _projected(self, delta: Tensor) -> Tensor:
+    def _project(self, delta: Tensor) -> Tensor:
+        """Project to the ε-ball."""
         if self.norm == "linf":
             return delta.clamp(-self.epsilon, self.epsilon)
-        return delta * (self.epsilon / _lengths(delta).clamp_min(self.epsilon))
+        return delta * (self.epsilon / _l2(delta).clamp_min(self.epsilon))
 
 
-def _lengths(images: Tensor) -> Tensor:
+def _l2(images: Tensor) -> Tensor:
     """L2 norms (B, 1, 1, 1)."""
-    lengths: Tensor = images.flatten(1).norm(dim=1)
-    return lengths[:, None, None, None]
+    norms: Tensor = images.flatten(1).norm(dim=1)
+    return norms[:, None, None, None]

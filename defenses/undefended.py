@@ -1,21 +1,23 @@
-"""No defence: the architecture trained on the data set as it is."""
+"""No defence: the architecture trained on the data set without changes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 from torch.utils.data import Dataset
 
-from eadbench.defenses.defense import Fit
+from eadbench.defenses.defense import Defense, Fit
 from eadbench.models import Recipe, build, seeded, train
 
-__all__ = ["Undefended", "fresh"]
+__all__ = ["Undefended", "initial_model"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Undefended:
+class Undefended(Defense):
     """No defence."""
+
+    LABEL: ClassVar[str] = "no defence"
 
     def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
         """Nothing."""
@@ -30,21 +32,27 @@ class Undefended:
         examples: Dataset[Any] | None = None,
         fit: Fit = train,
     ) -> nn.Module:
-        """The trained model; one with torchvision's published weights and no training has these weights.
+        """The trained model. Without training in the recipe, it keeps torchvision's published weights.
 
         Raises
         ------
         ValueError
-            A recipe whose weights are a file of the user's.
+            The recipe's weights are a file of the user's.
         """
-        model = fresh(recipe)
+        model = initial_model(recipe)
         if recipe.training is not None:
             fit(model, data, recipe.training)
         return model.eval()
 
 
-def fresh(recipe: Recipe) -> nn.Module:
-    """The model of a recipe before it is trained; its weights follow from `recipe.training.seed`."""
+def initial_model(recipe: Recipe) -> nn.Module:
+    """The model of a recipe before training; its weights follow from `recipe.training.seed`.
+
+    Raises
+    ------
+    ValueError
+        The recipe's weights are a file of the user's.
+    """
     if recipe.weights is not None:
         raise ValueError(f"recipe {recipe.digest} has given weights: there is nothing to train")
     with seeded(0 if recipe.training is None else recipe.training.seed):

@@ -1,1 +1,20 @@
-"""A distributed benchmark of adversarial attacks on image classifiers."""
+"""A distributed benchmark of adversarial attacks on image classifiers.
+
+``from eadbench import run, plan, report, Results`` is the Python API (:mod:`eadbench.harness.api`). It is imported when
+it is first used, so that ``eadbench.attacks`` needs torch alone.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eadbench.harness.api import Results, plan, report, run
+
+__all__ = ["Results", "plan", "report", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from eadbench.harness import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,10 +11,10 @@ import typer
 from rich.text import Text
 
 from eadbench.dashboards.command import dashboard
-from eadbench.harness.commands import listing, reporting, running, showing
+from eadbench.harness.commands import checking, listing, planning, reporting, running, schema, showing
 from eadbench.harness.commands.options import err
 from eadbench.harness.errors import EadbenchError, EnvironmentFault, UserError
-from eadbench.harness.tracking_uri import redact
+from eadbench.harness.messages import redact
 from eadbench.models.code import NO_CODE
 
 app = typer.Typer(
@@ -26,10 +26,10 @@ app = typer.Typer(
 
 
 @app.callback()
-def trust(
+def refuse_own_code(
     no_code: Annotated[
         bool,
-        typer.Option("--no-code", help="Refuse a spec, and results, that name code of their own: package.module:name."),
+        typer.Option("--no-code", help="Refuse specs and results that name code of their own: package.module:name."),
     ] = False,
 ) -> None:
     """Benchmark of adversarial attacks on image classifiers: EAD, C&W, FGM and I-FGM."""
@@ -37,23 +37,23 @@ def trust(
         os.environ[NO_CODE] = "1"
 
 
-def of_its_file(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, whose users' mistakes are said to be of the spec that it was given."""
+def naming_spec(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with the path of its spec before every error of the user."""
 
     @functools.wraps(command)
-    def run(spec_file: Path, **options: object) -> None:
+    def wrapper(spec_file: Path, **options: object) -> None:
         try:
             command(spec_file, **options)
         except UserError as error:
             text = str(error)
             raise UserError(text if text.startswith(f"{spec_file}: ") else f"{spec_file}: {text}") from error
 
-    return run
+    return wrapper
 
 
 for command in (
-    of_its_file(running.run),
-    of_its_file(running.plan),
+    naming_spec(running.run),
+    naming_spec(planning.plan),
     running.transfer,
     running.log,
     reporting.report,
@@ -64,12 +64,14 @@ for command in (
     listing.datasets,
     listing.defenses,
     listing.models,
+    checking.check,
+    schema.schema,
 ):
     app.command()(command)
 
 
 def main() -> None:
-    """Run the command; a mistake or a fault ends it with one line and its exit code."""
+    """Run the command. After an error, print one line and exit with the error's code."""
     try:
         app()
     except EadbenchError as error:
@@ -77,13 +79,10 @@ def main() -> None:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _end(f"{place}{error.strerror or error}; what is committed stays", EnvironmentFault.exit_code)
-    except Exception as error:
-        if not type(error).__module__.startswith("botocore."):  # S3's client raises errors that are no OSError
-            raise
-        _end(f"S3: {error}; what is committed stays", EnvironmentFault.exit_code)
 
 
 def _end(message: str, exit_code: int) -> None:
+    """Print an error on one line, without secrets and control characters, and exit."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in redact(message))
     err.print(Text.assemble(("error:", "red"), " ", line), soft_wrap=True)
     sys.exit(exit_code)

@@ -3,24 +3,24 @@
 ::
 
     EadbenchError
-    ├── UserError            a mistake in a spec, a flag or a file the user named (exit code 2)
-    └── EnvironmentFault     the machine, the network or the cluster failed, not the user
+    ├── UserError            a mistake in a spec, an option or a file of the user's (exit code 2)
+    └── EnvironmentFault     the machine, the network or the cluster failed (exit code 1)
         └── TrackingFault    MLflow cannot be written to; the results are safe
 
-Each carries one line: what is wrong, where, and what would be right. Anything else that escapes is a bug.
+Each message is one line: what is wrong, where, and what would be right. Any other exception that escapes is a bug.
 """
 
 __all__ = ["EadbenchError", "EnvironmentFault", "TrackingFault", "UserError"]
 
 
 class EadbenchError(Exception):
-    """Base of every error that eadbench raises on purpose."""
+    """Base class of every error that eadbench raises on purpose."""
 
     exit_code = 1
 
 
 class UserError(EadbenchError):
-    """The user asked for something that cannot be; the message says what would be right."""
+    """The user asked for something impossible; the message says what would be right."""
 
     exit_code = 2
 
@@ -30,4 +30,4 @@ class EnvironmentFault(EadbenchError):
 
 
 class TrackingFault(EnvironmentFault):
-    """MLflow cannot be written to; the results are safe, and logging again writes what is missing."""
+    """MLflow cannot be written to. The results are safe, and `eadbench log` writes what is missing."""

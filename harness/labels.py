@@ -1,85 +1,263 @@
-"""Figures, parameters and defences as tables, curves and reports write them."""
+"""Every label and symbol of tables, figures, pages and MLflow.
 
-import math
+Labels are made here from the columns of rows, and nothing takes one apart again. Within one table, two different
+victims or two different attacks never carry the same words: what varies is appended, and in the last resort a digest.
+"""
+
+import json
 from collections import Counter
-from collections.abc import Sequence
-from itertools import compress
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
 
-NO_VALUE = "\N{EN DASH}"
+import pandas as pd
+
+from eadbench.harness.numbers import parameter_text
+from eadbench.harness.registry import ATTACKS, DEFENSES
+from eadbench.models import canonical_json, digest_of
+
+__all__ = [
+    "AXES",
+    "DATASETS",
+    "FIGURES",
+    "OWN",
+    "Labels",
+    "attack_label",
+    "crafting_label",
+    "dataset_label",
+    "defense_label",
+    "distinct",
+    "family_label",
+    "family_of",
+    "series_of",
+    "variants_of",
+]
+
 OWN = "the attacked victim"
-"""What `tested` says of examples that were not tested on another victim."""
+"""What stands for the victim that examples were crafted on, where victims tested on are listed."""
+
+AXES: Mapping[str, str] = {"beta": "β", "kappa": "κ", "temperature": "T"}
+"""Symbols of the axes of the grid."""
+FIGURES: Mapping[str, str] = {"asr": "ASR", "l1": "L1", "l2": "L2", "linf": "L∞"}
+"""Heads of the figures of a table."""
+DATASETS: Mapping[str, str] = {"mnist": "MNIST", "cifar10": "CIFAR10", "imagenet": "ImageNet"}
+"""The paper's names of data sets, in the order of its tables."""
+
+_SERIES = ["attack", "norm", "decision_rule", "parameters"]
+_LONGEST_VALUE = 24
+"""Characters of a hyperparameter's value in a label; a longer one, such as a list of ε, is cut."""
 
 
 class Victim(Protocol):
-    """What names a victim."""
+    """What a label says of a victim."""
 
     @property
     def digest(self) -> str: ...
+    @property
+    def name(self) -> str | None: ...
     @property
     def arch(self) -> str: ...
     @property
     def defense(self) -> str: ...
     @property
-    def temperature(self) -> float | None: ...
+    def defense_parameters(self) -> Mapping[str, Any]: ...
 
 
-def figure_text(value: float) -> str:
-    """Format a distortion as the paper does: 4 significant digits, at most 3 decimals (22.46, 1.972, 0.514).
+def dataset_label(dataset: str) -> str:
+    """Return a data set's name as the paper prints it, or as it is."""
+    return DATASETS.get(dataset, dataset)
 
-    Below 0.001, where that would read as 0, one digit is kept; NaN is an en dash.
+
+def attack_label(attack: str, norm: str | None = None, decision_rule: str | None = None, *, dash: bool = False) -> str:
+    """Return an attack as the paper's tables name it: ``C&W``, ``I-FGM-Linf``, ``EAD (L1)``.
+
+    Parameters
+    ----------
+    dash
+        Join the decision rule by a dash, ``EAD-L1``, as the paper names attacks that adversarial training learns from.
     """
-    if math.isnan(value):
-        return NO_VALUE
-    exponent = math.floor(math.log10(value)) if value > 0 else 0
-    decimals = 3 - exponent if exponent >= 0 else max(3, -exponent)
-    text = f"{round(value, decimals):.{max(decimals, 0)}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    label = ATTACKS.label(attack) + ("" if _none(norm) else f"-{str(norm).capitalize()}")
+    if _none(decision_rule):
+        return label
+    rule = str(decision_rule).upper()
+    return f"{label}-{rule}" if dash else f"{label} ({rule})"
 
 
-def rate_text(value: float) -> str:
-    """Format an ASR in percent as the paper does: one decimal, none if it is 0 (100, 99.9)."""
-    return f"{value:.1f}".removesuffix(".0")
+def defense_label(defense: str, parameters: Mapping[str, Any]) -> str:
+    """Return a defence with its parameters: ``no defence``, ``distillation T = 100``, ``adversarial training: C&W``."""
+    details = []
+    for name, value in parameters.items():
+        if name == "attacks":
+            details.append(crafting_label(value))
+        elif name != "temperature" and value:
+            details.append(f"{name} {_value_text(value)}")
+    label = DEFENSES.label(defense) + (f": {', '.join(details)}" if details else "")
+    temperature = parameters.get("temperature")
+    return label if temperature is None else f"{label} T = {_value_text(temperature)}"
 
 
-def defense_text(defense: str, temperature: float | None) -> str:
-    """Format a defence: ``no defence``, ``distillation T = 100``."""
-    text = "no defence" if defense == "none" else str(defense).replace("_", " ")
-    return text if temperature is None or math.isnan(temperature) else f"{text} T = {temperature:g}"
+def crafting_label(entries: Iterable[Mapping[str, Any]]) -> str:
+    """Return the attacks that a defence learns from, each norm and decision rule by itself: ``EAD-L1 + C&W``."""
+    return " + ".join(
+        attack_label(entry["name"], norm, rule, dash=True) for entry in entries for norm, rule in variants_of(entry)
+    )
 
 
-def parameter_text(value: float) -> str:
-    """Format beta or kappa: small ones as the paper's powers of ten (1e-3, 5e-5); empty for none."""
-    if math.isnan(value):
-        return ""
-    if value == 0 or value >= 0.1:
-        return f"{value:g}"
-    mantissa, exponent = f"{value:e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+def variants_of(entry: Mapping[str, Any]) -> list[tuple[str | None, str | None]]:
+    """Return every norm and decision rule of an attack's entry in a spec, each None where the attack has none."""
+    norms, rules = entry.get("norm"), entry.get("decision_rules", [None])
+    return [(norm, rule) for norm in (norms if isinstance(norms, list) else [norms]) for rule in rules]
 
 
-def victim_names(victims: Sequence[Victim]) -> dict[str, str]:
-    """By digest, a name that no other of the victims has: ``cw_mnist, distillation T = 100``."""
-    names = {victim.digest: f"{victim.arch}, {defense_text(victim.defense, victim.temperature)}" for victim in victims}
-    count = Counter(names.values())
-    return {digest: name if count[name] == 1 else f"{name} ({digest[:6]})" for digest, name in names.items()}
+def series_of(lines: pd.DataFrame) -> "pd.Series[str]":
+    """Return what identifies the attack of each line: a digest of all its hyperparameters but β and κ."""
+    keys = lines[_SERIES].astype(object).where(lines[_SERIES].notna(), None)
+    digests = {key: digest_of(list(key))[:12] for key in dict.fromkeys(keys.itertuples(index=False, name=None))}
+    return pd.Series([digests[key] for key in keys.itertuples(index=False, name=None)], index=lines.index, dtype=str)
 
 
-def told_apart(victims: Sequence[str]) -> list[str]:
-    """Victims' names without the parts that all of them share; a single kind of victim keeps its name."""
-    parts = [victim.split(", ") for victim in victims]
-    if len(set(victims)) < 2 or len({len(part) for part in parts}) != 1:
-        return list(victims)
-    differing = [len(set(column)) > 1 for column in zip(*parts, strict=True)]
-    return [", ".join(compress(part, differing)) for part in parts]
+def family_of(lines: pd.DataFrame) -> "pd.Series[str]":
+    """Return what identifies the victim of each line but for its temperature: architecture, defence and parameters."""
+    keys = lines[["arch", "defense", "defense_parameters"]].itertuples(index=False, name=None)
+    families = [f"{arch}/{defense}/{canonical_json(_without_temperature(text))}" for arch, defense, text in keys]
+    return pd.Series(families, index=lines.index, dtype=str)
 
 
-def series_name(attack: str, rule: str) -> str:
-    """An attack with its decision rule: ``EAD (L1)``."""
-    return f"{attack} ({rule})" if rule else attack
+def family_label(line: Mapping[Any, Any]) -> str:
+    """Return the defence of a line's victim without its temperature."""
+    return defense_label(line["defense"], _without_temperature(line["defense_parameters"]))
 
 
-def setting_text(series: str, beta: str, kappa: str) -> str:
-    """An attack with its parameters, those that it has: ``C&W, κ = 0``."""
-    parameters = [f"{symbol} = {text}" for symbol, text in (("β", beta), ("κ", kappa)) if text]
-    return ", ".join([series, *parameters])
+def _without_temperature(parameters: object) -> dict[str, Any]:
+    return {name: value for name, value in _parsed(parameters).items() if name != "temperature"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The labels of the victims and attacks of one or more sweeps.
+
+    Parameters
+    ----------
+    lines
+        Lines of a summary, or the settings of lines: the columns ``attack``, ``norm``, ``decision_rule``,
+        ``parameters``, ``beta``, ``kappa``.
+    victims
+        The victims attacked or tested on, in the order of the spec.
+    """
+
+    lines: pd.DataFrame
+    victims: Sequence[Victim]
+
+    @classmethod
+    def of_victims(cls, victims: Sequence[Victim]) -> "Labels":
+        """Return the labels of victims alone."""
+        return cls(lines=pd.DataFrame(columns=_SERIES), victims=victims)
+
+    @cached_property
+    def series(self) -> Mapping[str, str]:
+        """The label of every attack by its series: ``EAD (L1)``.
+
+        Hyperparameters that vary within the sweep for this attack and norm are appended.
+        """
+        attacks = self.lines[_SERIES].assign(series=series_of(self.lines)).drop_duplicates("series")
+        labels = dict.fromkeys(attacks["series"], "")  # in the order of the lines
+        for _, part in attacks.groupby(["attack", "norm"], sort=False, dropna=False):
+            parameters = [_parsed(text) for text in part["parameters"]]
+            varying = _varying(parameters)
+            for line, values in zip(part.to_dict("records"), parameters, strict=True):
+                label = attack_label(line["attack"], line["norm"], line["decision_rule"])
+                details = [f"{name} {_value_text(values[name])}" for name in varying if name in values]
+                labels[line["series"]] = ", ".join([label, *details])
+        return distinct(labels)
+
+    @cached_property
+    def victim(self) -> Mapping[str, str]:
+        """The label of every victim by its digest: its name, or ``cw_mnist, distillation T = 100``."""
+        return distinct({digest: victim.label for digest, victim in self._victims.items()})
+
+    @cached_property
+    def victim_details(self) -> Mapping[str, str]:
+        """The architecture and the defence of every victim by its digest, behind its name if it has one."""
+        return distinct({digest: ", ".join([*victim.names, *victim.parts]) for digest, victim in self._victims.items()})
+
+    @cached_property
+    def defense(self) -> Mapping[str, str]:
+        """The defence of every victim by its digest, with its parameters."""
+        return {digest: victim.parts[-1] for digest, victim in self._victims.items()}
+
+    def short_victims(self, digests: Iterable[str]) -> dict[str, str]:
+        """Return the labels of some victims without the words that all of them share."""
+        wanted = list(dict.fromkeys(digests))
+        victims = [self._victims[digest] for digest in wanted if digest in self._victims]
+        words = {victim.digest: victim.names or victim.parts for victim in victims}
+        if len(victims) > 1 and not any(victim.names for victim in victims):
+            shared = set.intersection(*map(set, words.values()))
+            own = {digest: [part for part in parts if part not in shared] for digest, parts in words.items()}
+            words = {digest: own[digest] or parts[-1:] for digest, parts in words.items()}
+        labels = distinct({digest: ", ".join(parts) for digest, parts in words.items()})
+        return {digest: labels.get(digest, digest) for digest in wanted}
+
+    @cached_property
+    def _victims(self) -> Mapping[str, "_Victim"]:
+        """The victims given, and then those that lines name beside them."""
+        known = {victim.digest: _Victim.of(victim) for victim in self.victims}
+        if "arch" in self.lines:
+            for line in self.lines.drop_duplicates("model").to_dict("records"):
+                if line["model"] not in known:
+                    defense = defense_label(line["defense"], _parsed(line["defense_parameters"]))
+                    known[line["model"]] = _Victim(digest=line["model"], names=[], parts=[line["arch"], defense])
+        return known
+
+    def setting(self, line: Mapping[Any, Any]) -> str:
+        """Return the label of a line's attack with its β and κ: ``EAD (L1), β = 1e-3, κ = 0``."""
+        texts = ((AXES[name], parameter_text(line[name])) for name in ("beta", "kappa"))
+        return ", ".join([self.series[line["series"]], *(f"{symbol} = {text}" for symbol, text in texts if text)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Victim:
+    """The words of a victim's label: its name, if it has one, and its architecture and defence."""
+
+    digest: str
+    names: Sequence[str]
+    parts: Sequence[str]
+
+    @classmethod
+    def of(cls, victim: Victim) -> "_Victim":
+        parts = [victim.arch, defense_label(victim.defense, victim.defense_parameters)]
+        return cls(digest=victim.digest, names=[victim.name] if victim.name else [], parts=parts)
+
+    @property
+    def label(self) -> str:
+        return ", ".join(self.names or self.parts)
+
+
+def distinct(labels: Mapping[str, str]) -> dict[str, str]:
+    """Append the first digits of its digest to every label that two digests share."""
+    count = Counter(labels.values())
+    shared = [digest for digest, label in labels.items() if count[label] > 1]
+    digits = 6
+    while len({digest[:digits] for digest in shared}) < len(shared):
+        digits += 1
+    return {digest: f"{label} ({digest[:digits]})" if digest in shared else label for digest, label in labels.items()}
+
+
+def _varying(parameters: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the hyperparameters in which mappings differ."""
+    names = dict.fromkeys(name for each in parameters for name in each)
+    return [name for name in names if len({canonical_json(each.get(name)) for each in parameters}) > 1]
+
+
+def _parsed(parameters: object) -> dict[str, Any]:
+    return {} if _none(parameters) else dict(json.loads(str(parameters)))
+
+
+def _value_text(value: object) -> str:
+    text = parameter_text(value) if isinstance(value, float) else str(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+
+
+def _none(value: object) -> bool:
+    """Return whether a column has no value: None, NaN or NA."""
+    return value is None or bool(pd.isna(value))  # type: ignore[call-overload]

@@ -1,7 +1,8 @@
 """Where results are kept: a folder, or a prefix of an object store.
 
-Both are handled as a :class:`pathlib.Path`: for a URI such as ``s3://bucket/sweep`` it is a `UPath`, which has the same
-methods over fsspec. Listings are not cached, because other processes write there.
+Both are handled as a :class:`pathlib.Path`. For a URI such as ``s3://bucket/sweep`` it is a `UPath`, which has the same
+methods over fsspec. Listings are not cached, because other processes write there. What a store raises is an `OSError`
+or an :class:`EnvironmentFault`.
 """
 
 import os
@@ -12,20 +13,26 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
+import fsspec
+
 from eadbench.harness.errors import UserError
-from eadbench.harness.tracking_uri import redact
+from eadbench.harness.messages import redact
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
-"""By a URI's scheme, the extra of this project that reads it."""
+"""The extra of this project that can read a URI, by the URI's scheme."""
+
+for _scheme, _extra in EXTRAS.items():
+    if _extra == "s3":  # imported by fsspec when it is first needed, in workers too
+        fsspec.register_implementation(_scheme, "eadbench.harness.s3.S3FileSystem", clobber=True)
 
 
 def located(text: str) -> Path:
-    """The place that a path or a URI names.
+    """Return the path that a text names: a path of this machine, or a URI.
 
     Raises
     ------
     UserError
-        A URI with a password in it, or of a scheme that nothing installed here reads.
+        The URI holds a password, or nothing installed here reads its scheme.
     """
     scheme, separator, _ = text.partition("://")
     if not separator:
@@ -40,39 +47,39 @@ def located(text: str) -> Path:
     from upath import UPath
 
     try:
-        place = UPath(text, use_listings_cache=False)
-        place.fs  # noqa: B018 - imports what reads the scheme
+        path = UPath(text, use_listings_cache=False)
+        path.fs  # noqa: B018 - imports the package that reads the scheme
     except ImportError as error:
         extra = EXTRAS.get(scheme)
-        wanted = f"install it: pip install 'eadbench[{extra}]'" if extra else str(error)
-        raise UserError(f"{text}: what reads {scheme}:// is not installed here; {wanted}") from error
+        remedy = f"install it: pip install 'eadbench[{extra}]'" if extra else str(error)
+        raise UserError(f"{text}: what reads {scheme}:// is not installed here; {remedy}") from error
     except ValueError as error:
         raise UserError(f"{text}: no storage is called {scheme}://; give a folder, s3://… or gs://…") from error
-    return cast(Path, place)
+    return cast(Path, path)
 
 
-def is_local(place: Path) -> bool:
-    """Whether a place is a folder or a file that this machine's file system shows."""
-    return isinstance(place, os.PathLike)
+def is_local(path: Path) -> bool:
+    """Return whether a path is in this machine's file system."""
+    return isinstance(path, os.PathLike)
 
 
-def for_arrow(places: Sequence[Path]) -> tuple[list[str], Any]:
-    """Places of one storage as pyarrow takes them: their paths, and their file system (None for this machine's)."""
-    if not places or is_local(places[0]):
-        return [str(place) for place in places], None
-    remote = cast(Sequence[Any], places)
-    return [place.path for place in remote], remote[0].fs
+def for_arrow(paths: Sequence[Path]) -> tuple[list[str], Any]:
+    """Return paths of one storage as pyarrow takes them, with their file system (None for this machine's)."""
+    if not paths or is_local(paths[0]):
+        return [str(path) for path in paths], None
+    remote = cast(Sequence[Any], paths)
+    return [path.path for path in remote], remote[0].fs
 
 
 @contextmanager
-def marked(places: Sequence[Path]) -> Iterator[list[Path]]:
-    """Files in those of the places that are folders, by which other machines can tell that they see them too."""
-    marks = [place / f".here-{uuid4().hex}" for place in places if is_local(place)]
+def marked(folders: Sequence[Path]) -> Iterator[list[Path]]:
+    """Put a marker file into each local folder, so that workers can check that they share it."""
+    markers = [folder / f".here-{uuid4().hex}" for folder in folders if is_local(folder)]
     try:
-        for mark in marks:
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
-        yield marks
+        for marker in markers:
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+        yield markers
     finally:
-        for mark in marks:
-            mark.unlink(missing_ok=True)
+        for marker in markers:
+            marker.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Convolutional networks of the paper's experiments, and a small one for tests and first steps.
+"""Convolutional networks of the paper's experiments, and a small one for tests and examples.
 
 Shape letters: N images, C channels, H rows, W columns, K classes.
 """
@@ -19,13 +19,13 @@ class ConvNet(nn.Module):
     Parameters
     ----------
     image_shape
-        (C, H, W) of the images it takes.
+        (C, H, W) of the input images.
     channels
-        Output channels of the two convolutions of each block.
+        Output channels of both convolutions of the first and of the second block.
     hidden
-        Units of each of the two hidden layers; dropout of 0.5 stands between them.
+        Units of each of the two hidden layers, with dropout of 0.5 between them.
     padding
-        Zero padding of each convolution: 0 as in the paper, 1 keeps H and W.
+        Zero padding of each convolution: 0 as in the paper; 1 keeps H and W.
     num_classes
         K.
     """
@@ -47,7 +47,7 @@ class ConvNet(nn.Module):
             layers += [nn.Conv2d(depth, block, 3, padding=padding), nn.ReLU()]
             layers += [nn.Conv2d(block, block, 3, padding=padding), nn.ReLU(), nn.MaxPool2d(2)]
             depth = block
-            height, width = (_after_block(side, padding) for side in (height, width))
+            height, width = (_side_after_block(side, padding) for side in (height, width))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(
             nn.Linear(depth * height * width, hidden),
@@ -59,32 +59,34 @@ class ConvNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K) of images (N, C, H, W) in [0, 1]; they are centred here, to [-0.5, 0.5]."""
-        given = tuple(images.shape[1:])
-        if given != self.image_shape:
-            raise ValueError(f"the network takes images {_by(self.image_shape)}, got {_by(given)}")
+        """Return logits (N, K) of images (N, C, H, W) in [0, 1], which are first centred to [-0.5, 0.5]."""
+        shape = tuple(images.shape[1:])
+        if shape != self.image_shape:
+            raise ValueError(f"the network takes images {_shape_text(self.image_shape)}, got {_shape_text(shape)}")
         logits: Tensor = self.classifier(torch.flatten(self.features(images - 0.5), 1))
         return logits
 
 
-def _after_block(side: int, padding: int) -> int:
+def _side_after_block(side: int, padding: int) -> int:
+    """Return the height or width of the features after two convolutions and a pool."""
     return (side - 2 * (2 - 2 * padding)) // 2
 
 
-def _by(shape: Sequence[int]) -> str:
+def _shape_text(shape: Sequence[int]) -> str:
+    """Return a shape as ``1x28x28``."""
     return "x".join(str(side) for side in shape)
 
 
 def carlini_wagner_mnist(*, num_classes: int = 10) -> ConvNet:
-    """Carlini and Wagner's MNIST network: conv 32-32-pool-64-64-pool, dense 200-200, 28x28 grey."""
+    """Build Carlini and Wagner's MNIST network: conv 32-32-pool-64-64-pool, dense 200-200, 28x28 grey."""
     return ConvNet(image_shape=(1, 28, 28), channels=(32, 64), hidden=200, padding=0, num_classes=num_classes)
 
 
 def carlini_wagner_cifar10(*, num_classes: int = 10) -> ConvNet:
-    """Carlini and Wagner's CIFAR-10 network: conv 64-64-pool-128-128-pool, dense 256-256, 32x32 RGB."""
+    """Build Carlini and Wagner's CIFAR-10 network: conv 64-64-pool-128-128-pool, dense 256-256, 32x32 RGB."""
     return ConvNet(image_shape=(3, 32, 32), channels=(64, 128), hidden=256, padding=0, num_classes=num_classes)
 
 
 def digits(*, num_classes: int = 10) -> ConvNet:
-    """The same pattern for scikit-learn's 8x8 digits: conv 16-16-pool-32-32-pool, dense 64-64."""
+    """Build the same pattern for scikit-learn's 8x8 digits: conv 16-16-pool-32-32-pool, dense 64-64."""
     return ConvNet(image_shape=(1, 8, 8), channels=(16, 32), hidden=64, padding=1, num_classes=num_classes)

@@ -1,4 +1,4 @@
-"""Where a training stands between two epochs, on disk: a safetensors file, never a pickle."""
+"""Checkpoints: the state of a training between two epochs, in a safetensors file, never a pickle."""
 
 import json
 from collections.abc import Mapping
@@ -21,9 +21,14 @@ __all__ = ["Checkpoint"]
 
 
 class Checkpoint:
-    """The state of a training in the file at `path`, which belongs to that training and that model alone.
+    """The state of one training of one model, in the file at `path`.
 
-    A file that is of another training, or broken, is passed over: starting anew gives the same weights.
+    A damaged file, or one of another training, is ignored: starting from the beginning gives the same weights.
+
+    Parameters
+    ----------
+    path
+        None for a training without checkpoints.
     """
 
     def __init__(
@@ -38,11 +43,11 @@ class Checkpoint:
     ) -> None:
         self._path, self._model, self._optimizer, self._schedule = path, model, optimizer, schedule
         self._generator, self._device = generator, device
-        start = {name: [*tensor.shape] for name, tensor in model.state_dict().items()}
-        self._identity = digest_of([asdict(training), start, device.type])
+        shapes = {name: [*tensor.shape] for name, tensor in model.state_dict().items()}
+        self._identity = digest_of([asdict(training), shapes, device.type])
 
     def write(self, epochs: int) -> None:
-        """Store where the training stands after that many epochs; called within its seeded random state."""
+        """Store the state after a number of epochs. Call this inside the training's seeded random state."""
         if self._path is None:
             return
         optimizer = self._optimizer.state_dict()
@@ -52,22 +57,22 @@ class Checkpoint:
         tensors |= {"random/loader": self._generator.get_state(), "random/cpu": torch.get_rng_state()}
         if self._device.type == "cuda":
             tensors["random/cuda"] = torch.cuda.get_rng_state(self._device)
-        content = {name: _plain(tensor) for name, tensor in tensors.items()}
+        content = {name: _own_copy(tensor) for name, tensor in tensors.items()}
         facts = {"identity": self._identity, "epochs": epochs, "schedule": self._schedule.state_dict()["last_epoch"]}
         replace_file(self._path, safetensors.torch.save(content, {"training": json.dumps(facts)}))
 
     def read(self) -> int:
-        """Put the training where it stood; returns the epochs that were done, 0 where nothing is stored."""
-        found = self._stored()
-        if found is None:
+        """Restore the stored state and return the number of epochs done, 0 if no state is stored."""
+        stored = self._stored()
+        if stored is None:
             return 0
-        facts, tensors = found
-        self._model.load_state_dict(_under("model/", tensors))
+        facts, tensors = stored
+        self._model.load_state_dict(_with_prefix("model/", tensors))
         state: dict[int, dict[str, Tensor]] = {}
         parameters = list(self._model.parameters())
-        for name, tensor in _under("optimizer/", tensors).items():
+        for name, tensor in _with_prefix("optimizer/", tensors).items():
             index, _, key = name.partition("/")
-            state.setdefault(int(index), {})[key] = _laid_out_as(parameters[int(index)], tensor)
+            state.setdefault(int(index), {})[key] = _with_strides_of(parameters[int(index)], tensor)
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(sorted(state.items()))})
         self._schedule.last_epoch = facts["schedule"]
         for group, base, factor in zip(
@@ -94,29 +99,30 @@ class Checkpoint:
         return facts, tensors
 
     def remove(self) -> None:
-        """Forget it: the training has ended."""
+        """Delete the file, once the training has ended."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    """What stands in the header of a safetensors file, which is JSON behind its length in 8 bytes."""
+    """Return the metadata in the header of a safetensors file: 8 bytes with its length, then JSON."""
     size = int.from_bytes(content[:8], "little")
     metadata: dict[str, str] = json.loads(content[8 : 8 + size])["__metadata__"]
     return metadata
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """A copy in memory of its own, because safetensors refuses tensors that share some or are not contiguous."""
+def _own_copy(tensor: Tensor) -> Tensor:
+    """Return a contiguous copy: safetensors refuses tensors that share memory or are not contiguous."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
-    """`value` with the parameter's strides, if it is of its shape: the optimizer takes another path without them."""
+def _with_strides_of(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return `value` with the parameter's strides if the shapes agree, because the optimizer's path depends on them."""
     if value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter, dtype=value.dtype, device="cpu").copy_(value)
 
 
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with `prefix`, named without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

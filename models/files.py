@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic writes: a file exists complete or not at all."""
 
 import os
 import uuid
@@ -8,10 +8,10 @@ __all__ = ["replace_file"]
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` under a temporary name in the same folder, and rename it to `path`; makes the folder.
+    """Replace the file at `path` by `content` in one step, making its folder.
 
-    A path of an object store, which has pathlib's interface and is no path of this machine, is put in one piece:
-    such a store shows an object whole or not at all.
+    On this machine, write a temporary file in the same folder and rename it. In an object store, put one object, which
+    is atomic there.
     """
     if not isinstance(path, os.PathLike):
         path.write_bytes(content)
@@ -22,10 +22,10 @@ def replace_file(path: Path, content: bytes) -> None:
         with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # a machine that is taken away must not leave a name without its bytes
+            os.fsync(file.fileno())  # or a machine that dies could leave the name without the bytes
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # that of a write that found no room says nothing of where
+        error.filename = error.filename or str(path)  # "no space left" comes without a path
         raise
     finally:
         temporary.unlink(missing_ok=True)

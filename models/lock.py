@@ -1,26 +1,27 @@
-"""The right to write something: one process at a time."""
+"""A lock between processes on a file or folder that one of them is about to write."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["claim"]
+from filelock import FileLock
+
+__all__ = ["lock"]
 
 
 @contextmanager
-def claim(place: Path) -> Iterator[None]:
-    """Hold the right to write a file or folder; a second process waits, and should then look what is there.
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock on `path`; wait while another process holds it.
 
-    The lock is on a file beside it and ends with its process, however that ends. On a network file system it
-    holds as far as that has `flock`. An object store has no locks: two processes that make one model there make the
-    same one twice.
+    Once the lock is held, look whether the other process has written `path` already. The lock is on a file beside
+    `path`. The operating system releases it when the process ends, however it ends. On a network file system this
+    needs `flock`. An object store has no locks: two processes may make the same model there twice.
     """
-    if not isinstance(place, os.PathLike):
+    if not isinstance(path, os.PathLike):
         yield
         return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_name(f"{place.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A soft lock, filelock's fallback without `flock`, would outlive a process that is killed.
+    with FileLock(path.with_name(f"{path.name}.lock"), fallback_to_soft=False):
         yield

@@ -1,4 +1,4 @@
-"""How a model is made. The digest of a recipe names the trained model."""
+"""Recipes: how a model is made. The digest of a recipe names the trained model."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -11,24 +11,29 @@ __all__ = ["Recipe", "Training"]
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How the weights are found, by gradient descent with a warm-up and a cosine decay of the learning rate.
+    """How a model is trained: gradient descent with a warm-up and a cosine decay of the learning rate.
 
     Parameters
     ----------
     epochs
         Passes over the training images.
     batch_size
-        Images a step.
+        Images per step.
     learning_rate
-        Its peak, reached at the end of the warm-up.
+        The peak of the learning rate, reached at the end of the warm-up.
     optimizer
-        "adam", or "sgd" (with Nesterov's momentum where `momentum` > 0).
+        "adam", or "sgd" (with Nesterov momentum if `momentum` > 0).
     momentum
-        Of SGD, in [0, 1); Adam does not use it.
+        Momentum of SGD, in [0, 1); Adam does not use it.
     weight_decay
         L2 penalty; decoupled (AdamW) with Adam.
     seed
-        Of the first weights, the order of the images and dropout.
+        Seed of the initial weights, the order of the images, and dropout.
+
+    Raises
+    ------
+    ValueError
+        A field is out of its range.
     """
 
     epochs: int
@@ -58,26 +63,26 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that a trained model follows from.
+    """Everything that determines a trained model.
 
     Parameters
     ----------
     arch, parameters, num_classes
-        The architecture, as `models.build` takes it. `parameters` must fit in JSON.
+        The arguments of :func:`build`. `parameters` must fit in JSON.
     trained_on
-        The identity of the data set whose training split it learns from.
+        The identity of the data set whose training split the model learns from.
     defense
         The defence's name and parameters, `{"name": "none"}` for an undefended model.
     training
-        None where nothing is trained: with `weights`, or with torchvision's published weights (a parameter
-        `weights` of the architecture).
+        None for a model that is not trained here: one with given `weights`, or with torchvision's published weights
+        (a parameter `weights` of the architecture).
     weights
-        SHA-256 (64 hex digits) of a weights file that the user brought.
+        SHA-256 (64 hex digits) of the user's weights file.
 
     Raises
     ------
     ValueError
-        No source of weights, or two; parameters that do not fit in JSON.
+        The recipe has no source of weights, or two, or parameters that do not fit in JSON.
     """
 
     arch: str
@@ -90,34 +95,39 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("parameters", "defense"):
-            object.__setattr__(self, name, _plain(getattr(self, name), name))
+            object.__setattr__(self, name, _json_value(getattr(self, name), name))
         if "name" not in self.defense:
             raise ValueError(f'recipe.defense needs a "name", got {self.defense!r}')
         if self.weights is not None and self.training is not None:
             raise ValueError("recipe: given weights are not trained further; leave out training or weights")
         if self.weights is None and self.training is None and self.parameters.get("weights") is None:
-            raise ValueError("recipe: neither training nor weights say where the weights come from")
+            raise ValueError("recipe: has neither training nor weights")
 
     @property
     def digest(self) -> str:
-        """16 hex digits that name the trained model."""
+        """The name of the trained model: 16 hex digits."""
         return digest_of(self.to_json())
 
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    @property
+    def defense_parameters(self) -> dict[str, Any]:
+        """The defence's parameters, without its name."""
+        return {name: value for name, value in self.defense.items() if name != "name"}
+
     def to_json(self) -> dict[str, Any]:
-        """The recipe as JSON's own types, a digest's content: a changed key here renames every model."""
+        """Return the recipe as JSON types. The digest is computed from them, so a changed key renames every model."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Recipe":
-        """The recipe that `to_json` wrote.
+        """Return the recipe that :meth:`to_json` wrote.
 
         Raises
         ------
         ValueError
-            Keys that a recipe does not have, or lacks.
+            The content has unknown keys, or lacks some.
         """
         training = content.get("training")
         try:
@@ -127,14 +137,14 @@ class Recipe:
             raise ValueError(f"not a recipe ({error}); its keys are {names}") from error
 
 
-def _plain(value: object, where: str) -> Any:
-    """A copy made of JSON's own types with sorted keys, so that equal content compares equal."""
+def _json_value(value: object, where: str) -> Any:
+    """Copy a value into JSON types with sorted keys, so that equal content compares equal."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise ValueError(f"recipe.{where}: keys must be strings, got {list(value)}")
-        return {key: _plain(value[key], f"{where}.{key}") for key in sorted(cast("Mapping[str, Any]", value))}
+        return {key: _json_value(value[key], f"{where}.{key}") for key in sorted(cast("Mapping[str, Any]", value))}
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [_json_value(item, f"{where}[{index}]") for index, item in enumerate(value)]
     raise ValueError(f"recipe.{where} must fit in JSON, got {type(value).__name__}")

@@ -22,14 +22,14 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# These two return tuples while they train, unless they are built without their auxiliary heads.
+# These two return tuples in training mode, unless they are built without their auxiliary heads.
 AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 
 
 class ImageNetNormalised(nn.Module):
-    """A network behind ImageNet's normalisation, so that it takes images in [0, 1].
+    """A network that normalises images in [0, 1] by ImageNet's mean and standard deviation.
 
-    Grey images (N, 1, H, W) are repeated into three channels. Nothing is resized.
+    Grey images (N, 1, H, W) are repeated into three channels. Images are not resized.
     """
 
     mean: Tensor
@@ -42,31 +42,31 @@ class ImageNetNormalised(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K) of images (N, 3, H, W) or (N, 1, H, W) in [0, 1]."""
+        """Return logits (N, K) of images (N, 3, H, W) or (N, 1, H, W) in [0, 1]."""
         logits: Tensor = self.network((images - self.mean) / self.std)
         return logits
 
 
 def build(arch: str, /, *, num_classes: int, **parameters: Any) -> nn.Module:
-    """An untrained model (or one with torchvision's published weights), on the CPU.
+    """Build an untrained model, or one with torchvision's published weights, on the CPU.
 
-    Its first weights follow from torch's global random state.
+    The initial weights depend on torch's global random state.
 
     Parameters
     ----------
     arch
-        A name of `MODELS`; a name of torchvision's classification models (`resnet18`, `vit_b_16`, ...); or
-        `package.module:function`, which is called with `num_classes` and the parameters and returns a module.
+        A name of `MODELS`, the name of a torchvision classification model (`resnet18`, `vit_b_16`, ...), or
+        `package.module:function`: a function that takes `num_classes` and the parameters and returns a module.
     num_classes
-        K, the number of logits.
+        Number of logits, K.
     **parameters
-        What the architecture's function takes. torchvision's take `weights`, the name of published weights
-        such as "IMAGENET1K_V1", or None.
+        Parameters of the architecture's function. torchvision's functions take `weights`: the name of published
+        weights such as "IMAGENET1K_V1", or None.
 
     Raises
     ------
     ValueError
-        An unknown architecture or parameter, or published weights that do not fit or cannot be fetched.
+        The architecture or a parameter is unknown, or published weights do not fit or cannot be fetched.
     """
     if arch in MODELS:
         return _call(arch, MODELS[arch], num_classes, parameters)
@@ -83,9 +83,9 @@ def build(arch: str, /, *, num_classes: int, **parameters: Any) -> nn.Module:
 
 
 def initial_parameters(arch: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters without torchvision's `weights`: for a model whose weights are loaded over it anyway."""
-    own = arch in MODELS or ":" in arch
-    return {name: value for name, value in parameters.items() if own or name != "weights"}
+    """Return the parameters without torchvision's `weights`, for a model whose weights will be loaded from a file."""
+    from_torchvision = arch not in MODELS and ":" not in arch
+    return {name: value for name, value in parameters.items() if not (from_torchvision and name == "weights")}
 
 
 def _imported(arch: str) -> Callable[..., Any]:
@@ -108,7 +108,7 @@ def _call(arch: str, function: Callable[..., Any], num_classes: int, parameters:
 
 
 def _torchvision_names() -> list[str]:
-    # torchvision takes a second to import, which the project's own architectures need not wait for.
+    # torchvision takes a second to import, so it is imported only for its own architectures.
     import torchvision.models
 
     names: list[str] = torchvision.models.list_models(module=torchvision.models)
@@ -121,7 +121,7 @@ def _torchvision(arch: str, num_classes: int, *, weights: str | None = None, **p
     if weights is not None:
         _check_published(arch, weights, num_classes)
     elif arch in AUXILIARY_HEADS:
-        # `transform_input` as in the published weights, so that these can be loaded later.
+        # The published weights need `transform_input`, and may be loaded into this network later.
         parameters = {"aux_logits": False, "init_weights": True, "transform_input": True, **parameters}
     try:
         network = torchvision.models.get_model(
@@ -130,8 +130,8 @@ def _torchvision(arch: str, num_classes: int, *, weights: str | None = None, **p
     except TypeError as error:
         raise ValueError(f"torchvision's {arch!r} does not take these parameters: {error}") from error
     except OSError as error:
-        wanted = f"put them in {torch.hub.get_dir()}/checkpoints"
-        raise ValueError(f"cannot fetch weights {weights!r} of {arch!r} ({error}); {wanted}") from error
+        remedy = f"put them in {torch.hub.get_dir()}/checkpoints"
+        raise ValueError(f"cannot fetch weights {weights!r} of {arch!r} ({error}); {remedy}") from error
     for head in AUXILIARY_HEADS.get(arch, ()):
         network.aux_logits = False
         setattr(network, head, None)

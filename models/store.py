@@ -1,6 +1,6 @@
 """Trained models on disk: a folder with `weights.safetensors` and `recipe.json`, never a pickle.
 
-Both are written under a temporary name and renamed, `recipe.json` last: where it is, the model is whole.
+Each file is written atomically, `recipe.json` last: a folder that has it holds a complete model.
 """
 
 import io
@@ -27,17 +27,17 @@ RECIPE = "recipe.json"
 
 
 def is_stored(folder: Path) -> bool:
-    """Whether the folder holds a whole model."""
+    """Return whether the folder holds a complete model."""
     return (folder / RECIPE).is_file()
 
 
 def save(folder: Path, recipe: Recipe, model: nn.Module, facts: Mapping[str, Any]) -> None:
-    """Write a trained model; a folder that holds one already is replaced file by file.
+    """Write a trained model into a folder, replacing the files of one that is there.
 
     Parameters
     ----------
     facts
-        What was measured, such as `{"accuracy": 0.99}`; must fit in JSON.
+        Measurements to store with it, such as `{"accuracy": 0.99}`; they must fit in JSON.
     """
     content = json.dumps({"recipe": recipe.to_json(), "facts": dict(facts)}, indent=2, allow_nan=False)
     # Copies, because safetensors refuses tensors that share memory or are not contiguous.
@@ -56,7 +56,7 @@ def copy(source: Path, folder: Path) -> None:
 
 
 class Stored(NamedTuple):
-    """The bytes of a stored model, and where they are from."""
+    """The bytes of a stored model, and the folder that they come from."""
 
     folder: str
     recipe: bytes
@@ -64,12 +64,12 @@ class Stored(NamedTuple):
 
 
 def read(folder: Path) -> Stored:
-    """A stored model as it is on disk.
+    """Read the bytes of a stored model.
 
     Raises
     ------
     ValueError
-        A folder that holds no whole model.
+        The folder holds no complete model.
     """
     if not is_stored(folder):
         raise ValueError(f"{folder} holds no trained model: there is no {RECIPE}")
@@ -77,50 +77,50 @@ def read(folder: Path) -> Stored:
 
 
 def load(stored: Path | Stored, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Recipe, dict[str, Any]]:
-    """The model (in eval mode, on `device`), its recipe and its facts.
+    """Load a model (in eval mode, on `device`) with its recipe and its facts.
 
     Parameters
     ----------
     stored
-        Its folder, or what :func:`read` gave of it.
+        The model's folder, or its bytes as :func:`read` returns them.
 
     Raises
     ------
     ValueError
-        A folder that holds no whole model, or one whose weights do not fit its recipe.
+        The folder holds no complete model, or its weights do not fit its recipe.
     """
-    folder, described, weights = stored if isinstance(stored, Stored) else read(stored)
+    folder, description, weights = stored if isinstance(stored, Stored) else read(stored)
     try:
-        content = json.loads(described)
+        content = json.loads(description)
         recipe, facts = Recipe.from_json(content["recipe"]), dict(content["facts"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}/{RECIPE} does not describe a trained model: {error}") from error
-    with seeded(0):  # the first weights are drawn only to be replaced
+    with seeded(0):  # the initial weights are random and will be replaced
         model = build(recipe.arch, num_classes=recipe.num_classes, **initial_parameters(recipe.arch, recipe.parameters))
     _load(model, _read_safetensors(f"{folder}/{WEIGHTS}", weights), f"{folder}/{WEIGHTS}")
     return model.to(device).eval(), recipe, facts
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load weights into a model: a safetensors file, or a state dict saved by `torch.save`.
+    """Load weights into a model from a safetensors file or from a state dict saved by `torch.save`.
 
-    A file of a plain torchvision network fits the network behind its normalisation too.
+    The weights of a plain torchvision network also fit an :class:`ImageNetNormalised` one.
 
     Raises
     ------
     ValueError
-        A file that is neither, or whose names or shapes are not the model's.
+        The file is neither, or its names or shapes are not the model's.
     """
-    read_as = _read_safetensors if path.suffix == ".safetensors" else _read_state_dict
-    _load(model, read_as(str(path), _bytes(path)), str(path))
+    read_tensors = _read_safetensors if path.suffix == ".safetensors" else _read_state_dict
+    _load(model, read_tensors(str(path), _bytes(path)), str(path))
 
 
 def _load(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Put tensors by name into a model; `where` they are from."""
+    """Load tensors into a model by name; `where` names their file in messages."""
     if isinstance(model, ImageNetNormalised) and not any(name.startswith("network.") for name in tensors):
         model = model.network
     expected = model.state_dict()
-    wrong = (
+    differences = (
         [f"lacks {name}" for name in expected if name not in tensors]
         + [f"has the unknown {name}" for name in tensors if name not in expected]
         + [
@@ -129,9 +129,9 @@ def _load(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
             if name in tensors and tensors[name].shape != tensor.shape
         ]
     )
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ValueError(f"{where} does not fit the architecture: it {'; '.join(wrong[:3])}{more}")
+    if differences:
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise ValueError(f"{where} does not fit the architecture: it {'; '.join(differences[:3])}{more}")
     model.load_state_dict(tensors)
 
 
@@ -149,12 +149,12 @@ def _read_safetensors(path: str, content: bytes) -> dict[str, Tensor]:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
 
 
-def _read_state_dict(path: str, given: bytes) -> dict[str, Tensor]:
+def _read_state_dict(path: str, content: bytes) -> dict[str, Tensor]:
     refusal = f"{path} must be a state dict of tensors, as torch.save writes it, or a .safetensors file"
     try:
-        content = torch.load(io.BytesIO(given), map_location="cpu", weights_only=True)
+        tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (EOFError, RuntimeError, UnpicklingError, ValueError) as error:
         raise ValueError(refusal) from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise ValueError(refusal)
-    return dict(content)
+    return dict(tensors)

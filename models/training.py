@@ -1,4 +1,7 @@
-"""Training and evaluating a classifier. Shape letters: N images, C, H, W their sides, K classes."""
+"""Train and evaluate a classifier.
+
+Shape letters: N images, B images of a batch, C channels, H rows, W columns, K classes.
+"""
 
 import contextlib
 import math
@@ -21,7 +24,7 @@ __all__ = ["accuracy", "predictions", "seeded", "train"]
 WARM_UP = 0.1
 """Share of the steps over which the learning rate rises to its peak."""
 
-type_Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def train(
@@ -29,49 +32,49 @@ def train(
     data: Dataset[Any],
     training: Training,
     *,
-    loss: type_Loss = functional.cross_entropy,
+    loss: Loss = functional.cross_entropy,
     perturb: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
     device: str | torch.device = "cpu",
     on_batch: Callable[[int, int, float], None] | None = None,
     checkpoint: Path | None = None,
 ) -> None:
-    """Train a model in place; it ends on `device`, in eval mode.
+    """Train a model in place, and leave it on `device` in eval mode.
 
     The same model, data and `training` give the same weights bit for bit on the same kind of device with
-    the same number of threads. The caller's random state is left as it was.
+    the same number of threads. The caller's random state is not changed.
 
     Parameters
     ----------
     model
-        Images (B, C, H, W) in [0, 1] to logits (B, K).
+        Maps images (B, C, H, W) in [0, 1] to logits (B, K).
     data
-        Pairs of an image (C, H, W) and a label: an int, or whatever `loss` takes once batched.
+        Pairs of an image (C, H, W) and a label: an int, or anything that `loss` takes once batched.
     loss
-        Of logits (B, K) and batched labels, to a scalar.
+        Maps logits (B, K) and batched labels to a scalar.
     perturb
-        Given the model, a batch's images and its labels: the images that it is trained on instead.
+        Maps the model, a batch's images and its labels to the images to train on instead.
     on_batch
-        Called after each batch with the images done, the images in all and the batch's loss.
+        Called after each batch with the number of images done, the number in all, and the batch's loss.
     checkpoint
-        A file for where the training stands after each epoch. A training that finds one of its own goes on from it,
-        to the same weights; the file goes when the training ends.
+        File of the training's state after each epoch. If it holds the state of the same training, continue from there,
+        to the same weights. It is deleted when the training ends.
     """
     device = torch.device(device)
     generator = torch.Generator().manual_seed(training.seed)
-    # One image alone has no statistics for batch normalisation, so a last batch of one sits out its epoch.
-    lone = len(data) % training.batch_size == 1 and len(data) > 1  # type: ignore[arg-type]
-    loader = DataLoader(data, batch_size=training.batch_size, shuffle=True, drop_last=lone, generator=generator)
-    # Convolutions take about a fifth less time with the channels innermost.
+    # One image alone has no statistics for batch normalisation, so drop a last batch of one.
+    drop_last = len(data) % training.batch_size == 1 and len(data) > 1  # type: ignore[arg-type]
+    loader = DataLoader(data, batch_size=training.batch_size, shuffle=True, drop_last=drop_last, generator=generator)
+    # Convolutions take about a fifth less time in this memory format.
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(model, training)
     schedule = LambdaLR(optimizer, _warm_up_and_decay(training.epochs * len(loader)))
-    each = len(data) - lone  # type: ignore[arg-type]
-    stand = Checkpoint(checkpoint, training, model, optimizer, schedule, generator, device)
+    images_per_epoch = len(data) - drop_last  # type: ignore[arg-type]
+    state = Checkpoint(checkpoint, training, model, optimizer, schedule, generator, device)
     model.train()
     with seeded(training.seed, device), _deterministic_convolutions():
-        first = stand.read()
-        done = first * each
-        for epoch in range(first, training.epochs):
+        epochs_done = state.read()
+        images_done = epochs_done * images_per_epoch
+        for epoch in range(epochs_done, training.epochs):
             for images, labels in loader:
                 images, labels = images.to(device, memory_format=torch.channels_last), labels.to(device)
                 if perturb is not None:
@@ -81,12 +84,12 @@ def train(
                 batch_loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
-                done += len(images)
+                images_done += len(images)
                 if on_batch is not None:
-                    on_batch(done, training.epochs * each, batch_loss.item())
+                    on_batch(images_done, training.epochs * images_per_epoch, batch_loss.item())
             if epoch + 1 < training.epochs:
-                stand.write(epoch + 1)
-    stand.remove()
+                state.write(epoch + 1)
+    state.remove()
     model.zero_grad()
     model.to(memory_format=torch.contiguous_format)
     model.eval()
@@ -95,26 +98,26 @@ def train(
 def predictions(
     model: nn.Module, data: Dataset[Any], *, batch_size: int = 512, device: str | torch.device = "cpu"
 ) -> Tensor:
-    """The class that the model gives each image, int64 (N,) on the CPU; the model ends in eval mode."""
+    """Return the predicted class of each image, int64 (N,) on the CPU, and leave the model in eval mode."""
     return _predictions_and_labels(model, data, batch_size, device)[0]
 
 
 def accuracy(
     model: nn.Module, data: Dataset[Any], *, batch_size: int = 512, device: str | torch.device = "cpu"
 ) -> float:
-    """The share of images that get their own class, in [0, 1]; the model ends in eval mode."""
+    """Return the share of images that are classified correctly, in [0, 1], and leave the model in eval mode."""
     predicted, labels = _predictions_and_labels(model, data, batch_size, device)
     return (predicted == labels).double().mean().item()
 
 
 @contextlib.contextmanager
 def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
-    """Torch's random state of the CPU and of `device` starts from `seed` inside, and is as before after."""
+    """Seed torch's random state of the CPU and of `device`, and restore it on leaving."""
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.default_generator.manual_seed(seed)
-        for cuda in devices:  # torch.manual_seed would disturb every other device too
+        for cuda in devices:  # torch.manual_seed would also seed every other device
             with torch.cuda.device(cuda):
                 torch.cuda.manual_seed(seed)
         yield
@@ -123,7 +126,7 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
 def _predictions_and_labels(
     model: nn.Module, data: Dataset[Any], batch_size: int, device: str | torch.device
 ) -> tuple[Tensor, Tensor]:
-    # Even an unshuffled loader draws from the global random state unless it has a generator of its own.
+    # Without its own generator even an unshuffled loader draws from the global random state.
     loader = DataLoader(data, batch_size=batch_size, generator=torch.Generator())
     model.to(device).eval()
     with torch.inference_mode():
@@ -135,12 +138,12 @@ def _predictions_and_labels(
 def _deterministic_convolutions() -> Iterator[None]:
     # Not torch.backends.cudnn.flags: it fails where the caller has set torch.backends.fp32_precision.
     cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
+    flags = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
         yield
     finally:
-        cudnn.deterministic, cudnn.benchmark = before
+        cudnn.deterministic, cudnn.benchmark = flags
 
 
 def _optimizer(model: nn.Module, training: Training) -> Optimizer:
@@ -156,7 +159,7 @@ def _optimizer(model: nn.Module, training: Training) -> Optimizer:
 
 
 def _warm_up_and_decay(steps: int) -> Callable[[int], float]:
-    """Factor of the learning rate at each step: a linear rise over the warm-up, times half a cosine to 0."""
+    """Return the learning rate's factor by step: a linear rise over the warm-up, times half a cosine down to 0."""
     rise = max(1, round(WARM_UP * steps))
 
     def factor(step: int) -> float:

@@ -1,6 +1,7 @@
 """Small sweeps on the digits, and ways to run them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,15 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
+from eadbench.harness import frames, spec
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.execution import sweep
-from eadbench.harness.execution.executor import Executor, SerialExecutor
+from eadbench.harness.execution.executor import Executor
 from eadbench.harness.execution.progress import Progress
+from eadbench.harness.execution.serial import SerialExecutor
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.folder import Results
-from eadbench.harness.spec import schema as spec
-from eadbench.harness.spec.schema import Resources
+from eadbench.harness.spec import Resources
 
 SMALL = """
 name: small
@@ -33,27 +35,26 @@ batch_size: 16
 
 
 def small(**changes: Any) -> spec.Spec:
-    """The small sweep, with top-level keys changed."""
+    """Return the small sweep with top-level keys changed."""
     return spec.parse(yaml.safe_load(SMALL) | changes)
 
 
 def run(what: spec.Spec, folder: Path, *, ray_workers: int | None = None, models: Path | None = None) -> sweep.Done:
-    """Run a sweep in this process, or by so many Ray workers."""
+    """Run a sweep in this process, or by a number of Ray workers."""
 
     def executor(setup: Setup, data: DataSet, progress: Progress) -> Executor:
         if ray_workers is None:
             return SerialExecutor(setup, data, progress)
         from eadbench.harness.execution.ray import RayExecutor
 
-        staffed = what.model_copy(update={"resources": Resources(workers=ray_workers)})
-
-        return RayExecutor(setup, data, progress, address=None, spec=staffed)
+        with_workers = replace(what, resources=Resources(workers=ray_workers))
+        return RayExecutor(setup, data, progress, address=None, spec=with_workers)
 
     with Progress(Console(quiet=True)) as progress:
         return sweep.run(what, Results(folder), executor, progress, models=models)
 
 
 def rows(folder: Path, *, without: Sequence[str] = ()) -> pd.DataFrame:
-    """The rows of a sweep, in an order of their own."""
-    found = Results(folder).rows().drop(columns=list(without))
-    return found.sort_values(["cell", "image", "target"], ignore_index=True)
+    """Return the rows of a sweep, sorted."""
+    frame = frames.Results(folder).rows().drop(columns=list(without))
+    return frame.sort_values(["cell", "image", "target"], ignore_index=True)

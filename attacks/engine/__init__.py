@@ -1,1 +1,1 @@
-"""What the attacks share: the search over c, the batch that stays full, the search for ε, precision and checks."""
+"""What the attacks share: the search over c, the search over ε, gradient precision, batch size, and input checks."""

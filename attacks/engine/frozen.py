@@ -1,4 +1,4 @@
-"""A model as attacks need it, given back as it was."""
+"""A model in eval mode with frozen parameters, for the time of an attack."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,16 +8,16 @@ from torch import nn
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[nn.Module]:
-    """The model in eval mode with parameters that ask for no gradient; both are restored on leaving."""
+    """Put the model into eval mode and freeze its parameters; restore both on leaving."""
     training = {module: module.training for module in model.modules()}
-    asking = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.eval()
-    for parameter in asking:
+    for parameter in trainable:
         parameter.requires_grad_(False)
     try:
         yield model
     finally:
-        for parameter in asking:
+        for parameter in trainable:
             parameter.requires_grad_(True)
         for module, mode in training.items():
             module.training = mode

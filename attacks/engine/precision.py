@@ -1,4 +1,4 @@
-"""A model whose gradients are taken in lower precision, and whose successes are tested in its own."""
+"""A model whose gradients are computed in lower precision, while successes are tested in its own precision."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +11,18 @@ Precision = Literal["float32", "tf32", "bf16"]
 
 
 class LowerPrecision(nn.Module):
-    """A model that an attack descends by TF32 or bfloat16; every iterate that it keeps succeeds in float32.
+    """A model that attacks descend in TF32 or bfloat16; they test every iterate that they keep in float32.
 
-    In bfloat16 an iterate at the margin often succeeds where it does not in float32: of examples that are tested only
-    at the end of a search, many would be lost.
+    An iterate at the margin often succeeds in bfloat16 and fails in float32. An attack that tested only its final
+    images in float32 would lose many of them.
 
     Parameters
     ----------
     model
         Images (N, C, H, W) in [0, 1] to logits (N, K), in float32.
     precision
-        "tf32": matrix products and convolutions of a GPU that has it, while :func:`searching`; "bf16": torch's
-        autocast, on a GPU or on a CPU that has bfloat16 instructions. Logits are float32 either way.
+        "tf32": matrix products and convolutions of a GPU that has it, inside :func:`gradient_precision`; "bf16":
+        torch's autocast, on a GPU or on a CPU that has bfloat16 instructions. Logits are float32 either way.
     """
 
     def __init__(self, model: nn.Module, precision: Literal["tf32", "bf16"]) -> None:
@@ -38,14 +38,14 @@ class LowerPrecision(nn.Module):
         return logits.float()
 
 
-def exact(model: nn.Module) -> nn.Module:
+def exact_model(model: nn.Module) -> nn.Module:
     """The model in its own precision."""
     return model.model if isinstance(model, LowerPrecision) else model
 
 
 @contextmanager
-def searching(model: nn.Module) -> Iterator[None]:
-    """While a gradient is taken: TF32 is allowed if the model asks for it, forward and backward."""
+def gradient_precision(model: nn.Module) -> Iterator[None]:
+    """Allow TF32, forward and backward, if the model asks for it; restore torch's flags on leaving."""
     if not isinstance(model, LowerPrecision) or model.precision != "tf32":
         yield
         return

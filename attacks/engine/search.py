@@ -1,4 +1,4 @@
-"""The words of a search over c: what it is told, what it knows of each row, and what algorithms ask of it.
+"""The parts of a search over c: its settings, its batch of rows, its objective, and the algorithm that descends.
 
 Shapes: B rows, R decision rules, K classes.
 """
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from eadbench.attacks.criterion import attack_loss, margin, succeeds
 from eadbench.attacks.engine.checks import check_not_negative
-from eadbench.attacks.engine.precision import exact, searching
+from eadbench.attacks.engine.precision import exact_model, gradient_precision
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What every search over c is told; see :class:`attacks.EAD` for the fields."""
+    """The settings of a search over c; see :class:`attacks.EAD` for the fields."""
 
     kappa: float | Tensor
     learning_rate: float
@@ -28,8 +28,8 @@ class Search:
     targeted: bool
 
     @classmethod
-    def of(cls, attack: Any) -> Self:
-        """The fields of `attack` that are the search's."""
+    def from_attack(cls, attack: Any) -> Self:
+        """Copy the settings from the fields of `attack`."""
         return cls(**{field.name: getattr(attack, field.name) for field in fields(cls)})
 
     def __post_init__(self) -> None:
@@ -43,16 +43,16 @@ class Search:
 
     @property
     def window(self) -> int:
-        """A tenth of the iterations: how often the abort is tested. At least two, so that there is a fall to see."""
+        """Iterations between two tests of the abort: a tenth of all, at least two so that a fall can be seen."""
         return max(2, self.max_iterations // 10)
 
 
 @dataclass(kw_only=True)
 class Rows:
-    """The batch: every tensor holds one entry per slot."""
+    """The batch: every tensor holds one entry per row."""
 
     example: Tensor
-    """(B,) which of the N examples sits in the slot."""
+    """(B,) the index of the row's example among the N."""
     image: Tensor
     """(B, C, H, W) x₀."""
     label: Tensor
@@ -67,25 +67,25 @@ class Rows:
     """(B,) search steps done."""
     iteration: Tensor
     """(B,) k, iterations done in this search step."""
-    reached: Tensor
+    step_succeeded: Tensor
     """(B,) bool: whether this search step has succeeded."""
     last_loss: Tensor
-    """(B,) the objective a tenth of the iterations ago."""
-    spent: Tensor
+    """(B,) the objective at the end of the last window."""
+    gradients: Tensor
     """(B,) gradient evaluations so far."""
-    seen: Tensor
+    forwards: Tensor
     """(B,) forward passes so far."""
     best: Tensor
     """(B, R) the least distance of a success by each rule, infinite before the first."""
-    earlier: Tensor
+    best_before: Tensor
     """(B, R) `best` when this search step began."""
-    fresh: Tensor
-    """(B,) bool: whether this tenth of the iterations has met a success better, by any rule, than `earlier`."""
+    improved: Tensor
+    """(B,) bool: whether a success in this window was better, by any rule, than `best_before`."""
     best_const: Tensor
     best_image: Tensor
     """(B, R, C, H, W)."""
     state: tuple[Tensor, ...]
-    """What the descent keeps of each row; (B, C, H, W) each. Stands last, which `tensors` and `take` rely on."""
+    """The state of the descent, (B, C, H, W) each. Stands last: `tensors` and `take` rely on that."""
 
     def __len__(self) -> int:
         return len(self.example)
@@ -103,67 +103,67 @@ class Rows:
             state=tuple(part[slots] for part in self.state),
         )
 
-    def put(self, slots: Tensor, others: "Rows") -> None:
-        """Write the rows of `others` into `slots`."""
-        for mine, theirs in zip(self.tensors(), others.tensors(), strict=True):
-            mine[slots] = theirs
+    def put(self, slots: Tensor, rows: "Rows") -> None:
+        """Write `rows` into `slots`."""
+        for own, new in zip(self.tensors(), rows.tensors(), strict=True):
+            own[slots] = new
 
 
 class Objective:
-    """c·f(x) of the rows of a batch, as algorithms ask for it."""
+    """c·f(x) of the rows of a batch; counts the passes of each row."""
 
     def __init__(self, model: nn.Module, search: Search) -> None:
-        self.model, self.exact = model, exact(model)
+        self.model, self.exact_model = model, exact_model(model)
         self.search = search
 
     @torch.no_grad()
-    def lead(self, x: Tensor, logits: Tensor | None, rows: Rows, wanted: Tensor, *, closely: bool) -> Tensor:
-        """Each row's lead at `x`, in the model's own precision, where it is `wanted` (B,).
+    def exact_margin(self, x: Tensor, logits: Tensor | None, rows: Rows, needed: Tensor, *, every_row: bool) -> Tensor:
+        """Each row's margin at `x`, in the model's own precision, where it is `needed` (B,).
 
-        Unless the `logits` (B, K) at `x` are known in that precision, the model runs, and a forward pass is counted,
-        where the lead is wanted. That spares a CPU the other rows; a GPU would have to wait to learn which they are,
-        and computes all. A CPU that searches in lower precision looks in that first, and unless it is to look
-        `closely` passes over the rows that do not succeed there.
+        If `logits` (B, K) already have that precision, no pass is made. Otherwise a CPU runs the model on the needed
+        rows alone; a GPU runs it on the whole batch, since to learn which rows are needed it would have to wait.
+        A CPU with a model in lower precision first tests the needed rows in that precision, and those that succeed
+        once more in the model's own; with `every_row` it tests all of them in the model's own precision at once.
 
         Returns
         -------
         Tensor
-            (B,): -inf where the row was passed over, and of no meaning where its lead is not wanted.
+            (B,): -inf for a row that failed in lower precision; undefined where the margin is not needed.
         """
-        if logits is not None and self.exact is self.model:
+        if logits is not None and self.exact_model is self.model:
             return self.margin(logits, rows.label)
         if x.is_cuda:
-            rows.seen += wanted
-            return self.margin(self.exact(x), rows.label)
-        slots = wanted.nonzero().squeeze(1)
-        if self.exact is not self.model and not closely:
+            rows.forwards += needed
+            return self.margin(self.exact_model(x), rows.label)
+        slots = needed.nonzero().squeeze(1)
+        if self.exact_model is not self.model and not every_row:
             if logits is None:
-                rows.seen[slots] += 1
+                rows.forwards[slots] += 1
                 logits = self.model(x[slots])
             else:
                 logits = logits[slots]
             slots = slots[succeeds(self.margin(logits, rows.label[slots]), rows.kappa[slots])]
-        rows.seen[slots] += 1
-        lead = torch.full_like(rows.const, -torch.inf)
+        rows.forwards[slots] += 1
+        margins = torch.full_like(rows.const, -torch.inf)
         if len(slots):
-            lead[slots] = self.margin(self.exact(x[slots]), rows.label[slots])
-        return lead
+            margins[slots] = self.margin(self.exact_model(x[slots]), rows.label[slots])
+        return margins
 
     def running(self, rows: Rows) -> Tensor:
-        """(B,) bool: whether the row has iterations left; else it waits for its batch's tenth to end."""
+        """(B,) bool: whether the row has iterations left. A row without any waits for the end of the window."""
         return (rows.iteration < self.search.max_iterations) & (rows.step < self.search.binary_search_steps)
 
     def margin(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(B,) each row's lead towards what the attack wants of its label."""
+        """(B,) each row's margin in the mode of the search."""
         return margin(logits, labels, targeted=self.search.targeted)
 
     def gradient(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-        """The logits (B, K) at `x`, and the gradient (B, C, H, W) of each row's c·f; both counted."""
+        """The logits (B, K) at `x`, and the gradient (B, C, H, W) of each row's c·f; counts both passes."""
         running = self.running(rows)
-        rows.spent += running
-        rows.seen += running
+        rows.gradients += running
+        rows.forwards += running
         x = x.detach().requires_grad_()
-        with torch.enable_grad(), searching(self.model):
+        with torch.enable_grad(), gradient_precision(self.model):
             logits: Tensor = self.model(x)
             loss = rows.const * attack_loss(self.margin(logits, rows.label), rows.kappa)
             (gradient,) = torch.autograd.grad(loss.sum(), x)
@@ -174,10 +174,10 @@ class Descent(Protocol):
     """An algorithm that walks from x₀ towards a lower objective."""
 
     def start(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The state at k = 0; fresh tensors, one row per image."""
+        """The state at k = 0; new tensors, one row per image."""
 
-    def still(self, objective: Objective, rows: Rows) -> Tensor:
-        """(B,) the greatest c with which a row at x₀ stays there, whatever the number of iterations."""
+    def idle_const(self, objective: Objective, rows: Rows) -> Tensor:
+        """(B,) the greatest c at which a row never leaves x₀, however many iterations it takes."""
 
     def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor | None]:
-        """Advance `rows.state` in place by one gradient; return the iterate to be judged, and its logits if known."""
+        """Advance `rows.state` in place by one gradient; return the iterate to test, and its logits if known."""

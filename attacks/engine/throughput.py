@@ -1,4 +1,4 @@
-"""How many rows to attack at a time on the device at hand."""
+"""The batch size at which a device attacks the most rows per second."""
 
 import time
 
@@ -8,19 +8,18 @@ from torch import Tensor, nn
 from eadbench.attacks.engine.frozen import frozen
 
 LEAST_GAIN = 1.05
-"""How much more rows a second twice the batch must give to be worth its memory."""
+"""A batch is doubled while that gives at least this many times the rows per second."""
 
 
 def fastest_batch_size(model: nn.Module, image: Tensor, *, most: int = 4096) -> int:
-    """The batch size at which twice as many rows would not pass through the model noticeably faster.
+    """Double the batch size from 8 until the gain is under 5 %, memory is short, or `most` is reached.
 
-    Doubles from 8, each size timed over three forward and backward passes, until the gain is under 5 %, memory is
-    short, or `most` is reached.
+    Each size is timed over three forward and backward passes.
 
     Parameters
     ----------
     image : Tensor
-        (C, H, W), any image of those to be attacked, on the model's device.
+        (C, H, W), an image like those to be attacked, on the model's device.
 
     Raises
     ------
@@ -28,27 +27,27 @@ def fastest_batch_size(model: nn.Module, image: Tensor, *, most: int = 4096) -> 
         Memory does not hold a batch of 8.
     """
     with frozen(model):
-        size, rate = 8, _rows_a_second(model, image, 8)
+        size, rate = 8, _rows_per_second(model, image, 8)
         while size < most:
             try:
-                doubled = _rows_a_second(model, image, 2 * size)
+                doubled_rate = _rows_per_second(model, image, 2 * size)
             except torch.OutOfMemoryError:
                 return size
-            if doubled < LEAST_GAIN * rate:
+            if doubled_rate < LEAST_GAIN * rate:
                 return size
-            size, rate = 2 * size, doubled
+            size, rate = 2 * size, doubled_rate
     return size
 
 
-def _rows_a_second(model: nn.Module, image: Tensor, size: int) -> float:
-    """By the fastest of three passes, after one that does not count."""
+def _rows_per_second(model: nn.Module, image: Tensor, size: int) -> float:
+    """The fastest of three passes, after one to warm up."""
     batch = image.expand(size, *image.shape).contiguous()
-    times = []
+    seconds = []
     for _ in range(4):
         started = time.perf_counter()
         x = batch.detach().requires_grad_()
         torch.autograd.grad(model(x).sum(), x)
         if x.is_cuda:
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return size / min(times[1:])
+        seconds.append(time.perf_counter() - started)
+    return size / min(seconds[1:])

@@ -1,5 +1,5 @@
-"""The report as one HTML file, which needs nothing beside itself."""
+"""The report as one HTML file that loads no other file."""
 
-from eadbench.dashboards.page.writing import write
+from eadbench.dashboards.page.report import write
 
 __all__ = ["write"]

@@ -1,4 +1,4 @@
-"""What computed the rows, and what wrote the page."""
+"""The machines and versions that computed the rows, and the versions that wrote the page."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,58 +8,67 @@ from platform import python_version
 
 import pandas as pd
 
-from eadbench.dashboards.page.evidence import Evidence
-from eadbench.dashboards.page.lead import seconds_text, span_text
-from eadbench.dashboards.page.markup import Section, facts, paragraph, table
-from eadbench.harness.results.folder import Results
+from eadbench.dashboards.page.header import seconds_text, span_text
+from eadbench.dashboards.page.provenance import attacked_shards, git_revisions, training_shards
+from eadbench.dashboards.page.section import Section
+from eadbench.dashboards.rendering import render
+from eadbench.harness.messages import redact
 from eadbench.harness.results.records import ShardRecord
+from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.tracking.invocation import git_revision
-from eadbench.harness.tracking_uri import redact
 
 __all__ = ["section"]
 
-_MOST = 50
+_LIMIT = 50
+"""Places that are shown."""
 _PLACE = ("node", "device", "torch", "precision", "threads", "batch")
-"""What is told apart of where shards ran."""
-_DONE = ("workers", "shards", "examples", "gradient evaluations")
-_NUMBERS = ("threads", "batch", *_DONE, "time")
+_WORK = ("workers", "shards", "examples", "gradient evaluations", "time")
+_NUMBERS = ("threads", "batch", *_WORK)
 
 
-def section(results: Results, evidence: Evidence) -> Section:
-    """Versions, and what each node did."""
-    written = {
-        "results": redact(str(results.root)),
-        "run at git revision": ", ".join(evidence.revisions) or "not known",
+def section(snapshot: Snapshot) -> Section:
+    """Return versions, and the work of each node."""
+    records, training = attacked_shards(snapshot), training_shards(snapshot)
+    places = _places(records) if records else []
+    body = render(
+        "environment.html.j2",
+        facts=_facts(snapshot),
+        heads=[*_PLACE, *_WORK],
+        numbers=_NUMBERS,
+        places=places[:_LIMIT],
+        total_places=len(places),
+        total=f"{_total(records)}, {span_text(records)}" if records else "",
+        training=_total(training) if training else "",
+    )
+    return Section(anchor="environment", title="Environment", body=body)
+
+
+def _facts(snapshot: Snapshot) -> dict[str, str]:
+    return {
+        "results": redact(str(snapshot.folder.root)),
+        "run at git revision": ", ".join(git_revisions(snapshot)) or "not known",
         "page written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "by eadbench": f"{version('eadbench')}, git revision {git_revision() or 'not known'}",
         "Python": python_version(),
         **{name: version(name) for name in ("torch", "ray")},
     }
-    body = facts(written)
-    if evidence.records:
-        body += "<h3>Where shards ran</h3>" + _places(evidence.records)
-    if evidence.crafted:
-        body += paragraph(f"Beside these, {_total(evidence.crafted)} crafted what adversarial training learnt from.")
-    return Section(anchor="environment", title="Environment", body=body)
 
 
-def _places(records: Sequence[ShardRecord]) -> str:
-    """Every node and device with what it did, as the shards' records say."""
+def _places(records: Sequence[ShardRecord]) -> list[list[str]]:
+    """Return a line for each node and device, those that did the most first."""
     frame = pd.DataFrame(map(asdict, records)).rename(columns={"batch_size": "batch"})
-    done = frame.groupby([*_PLACE], sort=False, dropna=False).agg(
+    work = frame.groupby([*_PLACE], sort=False, dropna=False).agg(
         workers=("worker", "nunique"),
         shards=("shard", "size"),
         examples=("examples", "sum"),
         gradients=("gradient_evaluations", "sum"),
         seconds=("seconds", "sum"),
     )
-    done = done.sort_values("gradients", ascending=False).reset_index()
-    counts = done[["workers", "shards", "examples", "gradients"]].map("{:,}".format)
-    texts = done[[*_PLACE]].join(counts).assign(time=done["seconds"].map(seconds_text)).astype(str)
-    shown = table([*_PLACE, *_DONE, "time"], texts.head(_MOST).to_numpy().tolist(), "Nodes", numbers=_NUMBERS)
-    more = f" The {_MOST} of {len(done):,} places that did the most are shown." if len(done) > _MOST else ""
-    total = f"All shards of this folder together, of whatever spec: {_total(records)}, {span_text(records)}.{more}"
-    return shown + paragraph(total, "note")
+    work = work.sort_values("gradients", ascending=False).reset_index()
+    counts = work[["workers", "shards", "examples", "gradients"]].map("{:,}".format)
+    texts = work[[*_PLACE]].join(counts).assign(time=work["seconds"].map(seconds_text)).astype(str)
+    lines: list[list[str]] = texts.to_numpy().tolist()
+    return lines
 
 
 def _total(records: Sequence[ShardRecord]) -> str:

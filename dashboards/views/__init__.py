@@ -1,1 +1,1 @@
-"""The explorer's pages; each shows one `Source`, or several."""
+"""The explorer's pages. Each shows one `Source`, or compares several."""

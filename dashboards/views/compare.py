@@ -1,30 +1,54 @@
 """What differs between sweeps, cell by cell, on the examples that they share."""
 
-from collections.abc import Hashable, Sequence
-from html import escape
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from markupsafe import Markup
 
 from eadbench.dashboards import choices
+from eadbench.dashboards.figures_table import HEADS
+from eadbench.dashboards.rendering import render
 from eadbench.dashboards.sources import Source, source
-from eadbench.dashboards.table import HEADS
-from eadbench.harness.analysis import compare as comparing
+from eadbench.harness.analysis import compare
 from eadbench.harness.analysis.aggregate import FIGURES
-from eadbench.harness.labels import NO_VALUE, OWN, figure_text, rate_text, told_apart
+from eadbench.harness.labels import OWN, Labels
+from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
 
 _ORDERS = {"largest change": "largest"} | {HEADS[figure]: f"{figure}_change" for figure in FIGURES}
 _PARTS = ("before", "after", "difference", "low", "high", "p")
-_MOST = 200
-_SURE = 0.05
+_CELL_LIMIT = 200
+"""Cells that are shown."""
+_SIGNIFICANT = 0.05
 
-Line = dict[Hashable, Any]
+Line = Mapping[Hashable, Any]
+"""A line of :func:`harness.analysis.compare.table`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Figure:
+    """A figure of both sweeps as printed: both values, their difference, and its interval with the p value."""
+
+    values: str
+    difference: str | None = None
+    interval: str | None = None
+    significant: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A cell that both sweeps have."""
+
+    setting: str
+    details: Sequence[str]
+    figures: Sequence[_Figure]
 
 
 def show(names: Sequence[str]) -> None:
-    """The page."""
+    """Show the page."""
     st.title("Compare")
     if len(names) < 2:
         st.info("Give the folders of two sweeps or more: `eadbench dashboard results/before results/after`.")
@@ -43,38 +67,27 @@ def show(names: Sequence[str]) -> None:
     other = chosen[0] if len(chosen) == 1 else "the other"
     st.caption(
         f"{base} → {other}: means over the examples that both have; of distortions, over those on which both "
-        "succeeded. In brackets: the 95 % interval of the change, by a bootstrap over images. p: McNemar's exact test "
-        "for ASR, and Wilcoxon's signed-rank test for distortions, both over images. Bold: below "
-        f"{_SURE} after Holm's adjustment for all tests of the table."
+        "succeeded. In brackets: the 95 % interval of the change, from a bootstrap over images. p: McNemar's exact "
+        "test for ASR, and Wilcoxon's signed-rank test for distortions, both over images. Bold: below "
+        f"{_SIGNIFICANT} after Holm's adjustment for all tests of the table."
     )
 
 
 def _pair(before: Source, after: Source, order: str) -> None:
-    """Two sweeps."""
-    found, matched = _compared(before.folder, before.state, after.folder, after.state, before, after)
-    if found.empty:
-        st.info(
-            "No cell of one is a cell of the other: none has the same attack, rule, β and κ on the same kind of victim."
-        )
+    """Show the comparison of two sweeps."""
+    cells, matched = _compared(before.folder, before.state, after.folder, after.state, before, after)
+    if cells.empty:
+        st.info("The sweeps share no cell: no attack with the same rule, β and κ on the same kind of victim.")
         return
-    ranked = found.sort_values(order, key=abs, ascending=False, kind="stable", na_position="last")
-    same = found["largest"].fillna(0).eq(0).all() and (found["examples"] > 0).all()
-    if same:
-        st.success(f"The same figures in all {len(found)} cells, on every example that both have.")
-    st.html(_html(ranked.head(_MOST).to_dict("records"), f"{after.name} against {before.name}"))
-    more = [f"All on {found['victim'].iloc[0]}."] if found["victim"].nunique() == 1 else []
-    more += [f"The first {_MOST} of {len(found)} cells."] if len(found) > _MOST else []
-    more += [f"{matched.alone} cells are in one of the two only."] if matched.alone else []
-    if matched.unclear:
-        more.append(
-            f"{matched.unclear} cells are left out, because a sweep has several victims of their architecture, defence "
-            "and temperature."
-        )
-    if more:
-        st.caption(" ".join(more))
+    ranked = cells.sort_values(order, key=abs, ascending=False, kind="stable", na_position="last")
+    if cells["largest"].fillna(0).eq(0).all() and (cells["examples"] > 0).all():
+        st.success(f"The same figures in all {len(cells)} cells, on every example that both have.")
+    st.html(_html(ranked.head(_CELL_LIMIT).to_dict("records"), f"{after.name} against {before.name}"))
+    if notes := _notes(cells, matched):
+        st.caption(" ".join(notes))
     st.download_button(
         "CSV",
-        str(ranked.to_csv(index=False, lineterminator="\n")),
+        str(ranked.drop(columns="short_victim").to_csv(index=False, lineterminator="\n")),
         file_name=f"{before.name}-{after.name}.csv".replace("/", "-"),
         mime="text/csv",
         key=f"csv {after.name}",
@@ -85,46 +98,59 @@ def _pair(before: Source, after: Source, order: str) -> None:
 @st.cache_data(max_entries=16, show_spinner="Comparing examples …", show_time=True)
 def _compared(
     folder: str, state: str, other: str, other_state: str, _before: Source, _after: Source
-) -> tuple[pd.DataFrame, comparing.Matched]:
-    """The comparison of two folders in the states that they are in, by which it is kept."""
+) -> tuple[pd.DataFrame, compare.Matched]:
+    """Compare two folders, and name each cell's victim in few words; the result is cached by their states."""
     first, second = _before.stored(), _after.stored()
-    matched = comparing.match(first.lines, _before.results.victims()[1], second.lines, _after.results.victims()[1])
-    return comparing.table(list(comparing.compare(matched.pairs, first, second))), matched
+    victims = _before.snapshot.victims
+    matched = compare.match(first.lines, victims, second.lines, _after.snapshot.victims)
+    cells = compare.table(list(compare.compare(matched.pairs, first, second)))
+    models = first.lines.loc[[pair.before for pair in matched.pairs], "model"].tolist()
+    short = Labels(lines=first.lines, victims=victims).short_victims(models)
+    return cells.assign(short_victim=[short[model] for model in models]), matched
 
 
-def _html(lines: Sequence[Line], said: str) -> str:
-    """The table: of each figure before and after, and below them how it changed."""
-    names = [line["victim"] for line in lines]
-    victims = told_apart(names) if len(set(names)) > 1 else [""] * len(names)
-    heads = "".join(f'<th scope="col" class="first">{HEADS[figure]}</th>' for figure in FIGURES)
-    rows = "".join(_row(line, victim) for line, victim in zip(lines, victims, strict=True))
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(said)}"><table class="figures">'
-        f'<thead><tr><th scope="col" class="label">attack</th>{heads}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+def _notes(cells: pd.DataFrame, matched: compare.Matched) -> list[str]:
+    """Return what the table does not show."""
+    notes = [f"All on {cells['victim'].iloc[0]}."] if cells["victim"].nunique() == 1 else []
+    notes += [f"The first {_CELL_LIMIT} of {len(cells)} cells."] if len(cells) > _CELL_LIMIT else []
+    notes += [f"{matched.alone} cells are in one of the two only."] if matched.alone else []
+    if matched.unclear:
+        notes.append(f"{matched.unclear} cells are left out, because several cells of the other sweep match them.")
+    return notes
 
 
-def _row(line: Line, victim: str) -> str:
-    tested = "" if line["tested"] == OWN else f"tested on {line['tested']}"
-    below = "<br>".join(escape(text) for text in (victim, tested, f"{line['examples']:,} examples") if text)
-    label = f'<th scope="row" class="label">{escape(str(line["setting"]))}<br><span class="below">{below}</span></th>'
-    cells = "".join(f'<td class="first">{_figure(line, figure)}</td>' for figure in FIGURES)
-    return f"<tr>{label}{cells}</tr>"
+def _html(lines: Sequence[Line], aria_label: str) -> Markup:
+    """Return the table: each figure before and after, with its change below."""
+    several = len({line["victim"] for line in lines}) > 1
+    rows = [
+        _Row(
+            setting=line["setting"],
+            details=_details(line, victim=several),
+            figures=[_figure(line, figure) for figure in FIGURES],
+        )
+        for line in lines
+    ]
+    heads = [HEADS[figure] for figure in FIGURES]
+    return render("comparison.html.j2", rows=rows, heads=heads, aria_label=aria_label)
 
 
-def _figure(line: Line, figure: str) -> str:
-    """A figure before and after, and its change with the interval and the p value."""
-    of = rate_text if figure == "asr" else figure_text
-    before, after, difference, low, high, p = (line[f"{figure}_{name}"] for name in _PARTS)
+def _details(line: Line, *, victim: bool) -> list[str]:
+    tested = [] if line["tested"] == OWN else [f"tested on {line['tested']}"]
+    return [*([line["short_victim"]] if victim else []), *tested, f"{line['examples']:,} examples"]
+
+
+def _figure(line: Line, figure: str) -> _Figure:
+    as_text = rate_text if figure == "asr" else figure_text
+    before, after, difference, low, high, p = (line[f"{figure}_{part}"] for part in _PARTS)
     if isnan(difference):
-        return NO_VALUE
+        return _Figure(values=NO_VALUE)
     if difference == low == high == 0:
-        return f'{of(before)}<br><span class="below">same</span>'
+        return _Figure(values=as_text(before), difference="same")
     relative = "" if figure == "asr" else f" ({line[f'{figure}_change']:+.1f} %)"
-    change = f"{difference:+.3g}{relative}"
-    if line[f"{figure}_adjusted"] < _SURE:
-        change = f"<strong>{change}</strong>"
-    chance = "p &lt; 0.001" if p < 0.001 else f"p = {p:.3f}"
-    interval = f'<span class="interval">[{low:.3g}, {high:.3g}], {chance}</span>'
-    return f"{of(before)} → {of(after)}<br>{change}<br>{interval}"
+    chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return _Figure(
+        values=f"{as_text(before)} → {as_text(after)}",
+        difference=f"{difference:+.3g}{relative}",
+        interval=f"[{low:.3g}, {high:.3g}], {chance}",
+        significant=line[f"{figure}_adjusted"] < _SIGNIFICANT,
+    )

@@ -1,39 +1,47 @@
-"""Curves over β, κ or T, what is broken within a distortion, and what it cost."""
+"""Curves over β, κ or T, the share of examples broken within a distortion, and distortion against cost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 import streamlit as st
 
-from eadbench.dashboards import charts, choices, curves
+from eadbench.dashboards import charts, choices, curve_points
+from eadbench.dashboards.figures_table import figures_of
 from eadbench.dashboards.lines import described
 from eadbench.dashboards.sources import Source
 from eadbench.dashboards.views.parts import rows_or_stop
-from eadbench.harness.analysis.aggregate import FIGURES, GROUPS
-from eadbench.harness.labels import OWN, parameter_text
+from eadbench.harness.analysis.aggregate import FIGURES, GROUPS, METRICS
+from eadbench.harness.labels import AXES, OWN, family_of
+from eadbench.harness.labels import FIGURES as FIGURE_LABELS
+from eadbench.harness.numbers import parameter_text
+from eadbench.harness.styles import Style, styles
 
-_SYMBOLS = {"beta": "β", "kappa": "κ", "temperature": "T"}
 _FIXED = {"beta": ("kappa",), "kappa": ("beta",), "temperature": ("beta", "kappa")}
-"""By axis, what is the same throughout; an attack that has no such parameter stands in each."""
-_DISTORTIONS = {"L1": "l1", "L2": "l2", "L∞": "linf"}
-_MOST_SERIES = 12
+"""By axis, the parameters that are the same throughout; an attack without such a parameter is in every chart."""
+_METRICS = {FIGURE_LABELS[metric]: metric for metric in METRICS}
+_SERIES_LIMIT = 12
+"""Series that are drawn at first."""
+
+Series = Mapping[str, Style]
+"""The series that are drawn: the style of each by its label."""
 
 
 def show(source: Source) -> None:
-    """The page."""
+    """Show the page."""
     st.title("Curves")
-    found = rows_or_stop(source)
-    texts = described(found.summary, found.victims)
+    summary = rows_or_stop(source)
+    texts = described(summary, summary.lines)
     own = texts["tested"] == OWN
-    lines, texts = found.summary[own], texts[own]
+    lines, texts = summary.lines[own], texts[own]
     victim = choices.one("Victim", list(dict.fromkeys(texts["victim"])), key="victim", width=choices.WIDE)
-    attacks = list(dict.fromkeys(texts["series"]))
-    series = choices.few("Attacks", attacks, key="attacks", default=attacks[:_MOST_SERIES])
+    available = _styles(lines, texts)
+    chosen = choices.few("Attacks", list(available), key="attacks", default=list(available)[:_SERIES_LIMIT])
+    series = {label: available[label] for label in chosen}
     if not series:
         st.info("Choose an attack.")
         return
-    taken = texts["series"].isin(series)
-    lines, texts = lines[taken], texts[taken]
+    drawn = texts["series"].isin(series)
+    lines, texts = lines[drawn], texts[drawn]
     _over_axis(source, lines, texts, victim, series)
     here = texts["victim"] == victim
     if not here.any():
@@ -42,56 +50,69 @@ def show(source: Source) -> None:
     _distortions(source, lines[here], texts[here], series)
 
 
-def _over_axis(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, victim: str, series: Sequence[str]) -> None:
-    """The paper's figures 2, 3 and 5."""
-    axes = curves.axes_of(lines)
+def _styles(lines: pd.DataFrame, texts: pd.DataFrame) -> Series:
+    """Return the style of every series by its label."""
+    labels = dict(zip(lines["series"], texts["series"], strict=True))
+    return {labels[series]: style for series, style in styles(lines).items()}
+
+
+def _over_axis(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, victim: str, series: Series) -> None:
+    """Show the paper's figures 2, 3 and 5."""
+    axes = {AXES[axis]: axis for axis in curve_points.axes_of(lines)}
     if not axes:
         st.info("These attacks have one value of β, κ and T each, so there is no curve over them.")
         return
-    st.header("Over " + ", ".join(_SYMBOLS[axis] for axis in axes))
+    st.header(f"Over {', '.join(axes)}")
     with st.container(horizontal=True):
-        axis = {_SYMBOLS[axis]: axis for axis in axes}[choices.one("Over", [_SYMBOLS[a] for a in axes], key="over")]
+        axis = axes[choices.one("Over", list(axes), key="over")]
         group = choices.one("Case", [*GROUPS], key="case", default="average")
-        here = texts["victim"] == victim
-        if axis == "temperature":
-            first = lines[here].iloc[0] if here.any() else lines.iloc[0]
-            here = (lines["dataset"] == first["dataset"]) & (lines["arch"] == first["arch"])
-        lines = lines[here & lines[axis].notna()]
-        usual = lines
+        lines = _on_axis(lines, texts["victim"] == victim, axis)
+        every_value = lines
         for name in _FIXED[axis]:
-            lines = _fixed(lines, name, usual, key=name)
+            lines = _at_one_value(lines, name, every_value, key=name)
     if lines.empty:
-        st.info(f"No attack on this victim has a {_SYMBOLS[axis]}.")
+        st.info(f"No attack on this victim has a {AXES[axis]}.")
         return
-    points = curves.over(source.with_intervals(lines), texts.loc[lines.index], axis, group)
-    shown = [name for name in series if name in set(points["series"])]
+    points = curve_points.over(source.with_intervals(lines), texts.loc[lines.index], axis, group)
+    shown = {label: style for label, style in series.items() if label in set(points["series"])}
     for column, figure in zip([*st.columns(2), *st.columns(2)], FIGURES, strict=True):
         chart = charts.over_axis(points, axis, figure, shown)
         column.altair_chart(chart, alt=_alt(charts.FIGURES[figure], charts.AXES[axis], shown))
-    what = "All targets" if group == "all_targets" else f"{group.capitalize()} case"
-    st.caption(f"{what}, 95 % bootstrap intervals.")
+    case = "All targets" if group == "all_targets" else f"{group.capitalize()} case"
+    st.caption(f"{case}, 95 % bootstrap intervals.")
 
 
-def _fixed(lines: pd.DataFrame, name: str, usual: pd.DataFrame, *, key: str) -> pd.DataFrame:
-    """The lines of one value of β or κ, first that of most of the usual ones, and those of attacks without it."""
-    values = sorted(lines[name].dropna().unique().tolist())
+def _on_axis(lines: pd.DataFrame, here: "pd.Series[bool]", axis: str) -> pd.DataFrame:
+    """Return the lines of a victim that have a value on the axis; over T, also of victims that differ in T only."""
+    if axis == "temperature":
+        first = lines[here].head(1) if here.any() else lines.head(1)
+        family = family_of(lines) == family_of(first).iloc[0]
+        here = (lines["dataset"] == first["dataset"].iloc[0]) & family
+    return lines[here & lines[axis].notna()]
+
+
+def _at_one_value(lines: pd.DataFrame, name: str, every_value: pd.DataFrame, *, key: str) -> pd.DataFrame:
+    """Return the lines of the chosen β or κ, and those of attacks without it.
+
+    The most frequent value in `every_value` is chosen at first.
+    """
+    values = {parameter_text(value): value for value in sorted(lines[name].dropna().unique().tolist())}
     if not values:
         return lines
-    texts = {parameter_text(value): value for value in values}
-    common = parameter_text(usual[name].dropna().mode().iloc[0])
-    value = texts[choices.one(_SYMBOLS[name], list(texts), key=key, default=common)]
+    default = parameter_text(every_value[name].dropna().mode().iloc[0])
+    value = values[choices.one(AXES[name], list(values), key=key, default=default)]
     chosen: pd.DataFrame = lines[(lines[name] == value) | lines[name].isna()]
     return chosen
 
 
-def _distortions(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, series: Sequence[str]) -> None:
-    """What each example took, of one victim."""
+def _distortions(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, series: Series) -> None:
+    """Show the distortion and the cost of examples on one victim."""
     st.header("Distortion against success, and against cost")
     with st.container(horizontal=True):
-        metric = _DISTORTIONS[choices.one("Distortion", list(_DISTORTIONS), key="distortion")]
+        metric = _METRICS[choices.one("Distortion", list(_METRICS), key="distortion")]
         settings = lines
         for name in ("kappa", "beta"):
-            settings = _fixed(settings, name, lines, key=f"at_{name}")
+            settings = _at_one_value(settings, name, lines, key=f"at_{name}")
     left, right = st.columns(2)
     with left:
         _broken(source, settings.drop_duplicates("cell"), texts, metric, series)
@@ -99,30 +120,31 @@ def _distortions(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, serie
         _costs(source, lines[lines["case"] == "best"], texts, metric, series)
 
 
-def _broken(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, metric: str, series: Sequence[str]) -> None:
-    """The security curve."""
+def _broken(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, metric: str, series: Series) -> None:
+    """Show the share of examples that each attack breaks within a distortion."""
     numbers = source.numbers(lines).tolist()
     steps = source.broken_within(numbers, metric)
     parts = dict(zip(texts.loc[lines.index, "series"], (steps[number] for number in numbers), strict=True))
-    shown = [name for name in series if name in parts]
-    drawn = pd.concat([parts[name].assign(series=name) for name in shown], ignore_index=True)
-    chart = charts.broken_within(drawn, metric, shown)
+    shown = {label: style for label, style in series.items() if label in parts}
+    points = pd.concat([parts[label].assign(series=label) for label in shown], ignore_index=True)
+    chart = charts.broken_within(points, metric, shown)
     st.altair_chart(chart, alt=_alt("share of examples broken", charts.FIGURES[metric], shown))
     st.caption("The share of examples, of every target, that an attack breaks within a distortion, at these κ and β.")
 
 
-def _costs(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, metric: str, series: Sequence[str]) -> None:
-    """Distortion over gradient evaluations."""
-    spent = source.costs(source.numbers(lines).tolist())
-    figures = curves.figures_of(source.with_intervals(lines), "all_targets").reset_index(drop=True)
-    said = texts.loc[lines.index, ["series", "setting"]].reset_index(drop=True)
-    points = pd.concat([figures, said], axis=1).assign(evaluations=spent.to_numpy())
+def _costs(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, metric: str, series: Series) -> None:
+    """Show distortion over gradient evaluations."""
+    costs = source.costs(source.numbers(lines).tolist())
+    figures = figures_of(source.with_intervals(lines), "all_targets").reset_index(drop=True)
+    labels = texts.loc[lines.index, ["series", "setting"]].reset_index(drop=True)
+    points = pd.concat([figures, labels], axis=1).assign(evaluations=costs.to_numpy())
     points = points[points["evaluations"] > 0]
-    shown = [name for name in series if name in set(points["series"])]
+    shown = {label: style for label, style in series.items() if label in set(points["series"])}
     chart = charts.against_cost(points, metric, shown)
     st.altair_chart(chart, alt=_alt(f"mean {charts.FIGURES[metric]}", "gradient evaluations an example", shown))
-    st.caption("A point of every β and κ of each attack: means over all targets, of distortions over successes.")
+    st.caption("A point for every β and κ of each attack: means over all targets, of distortions over successes.")
 
 
-def _alt(what: str, over: str, series: Sequence[str]) -> str:
-    return f"{what} over {over}, of {', '.join(series)}"
+def _alt(quantity: str, axis: str, series: Iterable[str]) -> str:
+    """Return a chart's text for screen readers."""
+    return f"{quantity} over {axis}, of {', '.join(series)}"

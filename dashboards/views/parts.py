@@ -1,26 +1,26 @@
-"""What pages share."""
+"""Parts that pages share."""
 
 import streamlit as st
 
 from eadbench.dashboards.sources import Source
-from eadbench.harness.reporting.report import Found
+from eadbench.harness.analysis.summary import Summary
 
 
-def rows_or_stop(source: Source) -> Found:
-    """The summary of the rows; where there are none, the page says why, and ends."""
-    found = source.found()
-    if not found.summary.empty:
-        return found
+def rows_or_stop(source: Source) -> Summary:
+    """Return the summary of the rows; without rows, say why and end the page."""
+    summary = source.summary()
+    if not summary.lines.empty:
+        return summary
     results = source.results
-    if not found.victims:
+    if not summary.victims:
         st.info(
-            f"{source.folder} has no rows yet: its victims are not ready. Look at the page Sweep while `eadbench run` "
-            "makes them, or run it again if it has ended."
+            f"{source.folder} has no rows yet: its victims are not ready. The page Sweep shows how far `eadbench run` "
+            "is; run it again if it has ended."
         )
     elif results.failed():
         st.warning(
-            f"{source.folder} has no rows: its shards failed. The page Sweep has their errors; run the sweep again "
-            "when the cause is gone, and what failed is tried again."
+            f"{source.folder} has no rows: its shards failed. The page Sweep has their errors. Remove the cause and "
+            "run the sweep again, which tries failed shards again."
         )
     else:
         st.info(f"{source.folder} has no rows that answer its spec yet; run `eadbench run` with that spec.")

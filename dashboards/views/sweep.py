@@ -1,32 +1,34 @@
-"""How far a sweep is, looked at again every few seconds."""
+"""The progress of a sweep, read again every few seconds."""
 
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import streamlit as st
 
 from eadbench.dashboards import charts
 from eadbench.dashboards.sources import Source
 from eadbench.harness.errors import EadbenchError
-from eadbench.harness.labels import defense_text
+from eadbench.harness.labels import defense_label
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.status import Progress, Watched, ago, by_worker, cumulative, models_made, rate
 from eadbench.harness.storage import located
 
-_EVERY = timedelta(seconds=5)
-_QUIET = 60
-"""Seconds that a running sweep may be quiet beyond what its shards take."""
-_MOST_FAILURES = 20
+_INTERVAL = timedelta(seconds=5)
+_PATIENCE = 60
+"""Seconds without a finished shard, beyond the time of three shards, after which a sweep counts as stopped."""
+_FAILURE_LIMIT = 20
+"""Failures that are shown."""
 
 
 def show(source: Source) -> None:
-    """The page."""
+    """Show the page."""
     st.title("Sweep")
     _watch(source.folder)
 
 
-@st.fragment(run_every=_EVERY)
+@st.fragment(run_every=_INTERVAL)
 def _watch(folder: str) -> None:
-    """What is refreshed by itself; what is wrong with a part of it does not hide the other."""
+    """Show the parts that are read again; an error in one does not hide the other."""
     for part in (_progress, _failures):
         try:
             part(folder)
@@ -49,22 +51,20 @@ def _watched(folder: str) -> Watched:
 
 
 def _victims(results: Results) -> None:
-    """What is there of the victims, before all are ready."""
+    """Show the victims that are ready, before all are."""
     st.info(f"The victims of {results.spec().name} are not ready; its attacks begin when they are.")
-    made = [
-        {
-            "model": digest,
-            "architecture": recipe.arch,
-            "defence": defense_text(recipe.defense["name"], recipe.defense.get("temperature")),
-        }
-        for digest, recipe in models_made(results).items()
-    ]
-    if made:
+    victims = []
+    for digest, recipe in models_made(results).items():
+        parameters = {name: value for name, value in recipe.defense.items() if name != "name"}
+        defense = defense_label(recipe.defense["name"], parameters)
+        victims.append({"model": digest, "architecture": recipe.arch, "defence": defense})
+    if victims:
         st.subheader("Models that are ready")
-        st.dataframe(made, hide_index=True, width="content")
+        st.dataframe(victims, hide_index=True, width="content")
 
 
 def _figures(progress: Progress) -> None:
+    """Show how much is done, how fast, and by which workers."""
     records = progress.records
     share = progress.rows_done / progress.rows
     st.progress(
@@ -77,11 +77,15 @@ def _figures(progress: Progress) -> None:
         st.metric("Examples a minute", f"{60 * rate(records):,.0f}", width="content", border=True)
         if progress.parts_on_others:
             st.metric("Parts tested on other victims", f"{progress.parts_on_others:,}", width="content", border=True)
-    if records.empty:
-        return
-    st.subheader("Examples done")
-    st.altair_chart(charts.over_time(cumulative(records)), alt="examples done over time")
-    st.subheader("Workers")
+    if len(records):
+        st.subheader("Examples done")
+        st.altair_chart(charts.over_time(cumulative(records)), alt="examples done over time")
+        st.subheader("Workers")
+        _workers(records)
+
+
+def _workers(records: pd.DataFrame) -> None:
+    """Show a line for each worker."""
     workers = by_worker(records)
     st.dataframe(
         workers.assign(
@@ -99,7 +103,7 @@ def _figures(progress: Progress) -> None:
 
 
 def _state(progress: Progress) -> str:
-    """Whether the sweep runs, and how long it will."""
+    """Say whether the sweep runs, and how long it still takes."""
     records = progress.records
     if progress.complete:
         return "Complete."
@@ -107,37 +111,37 @@ def _state(progress: Progress) -> str:
         return "No shard is done yet."
     last = records["ended"].max().to_pydatetime()
     quiet = (datetime.now(UTC) - last).total_seconds()
-    if quiet > 3 * records["seconds"].max() + _QUIET:
+    if quiet > 3 * records["seconds"].max() + _PATIENCE:
         return (
-            f"The last shard ended {ago(last)}: the sweep has ended or stalled. Run it again, and it goes on from here."
+            f"The last shard ended {ago(last)}: the sweep has ended or stalled. Run it again; it continues from here."
         )
     rows_per_example = progress.rows_done / max(1, records["examples"].sum())
     speed = rate(records) * rows_per_example
-    left = f", about {_span((progress.rows - progress.rows_done) / speed)} left" if speed > 0 else ""
-    return f"Running: a shard ended {ago(last)}{left}."
+    remaining = f", about {_duration((progress.rows - progress.rows_done) / speed)} left" if speed > 0 else ""
+    return f"Running: a shard ended {ago(last)}{remaining}."
 
 
-def _span(seconds: float) -> str:
-    """A time in words: ``40 s``, ``12 min``, ``3.5 h``."""
+def _duration(seconds: float) -> str:
+    """Return a duration: ``40 s``, ``12 min``, ``3.5 h``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _failures(folder: str) -> None:
+    """Show the last failures with their errors."""
     results = Results(located(folder))
     try:
-        found = results.failure_records()
-    except FileNotFoundError:  # done while they were read; the next look is in seconds
+        failures = results.failure_records()
+    except FileNotFoundError:  # a task succeeded while its record was read; the next look is in seconds
         return
-    if not found:
+    if not failures:
         return
-    st.subheader(f"{len(found):,} failure{'' if len(found) == 1 else 's'}")
-    st.caption("What failed is tried again when the sweep is run again.")
-    for failure in found[:_MOST_FAILURES]:
-        reason = failure.error.strip().rpartition("\n")[2]
-        with st.expander(f"{failure.task}: {reason}"):
+    st.subheader(f"{len(failures):,} failure{'' if len(failures) == 1 else 's'}")
+    st.caption("Failed tasks are tried again when the sweep is run again.")
+    for failure in failures[:_FAILURE_LIMIT]:
+        with st.expander(f"{failure.task}: {failure.reason}"):
             st.caption(f"{failure.ended}, on {', '.join(failure.workers)}")
             st.code(failure.error, language=None, wrap_lines=True)
-    if len(found) > _MOST_FAILURES:
-        st.caption(f"The last {_MOST_FAILURES} are shown; {results.failures} has all.")
+    if len(failures) > _FAILURE_LIMIT:
+        st.caption(f"The last {_FAILURE_LIMIT} are shown; {results.failures} has all.")

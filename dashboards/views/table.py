@@ -6,70 +6,75 @@ import pandas as pd
 import streamlit as st
 
 from eadbench.dashboards import choices
+from eadbench.dashboards.figures_table import LINE_LIMIT, published_figures, table_html
 from eadbench.dashboards.lines import described
 from eadbench.dashboards.sources import Source
-from eadbench.dashboards.table import MOST, paper_figures, table_html
 from eadbench.dashboards.views.parts import rows_or_stop
 from eadbench.harness.analysis.aggregate import CASES, GROUPS
 from eadbench.harness.reporting import report, tables
 
-_FILES = {"CSV": ("csv", "text/csv"), "Markdown": ("md", "text/markdown"), "LaTeX": ("tex", "application/x-tex")}
-_CALLED = {"all_targets": "all targets"}
+_FORMATS = {"CSV": ("csv", "text/csv"), "Markdown": ("md", "text/markdown"), "LaTeX": ("tex", "application/x-tex")}
+"""File ending and media type of each download."""
+_GROUP_LABELS = {"all_targets": "all targets"}
 
 
 def show(source: Source) -> None:
-    """The page."""
+    """Show the page."""
     st.title("Table")
-    found = rows_or_stop(source)
-    texts = described(found.summary, found.victims)
-    taken = choices.filtered(texts)
+    summary = rows_or_stop(source)
+    texts = described(summary, summary.lines)
+    chosen = choices.filtered(texts)
     compared = source.compared()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        groups = choices.few("Cases", GROUPS, key="case", default=CASES, called=_CALLED)
-        intervals = choices.switch("95 % intervals", key="intervals", help="Bootstrap over images, of 1,000 resamples.")
+        groups = choices.few("Cases", GROUPS, key="case", default=CASES, labels=_GROUP_LABELS)
+        intervals = choices.switch("95 % intervals", key="intervals", help="Bootstrap over images, 1,000 resamples.")
         paper = compared is not None and choices.switch("The paper's figures", key="paper", value=True)
-    lines = found.summary[taken]
+    lines = summary.lines[chosen]
     if lines.empty or not groups:
         st.info("No line is left; choose a case, and fewer or other filters.")
         return
-    count = len(lines) // len(CASES)
-    first = lines.iloc[: MOST * len(CASES)]
+    first = lines.iloc[: LINE_LIMIT * len(CASES)]
     if intervals:
         first = source.with_intervals(first)
     st.html(
         table_html(
+            summary,
             first,
             texts.loc[first.index],
-            found.victims,
             groups=groups,
             intervals=intervals,
-            paper=paper_figures(compared) if paper else None,
+            paper=published_figures(compared) if paper else None,
         )
     )
-    shown = f"{count:,} line{'' if count == 1 else 's'}" if count <= MOST else f"The first {MOST} of {count:,} lines"
-    brackets = " In brackets: what the paper found for this setting." if paper else ""
+    brackets = " In brackets: the paper's figures for this setting." if paper else ""
     st.caption(
-        f"{shown}. ASR in percent; distortions are means over successes. Underlined in bold: the least distortion "
-        f"among the lines of the highest ASR on a victim.{brackets} {report.images_text(found.spec)}"
+        f"{_lines_text(len(lines) // len(CASES))}. ASR in percent; distortions are means over successes. Underlined in "
+        f"bold: the least distortion among the lines of the highest ASR on a victim.{brackets} "
+        f"{report.images_text(summary.spec)}"
     )
     _downloads(source, lines)
 
 
+def _lines_text(count: int) -> str:
+    if count > LINE_LIMIT:
+        return f"The first {LINE_LIMIT} of {count:,} lines"
+    return f"{count:,} line{'' if count == 1 else 's'}"
+
+
 def _downloads(source: Source, lines: pd.DataFrame) -> None:
-    """Lines of the summary, with all their cases, as files, made when they are asked for."""
+    """Offer lines of the summary, with all their cases, as files; a file is made when its button is pressed."""
 
     def text(format: str) -> str:
-        return tables.render(source.with_intervals(lines), format, source.found().victims)
+        return tables.render(source.with_intervals(lines), format, source.summary().victims)
 
     with st.container(horizontal=True, vertical_alignment="center"):
-        for name, (ending, kind) in _FILES.items():
+        for name, (ending, media_type) in _FORMATS.items():
+            intervals = ", with intervals" if name == "CSV" else ""
             st.download_button(
                 name,
                 partial(text, name.lower()),
                 file_name=f"{source.name.replace('/', '-')}.{ending}",
-                mime=kind,
+                mime=media_type,
                 on_click="ignore",
-                help="All cases of the lines above, with intervals."
-                if name == "CSV"
-                else "All cases of the lines above.",
+                help=f"All cases of the lines above{intervals}.",
             )

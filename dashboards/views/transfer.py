@@ -1,47 +1,43 @@
-"""How often examples crafted on one victim fool another."""
-
-from collections.abc import Mapping
+"""The transfer matrix: how often examples crafted on one victim fool another."""
 
 import pandas as pd
 import streamlit as st
 
 from eadbench.dashboards import choices
 from eadbench.dashboards.lines import described
-from eadbench.dashboards.matrix import matrix_html
 from eadbench.dashboards.sources import Source
+from eadbench.dashboards.transfer_matrix import MEANING, matrix_html
 from eadbench.dashboards.views.parts import rows_or_stop
-from eadbench.harness.analysis import transfer as transfer_matrix
-from eadbench.harness.labels import parameter_text, told_apart, victim_names
+from eadbench.harness.analysis import transfer
+from eadbench.harness.labels import Labels
+from eadbench.harness.numbers import parameter_text
 
-_ABREAST = 2
+_COLUMNS = 2
+"""Matrices side by side."""
 
 
 def show(source: Source) -> None:
-    """The page."""
+    """Show the page."""
     st.title("Transfer")
-    found = rows_or_stop(source)
-    matrix = transfer_matrix.matrix(found.summary, found.victims)
+    summary = rows_or_stop(source)
+    matrix = transfer.matrix(summary.lines, summary.victims)
     if matrix is None:
         st.info(
             "No example was tested on another victim. Give a victim of the spec `evaluated_on: all` and run it again, "
-            f"or test what is stored: `eadbench transfer {source.folder} --to SPEC`."
+            f"or test the stored images: `eadbench transfer {source.folder} --to SPEC`."
         )
         return
-    texts = described(found.summary, found.victims)
-    lines = found.summary.assign(series=texts["series"])
-    crafted = lines[lines["model"].isin(matrix["model"]) & (lines["case"] == "best")]  # all targets' ASR is in any case
+    texts = described(summary, summary.lines)
+    lines = summary.lines.assign(label=texts["series"])
+    crafted = lines[lines["model"].isin(matrix["model"]) & (lines["case"] == "best")]  # each case has all targets' ASR
     with st.container(horizontal=True):
-        series = choices.one("Attack", list(dict.fromkeys(crafted["series"])), key="attack")
-        crafted = _of_beta(crafted[crafted["series"] == series])
-    _matrices(series, crafted, victim_names(found.victims))
-    st.caption(
-        "ASR over every target class, in percent; framed where examples are on the victim that they were crafted on. "
-        "There an example succeeds if it reaches the margin κ; on another victim, if that gives it the target class, "
-        "by whatever margin. An attack that fails on its own victim has no example to transfer: a failure."
-    )
+        label = choices.one("Attack", list(dict.fromkeys(crafted["label"])), key="attack")
+        crafted = _at_one_beta(crafted[crafted["label"] == label])
+    _matrices(label, crafted, summary.labels)
+    st.caption(MEANING)
     st.download_button(
         "CSV",
-        str(matrix.to_csv(index=False, lineterminator="\n")),
+        transfer.csv(matrix, summary.labels),
         file_name=f"{source.name.replace('/', '-')}-transfer.csv",
         mime="text/csv",
         on_click="ignore",
@@ -49,33 +45,41 @@ def show(source: Source) -> None:
     )
 
 
-def _of_beta(lines: pd.DataFrame) -> pd.DataFrame:
-    """The lines of one β, if they have any."""
-    betas = sorted(lines["beta"].dropna().unique().tolist())
+def _at_one_beta(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines of the chosen β, or all lines of an attack without β."""
+    betas = {parameter_text(value): value for value in sorted(lines["beta"].dropna().unique().tolist())}
     if not betas:
         return lines
-    most = parameter_text(lines["beta"].mode().iloc[0])
-    beta = {parameter_text(value): value for value in betas}
-    chosen: pd.DataFrame = lines[lines["beta"] == beta[choices.one("β", list(beta), key="beta", default=most)]]
+    default = parameter_text(lines["beta"].mode().iloc[0])
+    chosen: pd.DataFrame = lines[lines["beta"] == betas[choices.one("β", list(betas), key="beta", default=default)]]
     return chosen
 
 
-def _matrices(series: str, lines: pd.DataFrame, names: Mapping[str, str]) -> None:
-    """A matrix for each κ, some of them side by side."""
+def _matrices(label: str, lines: pd.DataFrame, labels: Labels) -> None:
+    """Show a matrix for each κ."""
     kappas = sorted(lines["kappa"].unique().tolist())
-    abreast = min(_ABREAST, len(kappas))
-    for start in range(0, len(kappas), abreast):
-        for column, kappa in zip(st.columns(abreast), kappas[start : start + abreast], strict=False):
+    columns = min(_COLUMNS, len(kappas))
+    for start in range(0, len(kappas), columns):
+        for column, kappa in zip(st.columns(columns), kappas[start : start + columns], strict=False):
             with column:
-                said = f"κ = {parameter_text(kappa)}"
-                st.subheader(said)
-                _matrix(f"{series}, {said}: ASR in percent", lines[lines["kappa"] == kappa], names)
+                heading = f"κ = {parameter_text(kappa)}"
+                st.subheader(heading)
+                _matrix(f"{label}, {heading}: ASR in percent", lines[lines["kappa"] == kappa], labels)
 
 
-def _matrix(said: str, lines: pd.DataFrame, names: Mapping[str, str]) -> None:
-    shown = [digest for digest in names if digest in {*lines["model"], *lines["evaluated_on"]}]
-    short = dict(zip(shown, told_apart([names[digest] for digest in shown]), strict=True))
-    sources, targets = lines["model"].map(short), lines["evaluated_on"].map(short)
-    rates = dict(zip(zip(sources, targets, strict=True), lines["all_targets_asr"], strict=True))
-    first, second = ([name for name in short.values() if name in set(of)] for of in (sources, targets))
-    st.html(matrix_html(rates, first, second, said=said))
+def _matrix(aria_label: str, lines: pd.DataFrame, labels: Labels) -> None:
+    sources, targets = set(lines["model"]), set(lines["evaluated_on"])
+    order = [digest for digest in labels.victim if digest in sources | targets]
+    order += [digest for digest in dict.fromkeys(lines["evaluated_on"]) if digest not in order]
+    names = labels.short_victims(order)
+    rates = {
+        (model, tested): rate
+        for model, tested, rate in lines[["model", "evaluated_on", "all_targets_asr"]].itertuples(index=False)
+    }
+    html = matrix_html(
+        rates,
+        {digest: name for digest, name in names.items() if digest in sources},
+        {digest: name for digest, name in names.items() if digest in targets},
+        aria_label=aria_label,
+    )
+    st.html(html)

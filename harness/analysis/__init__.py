@@ -1,1 +1,1 @@
-"""From rows to figures: the cases of the paper, intervals, transfer, paired comparison, one example."""
+"""Figures from rows: the cases of the paper, intervals, transfer, paired comparison, one example."""

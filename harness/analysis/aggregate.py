@@ -1,4 +1,4 @@
-"""From result rows to the figures of the paper's tables: best, average and worst case, with their intervals.
+"""Aggregate result rows to the figures of the paper's tables: best, average and worst case, with their intervals.
 
 Shape letters used below:
     R  rows of one line (examples), sorted by image, then by target class
@@ -11,6 +11,7 @@ Shape letters used below:
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Hashable, Iterable, Iterator
 from operator import itemgetter
 from typing import Any
@@ -19,7 +20,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eadbench.harness.analysis.bootstrap import percentile_interval, resampled_sums
 from eadbench.harness.errors import UserError
+from eadbench.harness.labels import DATASETS, series_of
+from eadbench.harness.registry import ATTACKS, DEFENSES
 
 CASES = ("best", "average", "worst")
 METRICS = ("l1", "l2", "linf")
@@ -27,120 +31,106 @@ FIGURES = ("asr", *METRICS)
 GROUPS = (*CASES, "all_targets")
 
 COUNTED = ("split", "image", "target", "success", *METRICS)
-"""The columns of the rows that figures are made from."""
+"""The columns of the rows from which figures are computed."""
 ALL_TARGETS = tuple(f"all_targets_{figure}" for figure in FIGURES)
-IDENTITY = ("cell", "model", "evaluated_on", "arch")
-TIDY = ("table", "dataset", "defense", "temperature", "attack", "decision_rule", "beta", "kappa", "case")
+IDENTITY = ("cell", "model", "evaluated_on", "series")
+"""Digests that identify a line: its cell, the victim attacked, the victim tested on, the attack without β and κ."""
+SETTING = (
+    *("dataset", "arch", "defense", "defense_parameters", "temperature"),
+    *("attack", "norm", "decision_rule", "beta", "kappa", "parameters"),
+)
+"""The settings that the identities stand for, copied from the rows."""
 INTERVALS = tuple(f"{figure}_{end}" for figure in (*FIGURES, *ALL_TARGETS) for end in ("lo", "hi"))
-COLUMNS = (*IDENTITY, *TIDY, *FIGURES, "images", *ALL_TARGETS, *INTERVALS)
-
-# Order within a table: as the paper lists them. What is not named here comes after, by name.
-_DATASETS = {"mnist": "MNIST", "cifar10": "CIFAR10", "imagenet": "ImageNet"}
-_DEFENSES = ("none", "distillation", "adversarial_training")
-_ATTACKS = {"cw": "C&W", "fgm": "FGM", "ifgm": "I-FGM", "cov": "COV", "ead": "EAD"}
-_ONE_RULE = frozenset({"cw", "fgm", "ifgm"})
+COLUMNS = ("table", *SETTING, "case", *FIGURES, "images", *ALL_TARGETS, *INTERVALS, *IDENTITY)
 
 _NUMBERS = ("temperature", "beta", "kappa")
-_SETTING = [*IDENTITY, "dataset", "defense", "attack", "norm", "decision_rule", *_NUMBERS]
+_TEXTS = tuple(name for name in SETTING if name not in _NUMBERS)
 _UNTARGETED = -1
-# Image draws held at once while resampling: some 30 MB.
-_DRAWS = 2**20
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def attack_name(attack: str, norm: str | None) -> str:
-    """Name an attack as the paper's tables do: ``C&W``, ``EAD``, ``I-FGM-Linf``.
-
-    Parameters
-    ----------
-    attack
-        ``cw``, ``ead``, ``cov``, ``fgm`` or ``ifgm``; any other name is kept.
-    norm
-        ``l1``, ``l2`` or ``linf``, or null for attacks that have none.
-    """
-    name = _ATTACKS.get(attack, attack)
-    return name if pd.isna(norm) else f"{name}-{str(norm).capitalize()}"
-
-
-def rule_name(attack: str, rule: str | None) -> str:
-    """Name a decision rule (``EN``, ``L1``, ``L2``); empty for attacks that know only one."""
-    return "" if attack in _ONE_RULE or pd.isna(rule) else str(rule).upper()
-
-
-def dataset_name(dataset: str) -> str:
-    """Name a data set as the paper does (``MNIST``); others are kept as they are."""
-    return _DATASETS.get(dataset, dataset)
-
-
 def summarise(rows: pd.DataFrame, *, seed: int, resamples: int = 1000) -> pd.DataFrame:
     """Aggregate result rows to one line per cell, victim tested on, and case.
 
-    Per image over its target classes ("Evaluation Metrics" of the paper): the best case is a success if any
-    target succeeded, and each metric is its least over the successful targets; the average case is one target
-    drawn per image from the seed and the image's name alone; the worst case is a success only if every target
-    succeeded, and each metric is its greatest. ``all_targets`` is the mean over every row. Distortions are
-    means over successes, NaN where nothing succeeded. An untargeted row is its image's only one, so that all
-    cases coincide. An image of which rows are still missing is computed from those that are there.
+    The cases are taken per image over its target classes ("Evaluation Metrics" of the paper):
+
+    - best: a success if any target succeeded; each metric is the least over the successful targets;
+    - average: one target per image, drawn from the seed and the image's name alone;
+    - worst: a success only if every target succeeded; each metric is the greatest over the targets.
+
+    ``all_targets`` is the mean over every row. Distortions are means over successes, NaN without a success. An
+    untargeted attack has one row per image, so all cases coincide. If rows of an image are missing, its figures come
+    from the rows present.
 
     Parameters
     ----------
     rows
         Result rows, in any order.
     seed
-        The spec's seed, from which the average case's targets and the bootstrap are drawn.
+        The spec's seed. It draws the targets of the average case and the bootstrap.
     resamples
-        Bootstrap resamples of the images (never of rows: an image's targets are not independent). The
-        interval is the 95 % percentile interval; a resample without a success says nothing of a distortion
-        and is left out of that distortion's interval. 0 leaves all intervals NaN.
+        Bootstrap resamples of the images (never of rows: an image's targets are not independent) for the 95 %
+        percentile interval. A resample without a success has no distortion, and that interval leaves it out. 0 leaves
+        all intervals NaN.
 
     Returns
     -------
-    DataFrame with the columns ``COLUMNS``, three lines (``CASES``) per cell, ordered by data set,
-    architecture, defence, temperature, victim, attack, norm, decision rule, beta and kappa. ASR in percent,
-    distortions as in the rows. ``table`` is empty, for the caller to fill in.
+    DataFrame with the columns ``COLUMNS`` and three lines (``CASES``) per cell, ordered by data set, architecture,
+    defence, temperature, victim, attack, norm, decision rule, beta and kappa. ASR is in percent; distortions and
+    settings are as in the rows, NaN if missing. The caller fills in ``table``.
 
     Raises
     ------
     UserError
-        If ``resamples`` is negative, or an example is there twice.
+        `resamples` is negative, or an example occurs twice.
     """
     cell, _ = pd.factorize(rows["cell"])
     tested, victims = pd.factorize(rows["evaluated_on"])
     _, first, line = np.unique(cell * len(victims) + tested, return_index=True, return_inverse=True)
-    lines = rows[_SETTING].take(first).reset_index(drop=True)
+    lines = rows[["cell", "model", "evaluated_on", *SETTING]].take(first).reset_index(drop=True)
     return summarise_lines(lines, [rows.assign(line=line)], seed=seed, resamples=resamples)
 
 
 def summarise_lines(
     lines: pd.DataFrame, batches: Iterable[pd.DataFrame], *, seed: int, resamples: int = 1000
 ) -> pd.DataFrame:
-    """What :func:`summarise` gives, of rows that come in batches.
+    """Aggregate rows that come in batches, as :func:`summarise` does.
 
     Parameters
     ----------
     lines
-        The setting of every cell and victim tested on: their columns in the rows, once.
+        One line per cell and victim tested on, with the identity and setting columns of the rows.
     batches
-        Frames of the columns ``COUNTED`` and `line`, which is the setting's label in `lines`. All rows of a line are
-        in one batch.
+        Frames with the columns ``COUNTED`` and `line`, an index label of `lines`. A batch holds all rows of its lines.
     """
     if resamples < 0:
         raise UserError(f"resamples: must be 0 (no intervals) or more, not {resamples}")
-    heads = lines[_SETTING].astype(dict.fromkeys(_NUMBERS, "float64"))
-    settings = dict(zip(heads.index, heads.to_dict("records"), strict=True))
-    found = []
+    settings = _settings(lines)
+    keyed_records = []
     for batch in batches:
-        for line, splits, part in _parts(batch):
-            setting = {str(name): value for name, value in settings[line].items()} | {"splits": splits}
-            found.append((_place(setting), list(_records(setting, part, seed=seed, resamples=resamples))))
-    records = [record for _, of_line in sorted(found, key=itemgetter(0)) for record in of_line]
-    return pd.DataFrame(records, columns=list(COLUMNS))
+        for line, splits, rows in _rows_by_line(batch):
+            setting = settings[line] | {"splits": splits}
+            records = list(_line_records(setting, rows, seed=seed, resamples=resamples))
+            keyed_records.append((_sort_key(setting), records))
+    ordered = [record for _, records in sorted(keyed_records, key=itemgetter(0)) for record in records]
+    return pd.DataFrame(ordered, columns=list(COLUMNS)).astype(dict.fromkeys(_TEXTS, "str"))
 
 
-def _parts(rows: pd.DataFrame) -> Iterator[tuple[Hashable, list[str], pd.DataFrame]]:
-    """Yield every line, the names of the splits, and its rows: COUNTED, split by number, sorted."""
+def _settings(lines: pd.DataFrame) -> dict[Hashable, dict[str, Any]]:
+    """Return the identity and the setting of every line: texts or None, and numbers that may be NaN."""
+    settings = lines[["cell", "model", "evaluated_on", *SETTING]].astype(dict.fromkeys(_NUMBERS, "float64"))
+    settings[list(_TEXTS)] = settings[list(_TEXTS)].astype(object).where(settings[list(_TEXTS)].notna(), None)
+    settings = settings.assign(series=series_of(settings))
+    return {
+        line: {str(name): value for name, value in setting.items()}
+        for line, setting in zip(settings.index, settings.to_dict("records"), strict=True)
+    }
+
+
+def _rows_by_line(rows: pd.DataFrame) -> Iterator[tuple[Hashable, list[str], pd.DataFrame]]:
+    """Yield every line with the names of the splits and its sorted rows: ``COUNTED``, a split by its index."""
     if rows.empty:
         return
     split_code, splits = pd.factorize(rows["split"].astype(str), sort=True)
@@ -150,78 +140,74 @@ def _parts(rows: pd.DataFrame) -> Iterator[tuple[Hashable, list[str], pd.DataFra
     order = np.lexsort((target, image, split, line))
     success = rows["success"].to_numpy(dtype=np.bool_)
     distances = {metric: rows[metric].to_numpy(dtype=np.float64, na_value=np.nan) for metric in METRICS}
-    names, starts = np.unique(line[order], return_index=True)
-    for name, take in zip(names.tolist(), np.split(order, starts[1:]), strict=True):
-        part = {"split": split[take], "image": image[take], "target": target[take], "success": success[take]}
-        part |= {metric: values[take] for metric, values in distances.items()}
-        yield name, list(splits), pd.DataFrame(part)
+    lines, starts = np.unique(line[order], return_index=True)
+    for label, indices in zip(lines.tolist(), np.split(order, starts[1:]), strict=True):
+        columns = {"split": split, "image": image, "target": target, "success": success, **distances}
+        yield label, list(splits), pd.DataFrame({name: values[indices] for name, values in columns.items()})
 
 
-def _place(setting: dict[str, Any]) -> tuple[Any, ...]:
-    """Key that puts a line where the paper's tables would have it; nulls come first."""
-    orders = {"dataset": list(_DATASETS), "defense": _DEFENSES, "attack": list(_ATTACKS)}
-
-    def key(name: str) -> tuple[Any, ...]:
-        value, order = setting[name], orders.get(name, ())
-        if pd.isna(value):
-            return (False,)
-        kind = value.partition(":")[0] if name == "defense" else value
-        return (True, order.index(kind) if kind in order else len(order), value)
-
-    victim = [key(name) for name in ("dataset", "arch", "defense", "temperature", "model")]
+def _sort_key(setting: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the key that sorts lines as the paper's tables do; a missing value comes first."""
+    datasets = list(DATASETS)
+    dataset = setting["dataset"]
+    numbers = {name: (False, 0.0) if math.isnan(setting[name]) else (True, setting[name]) for name in _NUMBERS}
+    victim = (
+        (datasets.index(dataset) if dataset in datasets else len(datasets), dataset),
+        setting["arch"],
+        *DEFENSES.order(setting["defense"]),
+        *numbers["temperature"],
+        setting["defense_parameters"],
+        setting["model"],
+    )
     tested = (setting["evaluated_on"] != setting["model"], setting["evaluated_on"])
-    attack = [key(name) for name in ("attack", "norm", "decision_rule", "beta", "kappa")]
-    return (*victim, tested, *attack, setting["cell"])
+    texts = [setting[name] or "" for name in ("norm", "decision_rule", "parameters")]
+    attack = (*ATTACKS.order(setting["attack"]), *texts[:2], *numbers["beta"], *numbers["kappa"], texts[2])
+    return (*victim, *tested, *attack, setting["cell"])
 
 
-def _records(setting: dict[str, Any], part: pd.DataFrame, *, seed: int, resamples: int) -> Iterator[dict[str, Any]]:
-    """Yield the summary's three lines of one cell."""
-    totals = _image_totals(setting, part, seed=seed)
+def _line_records(
+    setting: dict[str, Any], rows: pd.DataFrame, *, seed: int, resamples: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the three records of a line, one per case."""
+    totals = _image_totals(setting, rows, seed=seed)
     figures = _figures(totals.sum(axis=0))
     name = f"{seed}/{setting['cell']}/{setting['evaluated_on']}"
     low, high = _intervals(totals, generator=np.random.default_rng(_digest(name)), resamples=resamples)
-    shared = {name: setting[name] for name in (*IDENTITY, "defense", *_NUMBERS)}
-    shared |= {
-        "table": "",
-        "dataset": dataset_name(setting["dataset"]),
-        "attack": attack_name(setting["attack"], setting["norm"]),
-        "decision_rule": rule_name(setting["attack"], setting["decision_rule"]),
-        "images": len(totals),
-    }
-    for group, case in enumerate(CASES):
+    shared = {name: setting[name] for name in (*IDENTITY, *SETTING)} | {"table": "", "images": len(totals)}
+    for case_index, case in enumerate(CASES):
         record = shared | {"case": case}
-        for names, of in ((FIGURES, group), (ALL_TARGETS, len(CASES))):
-            for index, figure in enumerate(names):
-                record[figure] = figures[of, index]
-                record[f"{figure}_lo"], record[f"{figure}_hi"] = low[of, index], high[of, index]
+        for columns, group in ((FIGURES, case_index), (ALL_TARGETS, len(CASES))):
+            for index, column in enumerate(columns):
+                record[column] = figures[group, index]
+                record[f"{column}_lo"], record[f"{column}_hi"] = low[group, index], high[group, index]
         yield record
 
 
-def _image_totals(setting: dict[str, Any], part: pd.DataFrame, *, seed: int) -> Floats:
-    """What every image adds to every figure.
+def _image_totals(setting: dict[str, Any], rows: pd.DataFrame, *, seed: int) -> Floats:
+    """Return what every image adds to every figure.
 
-    Returns an (N, G, 1 + F) array: per image and group the number of trials, of successes, and the sum of
-    each distortion over the successes. Summed over images, with any weights, this is all ``_figures`` needs.
+    The array (N, G, 1 + F) holds per image and group the number of trials, the number of successes, and the sum of
+    each distortion over the successes. ``_figures`` needs only a sum of these over images, with any weights.
     """
-    split, image, target = (part[name].to_numpy() for name in ("split", "image", "target"))
-    success = part["success"].to_numpy()
+    split, image, target = (rows[name].to_numpy() for name in ("split", "image", "target"))
+    success = rows["success"].to_numpy()
     new_image = np.append(True, (np.diff(image) != 0) | (np.diff(split) != 0))
-    twice = np.flatnonzero(~new_image[1:] & (np.diff(target) == 0))
-    if twice.size:
+    duplicates = np.flatnonzero(~new_image[1:] & (np.diff(target) == 0))
+    if duplicates.size:
         raise UserError(
-            f"results: image {image[twice[0]]} of cell {setting['cell']} has two rows for one target class; "
+            f"results: image {image[duplicates[0]]} of cell {setting['cell']} has two rows for one target class; "
             "give the rows of one sweep, each once"
         )
     starts = np.flatnonzero(new_image)
-    counts = np.diff(np.append(starts, len(part)))
+    counts = np.diff(np.append(starts, len(rows)))
 
     # (R, F - 1): zero where failed, so that sums and maxima are over successes.
-    distances = np.where(success[:, None], part[list(METRICS)].to_numpy(), 0.0)
+    distances = np.where(success[:, None], rows[list(METRICS)].to_numpy(), 0.0)
     least = np.minimum.reduceat(np.where(success[:, None], distances, np.inf), starts, axis=0)
     any_success = np.logical_or.reduceat(success, starts)
     all_success = np.logical_and.reduceat(success, starts)
     names = [f"{seed}/{setting['dataset']}/{name}" for name in setting["splits"]]
-    hashes = _mix(np.array([_digest(name) for name in names], dtype=np.uint64)[split[starts]], image[starts])
+    hashes = _hash_images(np.array([_digest(name) for name in names], dtype=np.uint64)[split[starts]], image[starts])
     drawn = starts + (hashes % counts.astype(np.uint64)).astype(np.int64)
 
     totals = np.empty((len(starts), len(GROUPS), 1 + len(FIGURES)))
@@ -236,47 +222,28 @@ def _image_totals(setting: dict[str, Any], part: pd.DataFrame, *, seed: int) -> 
 
 
 def _figures(totals: Floats) -> Floats:
-    """Figures (..., G, F) of summed totals (..., G, 1 + F); a distortion without a success is NaN."""
+    """Return the figures (..., G, F) of summed totals (..., G, 1 + F); a distortion without a success is NaN."""
     trials, successes, sums = totals[..., :1], totals[..., 1:2], totals[..., 2:]
-    # A weighted sum of zeros is exactly zero, so that no successes is 0 / 0.
+    # A weighted sum of zeros is exactly zero, so without a success this is 0 / 0.
     with np.errstate(invalid="ignore"):
         return np.concatenate([100.0 * successes / trials, sums / successes], axis=-1)
 
 
-def _intervals(totals: Floats, *, generator: np.random.Generator, resamples: int) -> tuple[Floats, Floats]:
-    """Ends (G, F) of the figures' 95 % percentile intervals, images (N, G, 1 + F) drawn with replacement."""
-    images = len(totals)
-    flat = totals.reshape(images, -1)
-    resampled = np.empty((resamples, len(GROUPS), len(FIGURES)))
-    step = max(1, _DRAWS // images)
-    for start in range(0, resamples, step):
-        number = min(step, resamples - start)
-        drawn = generator.integers(0, images, size=(number, images), dtype=np.uint32).astype(np.int64)
-        # Counting draws gives multinomial weights (B, N), several times faster than Generator.multinomial.
-        drawn += images * np.arange(number)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=number * images).reshape(number, images)
-        summed = (weights.astype(np.float64) @ flat).reshape(number, *totals.shape[1:])
-        resampled[start : start + number] = _figures(summed)
-
-    low, high = np.full((2, len(GROUPS), len(FIGURES)), np.nan)
-    for index in np.ndindex(low.shape):
-        values = resampled[(slice(None), *index)]
-        values = values[~np.isnan(values)]
-        if values.size:
-            low[index], high[index] = np.percentile(values, [2.5, 97.5])
-    return low, high
+def _intervals(totals: Floats, *, generator: np.random.Generator, resamples: int) -> Floats:
+    """Resample the images' totals (N, G, 1 + F); return the ends (2, G, F) of the figures' 95 % intervals."""
+    return percentile_interval(_figures(resampled_sums(totals, generator=generator, resamples=resamples)))
 
 
 def _digest(name: str) -> int:
-    """64 bits of a name, the same on every machine."""
+    """Return a 64-bit hash of a name, the same on every machine."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
-def _mix(bases: NDArray[np.uint64], images: Ints) -> NDArray[np.uint64]:
+def _hash_images(bases: NDArray[np.uint64], images: Ints) -> NDArray[np.uint64]:
     """Hash every (base, image): the image-th output of SplitMix64 (Steele et al. 2014) seeded by the base."""
     state = (images.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     state = state + bases
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[np.uint64] = state ^ (state >> np.uint64(31))
-    return mixed
+    hashes: NDArray[np.uint64] = state ^ (state >> np.uint64(31))
+    return hashes

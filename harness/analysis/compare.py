@@ -1,32 +1,40 @@
-"""Two sweeps, cell by cell: which cells are the same setting, and how their figures differ on shared examples.
+"""Compare two sweeps cell by cell: match cells of the same setting, then compare figures on shared examples.
 
-A cell of one sweep is that of another if it is the same in words: attack, decision rule, β and κ, on a victim of the
-same architecture, defence and temperature. An example is another's if it is the same image, of the same split, and
-target.
+Two cells match if they agree in data set, attack, norm, decision rule, β and κ, and in their victim's architecture and
+defence. If several cells of a sweep agree in all of these, their other hyperparameters decide, then their digests. Two
+examples are the same if they agree in split, image and target.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from eadbench.harness.analysis.aggregate import FIGURES, METRICS, attack_name, dataset_name, rule_name
+from eadbench.harness.analysis.aggregate import FIGURES, METRICS
 from eadbench.harness.analysis.paired import Change, holm, rates, values
-from eadbench.harness.labels import OWN, defense_text, parameter_text, series_name, setting_text
+from eadbench.harness.labels import OWN, Labels, dataset_label, series_of
 from eadbench.harness.parquet.stored import StoredRows
 from eadbench.harness.plan.grid import Victim
+from eadbench.models import canonical_json
 
-__all__ = ["Compared", "Matched", "Pair", "compare", "match", "table"]
+__all__ = ["Comparison", "Matched", "Pair", "compare", "match", "table"]
 
+_SETTING = [
+    *("dataset", "arch", "defense", "defense_parameters", "attack", "norm", "decision_rule", "beta", "kappa", "tested"),
+]
+"""The columns in which two matching lines agree."""
 _EXAMPLE = ["pair", "split", "image", "target"]
-_PARTS = ("before", "after", "difference", "low", "high", "p")
-_AT_ONCE = 2**20
+"""The columns in which two rows of one example agree."""
+_CHANGE_COLUMNS = ("before", "after", "difference", "low", "high", "p")
+_MAX_ROWS = 2**20
+"""Rows of both sweeps in memory at once, unless a single pair has more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A line of one sweep, and the same of another, by their numbers."""
+    """A line of the first sweep (`before`) and its match in the second (`after`), by line number."""
 
     victim: str
     setting: str
@@ -37,18 +45,18 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Matched:
-    """Which lines of two sweeps are the same."""
+    """The matching lines of two sweeps."""
 
     pairs: Sequence[Pair]
     alone: int
-    """Lines of either that the other has not."""
+    """Lines without a match, in either sweep."""
     unclear: int
-    """Lines whose words are those of several in one sweep, such as of two networks of one recipe but for the seed."""
+    """Lines with several possible matches, for example two networks that differ only in the seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
-    """What differs between two lines on the examples that both have."""
+class Comparison:
+    """The changes between two matching lines, on the examples that both have."""
 
     pair: Pair
     examples: int
@@ -60,116 +68,150 @@ class Compared:
 def match(
     before: pd.DataFrame, victims_before: Sequence[Victim], after: pd.DataFrame, victims_after: Sequence[Victim]
 ) -> Matched:
-    """Match lines, as `StoredRows.lines` has them, of two sweeps and their victims.
+    """Match the lines of two sweeps.
 
-    Of lines with the same words in one sweep, those are matched that have the other's very cell and victim.
+    Lines of one setting match if they have the same hyperparameters, then if they are the same cell.
+
+    Parameters
+    ----------
+    before, after
+        The lines of each sweep, from `StoredRows.lines`.
+    victims_before, victims_after
+        The victims of each sweep.
     """
-    sides = [_by_words(before, victims_before), _by_words(after, victims_after)]
-    pairs, unclear = [], 0
-    for words in sides[0].keys() & sides[1].keys():
-        first, second = sides[0][words], sides[1][words]
-        if len(first) == len(second) == 1:
-            found = [(first[0], second[0])]
-        else:
-            found = [(one, other) for one in first for other in second if _cell(before, one) == _cell(after, other)]
-            unclear += len(first) + len(second) - 2 * len(found)
-        victim, setting, tested = words
-        pairs += [Pair(victim=victim, setting=setting, tested=tested, before=a, after=b) for a, b in found]
-    either = sides[0] | sides[1]
-    alone = sum(len(either[words]) for words in sides[0].keys() ^ sides[1].keys())
-    return Matched(pairs=sorted(pairs, key=lambda pair: pair.before), alone=alone, unclear=unclear)
+    first, second = _Sweep(before, victims_before), _Sweep(after, victims_after)
+    groups_before, groups_after = first.lines_by_setting(), second.lines_by_setting()
+    numbers: list[tuple[int, int]] = []
+    unclear = alone = 0
+    for setting in dict.fromkeys([*groups_before, *groups_after]):
+        ours, theirs = list(groups_before.get(setting, ())), list(groups_after.get(setting, ()))
+        if not ours or not theirs:
+            alone += len(ours) + len(theirs)
+            continue
+        matches = _match_group(first.lines.loc[ours], second.lines.loc[theirs])
+        numbers += matches
+        unclear += len(ours) + len(theirs) - 2 * len(matches)
+    return Matched(pairs=[first.pair(*match) for match in sorted(numbers)], alone=alone, unclear=unclear)
 
 
-def _by_words(lines: pd.DataFrame, victims: Sequence[Victim]) -> dict[tuple[str, str, str], list[int]]:
-    """Lines by what they are: the victim, the attack with its parameters, and the victim tested on."""
-    called = {victim.digest: _victim_text(victim.arch, victim.defense, victim.temperature) for victim in victims}
-    found: dict[tuple[str, str, str], list[int]] = {}
-    for number, line in zip(lines.index.tolist(), lines.to_dict("records"), strict=True):
-        series = series_name(
-            attack_name(line["attack"], line["norm"]), rule_name(line["attack"], line["decision_rule"])
-        )
-        victim = _victim_text(line["arch"], line["defense"], line["temperature"])
+def _match_group(before: pd.DataFrame, after: pd.DataFrame) -> list[tuple[int, int]]:
+    """Match the lines of one setting by number: the only two, or the pairs that agree in further columns."""
+    if len(before) == len(after) == 1:
+        return [(int(before.index[0]), int(after.index[0]))]
+    for columns in (["parameters"], ["cell", "evaluated_on"]):
+        both = before.reset_index().merge(after.reset_index(), on=columns, suffixes=("_before", "_after"))
+        unique = both[~both["number_before"].duplicated(keep=False) & ~both["number_after"].duplicated(keep=False)]
+        if len(unique) and len(unique) == len(both):
+            return list(zip(unique["number_before"].tolist(), unique["number_after"].tolist(), strict=True))
+    return []
+
+
+class _Sweep:
+    """The lines of one sweep, with the columns that are matched, and their labels."""
+
+    def __init__(self, lines: pd.DataFrame, victims: Sequence[Victim]) -> None:
+        kinds = {victim.digest: _kind(victim.arch, victim.defense, victim.defense_parameters) for victim in victims}
+        tested = [
+            OWN if target == model else kinds.get(target, target)
+            for target, model in zip(lines["evaluated_on"], lines["model"], strict=True)
+        ]
+        lines = lines.assign(tested=tested, series=series_of(lines))
+        setting = lines[_SETTING].astype(object).where(lines[_SETTING].notna(), None)
+        keys = [canonical_json(list(key)) for key in setting.itertuples(index=False, name=None)]
+        self.lines = lines.assign(setting=keys).rename_axis("number")
+        self._labels = Labels(lines=self.lines, victims=victims)
+
+    def lines_by_setting(self) -> Mapping[Any, Any]:
+        """Return the line numbers of every setting."""
+        return self.lines.groupby("setting", sort=False).groups
+
+    def pair(self, before: int, after: int) -> Pair:
+        """Return two matching lines as a pair, with the labels of this sweep, which has the line `before`."""
+        line = self.lines.loc[before].to_dict()
         tested = line["evaluated_on"]
-        words = (
-            f"{dataset_name(line['dataset'])}, {victim}",
-            setting_text(series, *(parameter_text(_number(line[name])) for name in ("beta", "kappa"))),
-            OWN if tested == line["model"] else called.get(tested, tested),
+        return Pair(
+            victim=f"{dataset_label(line['dataset'])}, {self._labels.victim[line['model']]}",
+            setting=self._labels.setting(line),
+            tested=OWN if tested == line["model"] else self._labels.victim.get(tested, tested),
+            before=before,
+            after=after,
         )
-        found.setdefault(words, []).append(int(number))
-    return found
 
 
-def _victim_text(arch: str, defense: str, temperature: float | None) -> str:
-    return f"{arch}, {defense_text(defense, None if temperature is None else _number(temperature))}"
+def _kind(arch: str, defense: str, parameters: Mapping[str, Any]) -> str:
+    return canonical_json([arch, defense, dict(parameters)])
 
 
-def _number(value: object) -> float:
-    return np.nan if value is None or value is pd.NA else float(str(value))
+def compare(pairs: Sequence[Pair], before: StoredRows, after: StoredRows) -> Iterator[Comparison]:
+    """Compare matching lines on the examples that both have, with the rows of a few lines in memory at a time."""
+    for batch in _batches(pairs, before.lines["rows"], after.lines["rows"]):
+        rows_before = _rows(before, [pair.before for pair in batch])
+        rows_after = _rows(after, [pair.after for pair in batch])
+        shared = rows_before.merge(rows_after, on=_EXAMPLE, suffixes=("_before", "_after"))
+        groups = dict(list(shared.groupby("pair")))
+        for index, pair in enumerate(batch):
+            yield _compare_pair(pair, groups.get(index, shared.iloc[:0]))
 
 
-def _cell(lines: pd.DataFrame, number: int) -> tuple[object, object]:
-    return lines.at[number, "cell"], lines.at[number, "evaluated_on"]
+def _rows(stored: StoredRows, numbers: Sequence[int]) -> pd.DataFrame:
+    """Read the rows of some lines; the column `pair` is the position of a row's line in `numbers`."""
+    rows = stored.read(["split", "image", "target", "success", *METRICS], numbers)
+    return rows.assign(pair=rows["line"].map({number: index for index, number in enumerate(numbers)}))
 
 
-def compare(pairs: Sequence[Pair], before: StoredRows, after: StoredRows) -> Iterator[Compared]:
-    """Compare matched lines on the examples that both have, holding some lines' rows at a time."""
-    for some in _batches(pairs, before.lines["rows"], after.lines["rows"]):
-        sides = []
-        for rows, numbers in ((before, [pair.before for pair in some]), (after, [pair.after for pair in some])):
-            found = rows.read(["split", "image", "target", "success", *METRICS], numbers)
-            sides.append(found.assign(pair=found["line"].map({number: i for i, number in enumerate(numbers)})))
-        both = sides[0].merge(sides[1], on=_EXAMPLE, suffixes=("_before", "_after"))
-        shared = dict(list(both.groupby("pair")))
-        yield from (_compared(pair, shared.get(i, both.iloc[:0])) for i, pair in enumerate(some))
-
-
-def _batches(pairs: Sequence[Pair], before: pd.Series, after: pd.Series) -> Iterator[list[Pair]]:
+def _batches(pairs: Sequence[Pair], rows_before: pd.Series, rows_after: pd.Series) -> Iterator[list[Pair]]:
+    """Split pairs into batches of at most `_MAX_ROWS` rows."""
     batch: list[Pair] = []
-    held = 0
+    total = 0
     for pair in pairs:
-        rows = int(before[pair.before] + after[pair.after])
-        if batch and held + rows > _AT_ONCE:
+        rows = int(rows_before[pair.before] + rows_after[pair.after])
+        if batch and total + rows > _MAX_ROWS:
             yield batch
-            batch, held = [], 0
+            batch, total = [], 0
         batch.append(pair)
-        held += rows
+        total += rows
     if batch:
         yield batch
 
 
-def _compared(pair: Pair, shared: pd.DataFrame) -> Compared:
-    """Two lines on the examples that both have."""
-    name = shared["split"].astype(str) + "/" + shared["image"].astype(str)
-    images, distinct = pd.factorize(name)
-    first, second = (shared[f"success_{side}"].to_numpy(dtype=np.bool_) for side in ("before", "after"))
-    changes = {"asr": rates(images, first, second)}
+def _compare_pair(pair: Pair, shared: pd.DataFrame) -> Comparison:
+    """Compare two lines on their shared examples."""
+    image_names = shared["split"].astype(str) + "/" + shared["image"].astype(str)
+    images, distinct = pd.factorize(image_names)
+    sides = ("before", "after")
+    before, after = (shared[f"success_{side}"].to_numpy(dtype=np.bool_) for side in sides)
+    changes = {"asr": rates(images, before, after)}
     for metric in METRICS:
-        sides = (shared[f"{metric}_{side}"].to_numpy(dtype=np.float64, na_value=np.nan) for side in ("before", "after"))
-        changes[metric] = values(images, first & second, *sides)
-    return Compared(pair=pair, examples=len(shared), images=len(distinct), changes=changes)
+        distances = (shared[f"{metric}_{side}"].to_numpy(dtype=np.float64, na_value=np.nan) for side in sides)
+        changes[metric] = values(images, before & after, *distances)
+    return Comparison(pair=pair, examples=len(shared), images=len(distinct), changes=changes)
 
 
-def table(compared: Sequence[Compared]) -> pd.DataFrame:
-    """A line of each comparison, with every figure before and after, and how they differ.
+def table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Return a line per comparison, with every figure before and after, and their difference.
 
-    Of each figure: `difference` with the ends of its interval, `low` and `high`; `p`, and `adjusted` for all tests of
-    the table; and `change`, by which lines are sorted: points of ASR, and percent of a distortion before. `largest` is
-    the greatest of these in size.
+    Each figure has these columns:
+
+    - `difference`, with the ends `low` and `high` of its interval;
+    - `p`, and `adjusted`, which is p adjusted for all tests of the table;
+    - `change`, the sort key: percentage points for the ASR, percent of the value before for a distortion.
+
+    `largest` is the largest absolute `change` of the line.
     """
     lines = []
-    for one in compared:
-        pair = one.pair
+    for comparison in comparisons:
+        pair = comparison.pair
         line: dict[str, object] = {"victim": pair.victim, "setting": pair.setting, "tested": pair.tested}
-        line |= {"examples": one.examples, "images": one.images}
-        for figure, change in one.changes.items():
-            part = {name: getattr(change, name) for name in _PARTS}
+        line |= {"examples": comparison.examples, "images": comparison.images}
+        for figure, change in comparison.changes.items():
+            columns = {name: getattr(change, name) for name in _CHANGE_COLUMNS}
             relative = 100 * change.difference / change.before if change.before else np.nan
-            part["change"] = change.difference if figure == "asr" else relative
-            line |= {f"{figure}_{name}": value for name, value in part.items()}
+            columns["change"] = change.difference if figure == "asr" else relative
+            line |= {f"{figure}_{name}": value for name, value in columns.items()}
         lines.append(line)
-    names = [f"{figure}_{name}" for figure in FIGURES for name in (*_PARTS, "change")]
-    found = pd.DataFrame(lines, columns=["victim", "setting", "tested", "examples", "images", *names])
-    adjusted = holm(found[[f"{figure}_p" for figure in FIGURES]].to_numpy(dtype=np.float64).ravel().tolist())
+    names = [f"{figure}_{name}" for figure in FIGURES for name in (*_CHANGE_COLUMNS, "change")]
+    frame = pd.DataFrame(lines, columns=["victim", "setting", "tested", "examples", "images", *names])
+    adjusted = holm(frame[[f"{figure}_p" for figure in FIGURES]].to_numpy(dtype=np.float64).ravel().tolist())
     for index, figure in enumerate(FIGURES):
-        found[f"{figure}_adjusted"] = adjusted.reshape(len(found), len(FIGURES))[:, index]
-    return found.assign(largest=found[[f"{figure}_change" for figure in FIGURES]].astype("float64").abs().max(axis=1))
+        frame[f"{figure}_adjusted"] = adjusted.reshape(len(frame), len(FIGURES))[:, index]
+    return frame.assign(largest=frame[[f"{figure}_change" for figure in FIGURES]].astype("float64").abs().max(axis=1))

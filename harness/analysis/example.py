@@ -1,4 +1,4 @@
-"""One example of a sweep: its images, and its rows in every cell."""
+"""One example of a sweep: its original and adversarial image, and its rows in every cell."""
 
 import re
 from collections.abc import Hashable, Sequence
@@ -9,23 +9,25 @@ import pandas as pd
 
 from eadbench.harness import datasets
 from eadbench.harness.errors import UserError
+from eadbench.harness.labels import Labels, series_of
 from eadbench.harness.parquet.adversarial import Images, read_images
 from eadbench.harness.parquet.query import FILES, Files
 from eadbench.harness.parquet.rows import SCHEMA, WHAT, frame_of, keys_of, read_rows
-from eadbench.harness.plan.grid import Victim, blocks
+from eadbench.harness.plan.grid import Victim
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.snapshot import Snapshot
 
 __all__ = ["Found", "Named", "Row", "find", "first", "named"]
 
 Row = dict[Hashable, Any]
 """A row of results, by its columns."""
 
-_SAME = "image = $image AND target IS NOT DISTINCT FROM $target AND cell IN (SELECT unnest($cells))"
+_CONDITION = "image = $image AND target IS NOT DISTINCT FROM $target AND cell IN (SELECT unnest($cells))"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """An image, its target class (None: untargeted), and the first digits of a cell (none: any)."""
+    """An example's name: an image, its target class (None: untargeted), and the first digits of a cell (empty: any)."""
 
     image: int
     target: int | None
@@ -37,46 +39,49 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An example, as a sweep has it."""
+    """An example of a sweep: its rows and images, with what is needed to label them."""
 
     name: Named
     rows: pd.DataFrame
-    """Of every cell that has it, in the order of the spec, on its own victim and then on others: all columns."""
+    """The example's rows in every cell, all columns: in the order of the spec, the attacked victim before others."""
     row: Row
-    """Of the cell whose adversarial image this is, on the victim that was attacked."""
+    """The row of the chosen cell on the victim that was attacked; the adversarial image is this cell's."""
     victims: Sequence[Victim]
+    """The sweep's victims."""
+    labels: Labels
+    """The sweep's labels."""
     class_names: Sequence[str]
-    """By class index; numbers where the data set is not at hand."""
+    """Names by class index; numbers if the data set is not on this machine."""
     original: Images | None
-    """(C, H, W) in [0, 1]; None where the data set is not at hand."""
+    """(C, H, W) in [0, 1]; None if the data set is not on this machine."""
     adversarial: Images | None
-    """(C, H, W) in [0, 1]; None where the attack failed, or images are not stored."""
+    """(C, H, W) in [0, 1]; None if the attack failed, or images are not stored."""
     problem: str
-    """Why there is no original; empty where there is one."""
+    """Why there is no original; empty if there is one."""
 
 
 def named(text: str) -> Named:
-    """What ``IMAGE:TARGET:CELL`` names, of which target and cell may be left out.
+    """Parse ``IMAGE:TARGET:CELL``; target and cell are optional.
 
     Raises
     ------
     UserError
-        It is not of that form.
+        The text has another form.
     """
-    found = re.fullmatch(r"(\d+)(?::(\d*))?(?::([0-9a-f]+))?", text)
-    if found is None:
+    match = re.fullmatch(r"(\d+)(?::(\d*))?(?::([0-9a-f]+))?", text)
+    if match is None:
         raise UserError(f"--example {text}: must be IMAGE:TARGET or IMAGE:TARGET:CELL, such as 17:3 or 17:3:0a1b2c")
-    image, target, cell = found.groups()
+    image, target, cell = match.groups()
     return Named(image=int(image), target=int(target) if target else None, cell=cell or "")
 
 
 def first(results: Results) -> Named:
-    """The first success in the first part, or its first row.
+    """Return the name of the first success in the first part, or of its first row.
 
     Raises
     ------
     UserError
-        There is no row yet.
+        The sweep has no rows yet.
     """
     part = min(results.examples.glob("[!.]*.parquet"), default=None)
     if part is None:
@@ -86,23 +91,22 @@ def first(results: Results) -> Named:
     return Named(image=image, target=target)
 
 
-def find(results: Results, name: Named) -> Found:
-    """Look for an example in every cell of the spec.
+def find(snapshot: Snapshot, name: Named) -> Found:
+    """Read an example from every cell of the spec.
 
     Raises
     ------
     UserError
         The sweep has no such example, or no such cell.
     """
-    spec, (dataset, victims) = results.spec(), results.victims()
-    cells = [cell.digest for block in blocks(spec, dataset, victims) for cell in block.cells()]
-    rows = _rows(results, name, cells)
+    spec, victims = snapshot.spec, snapshot.victims
+    rows = _rows(snapshot.folder, name, list(snapshot.cells))
     if rows.empty:
         images = next((victim.images for victim in victims if victim.attacked), [])
-        there = ", ".join(map(str, images[:5])) + (", …" if len(images) > 5 else "")
-        raise UserError(f"--example {name}: there are no rows of it; the images are {there or 'not drawn yet'}")
-    row = _chosen(rows, name)
-    data = datasets.at_hand(spec.dataset)
+        choices = ", ".join(map(str, images[:5])) + (", …" if len(images) > 5 else "")
+        raise UserError(f"--example {name}: there are no rows of it; the images are {choices or 'not drawn yet'}")
+    row = _choose_row(rows, name)
+    data = datasets.at_hand(spec.dataset.name, spec.dataset.parameters)
     if isinstance(data, str):
         classes = 1 + int(rows[["label", "target"]].max().max())
         original, names, problem = None, [str(index) for index in range(classes)], data
@@ -116,36 +120,39 @@ def find(results: Results, name: Named) -> Found:
         victims=victims,
         class_names=names,
         original=original,
-        adversarial=_adversarial(results, row, name),
+        adversarial=_adversarial(snapshot.folder, row, name),
+        labels=Labels(lines=snapshot.settings, victims=victims),
         problem=problem,
     )
 
 
 def _rows(results: Results, name: Named, cells: Sequence[str]) -> pd.DataFrame:
-    """Of the example in those cells, in their order."""
+    """Read the example's rows, in the order of the cells, the attacked victim before others."""
     parts = sorted(results.examples.glob("[!.]*.parquet"))
     if not parts:
         return frame_of(SCHEMA.empty_table())
-    given = {"image": name.image, "target": name.target, "cells": list(cells)}
-    rows = frame_of(Files(parts, SCHEMA, WHAT).ask(f"SELECT * FROM {FILES} WHERE {_SAME}", given))
+    arguments = {"image": name.image, "target": name.target, "cells": list(cells)}
+    rows = frame_of(Files(parts, SCHEMA, WHAT).ask(f"SELECT * FROM {FILES} WHERE {_CONDITION}", arguments))
     order = {digest: number for number, digest in enumerate(cells)}
-    rows = rows.assign(order=rows["cell"].map(order), other=rows["evaluated_on"] != rows["model"])
-    rows = rows.sort_values(["order", "other", "evaluated_on"], kind="stable").drop(columns=["order", "other"])
+    transfer = rows["evaluated_on"] != rows["model"]
+    rows = rows.assign(order=rows["cell"].map(order), transfer=transfer, series=series_of(rows))
+    rows = rows.sort_values(["order", "transfer", "evaluated_on"], kind="stable").drop(columns=["order", "transfer"])
     return rows.drop_duplicates(["cell", "evaluated_on"], ignore_index=True)
 
 
-def _chosen(rows: pd.DataFrame, name: Named) -> Row:
-    """Of the cell that is named; unless one is, of the first in which the attack succeeded, or else of the first."""
+def _choose_row(rows: pd.DataFrame, name: Named) -> Row:
+    """Return the row of the named cell; without a cell in the name, the first success, or else the first row."""
     own = rows[rows["evaluated_on"] == rows["model"]]
-    found = own[own["cell"].str.startswith(name.cell)] if name.cell else pd.concat([own[own["success"]], own]).head(1)
-    if len(found) != 1:
-        which = "none" if found.empty else "more than one"
-        cells = ", ".join(cell[:8] for cell in (own if found.empty else found)["cell"])
-        raise UserError(f"--example {name}: {which} of its cells begins so: {cells}")
-    return found.iloc[0].to_dict()
+    matches = own[own["cell"].str.startswith(name.cell)] if name.cell else pd.concat([own[own["success"]], own]).head(1)
+    if len(matches) != 1:
+        count = "none" if matches.empty else "more than one"
+        cells = ", ".join(cell[:8] for cell in (own if matches.empty else matches)["cell"])
+        raise UserError(f"--example {name}: {count} of its cells begins so: {cells}")
+    return matches.iloc[0].to_dict()
 
 
 def _adversarial(results: Results, row: Row, name: Named) -> Images | None:
+    """Read the stored adversarial image of a row, if there is one."""
     part = results.image_part(row["shard"])
     if not row["success"] or not part.is_file():
         return None

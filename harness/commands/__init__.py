@@ -1,1 +1,1 @@
-"""The commands of `eadbench`, each a function; `harness.cli` puts them together."""
+"""The commands of `eadbench`, one function each; `harness.cli` registers them."""

@@ -1,42 +1,56 @@
-"""Commands that list what a spec can name."""
+"""Commands that list the names a spec can use: attacks, datasets, models, defenses."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from eadbench.attacks import ATTACKS
-from eadbench.defenses import DEFENSES
+import typer
+from rich.markup import escape
+
 from eadbench.harness.commands.options import out
 from eadbench.harness.datasets import DATASETS
+from eadbench.harness.registry import ATTACKS, DEFENSES, MODELS, Registry
 from eadbench.harness.spec.parameters import parameters_of
-from eadbench.models import MODELS
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="Names, or import paths of your own code; all built-ins unless given."),
+]
 
 
-def attacks() -> None:
-    """List the attacks that a spec can name, with their parameters."""
-    _print_entries(ATTACKS, leave_out=("targeted",))
+def attacks(names: Names = None) -> None:
+    """List attacks with their hyperparameters."""
+    _print_entries(ATTACKS, names, leave_out=("targeted",))
 
 
-def datasets() -> None:
-    """List the data sets that a spec can name, with their parameters."""
-    _print_entries(DATASETS)
+def datasets(names: Names = None) -> None:
+    """List data sets with their parameters."""
+    _print_entries(DATASETS, names)
 
 
-def models() -> None:
-    """List the architectures that a spec can name."""
-    _print_entries(MODELS, leave_out=("num_classes",))
-    out.print("Also any classification model of torchvision by its name (resnet18, inception_v3, …), and any function")
-    out.print("package.module:function that returns a torch.nn.Module.")
+def models(names: Names = None) -> None:
+    """List model architectures with their parameters."""
+    _print_entries(MODELS, names, leave_out=("num_classes",))
+    if not names:
+        out.print("Also any classification model of torchvision by its name (resnet18, inception_v3, …), and any")
+        out.print("function package.module:function that returns a torch.nn.Module.")
 
 
-def defenses() -> None:
-    """List the defences that a spec can name, with their parameters."""
-    _print_entries(DEFENSES)
+def defenses(names: Names = None) -> None:
+    """List defences with their parameters."""
+    _print_entries(DEFENSES, names)
 
 
-def _print_entries(table: Mapping[str, Callable[..., Any]], leave_out: Sequence[str] = ()) -> None:
-    """Name after name, what it is and which parameters it takes, with their defaults."""
-    for name, thing in table.items():
-        out.print(f"[bold]{name}[/]  {(thing.__doc__ or '').strip().splitlines()[0]}", highlight=False)
+def _print_entries(registry: Registry, names: Sequence[str] | None, leave_out: Sequence[str] = ()) -> None:
+    """Print each entry: its name, summary, and parameters with defaults; mark the axes."""
+    for name in names or registry.table:
+        thing: Any = registry.look_up(name)
+        summary = (thing.__doc__ or "").strip().splitlines()
+        out.print(f"[bold]{escape(name)}[/]  {escape(summary[0] if summary else '')}", highlight=False)
+        axes = getattr(thing, "AXES", ())
         for parameter, field in parameters_of(thing, leave_out=leave_out).model_fields.items():
             default = "needed" if field.is_required() else repr(field.default)
-            out.print(f"    {parameter}: {default}", highlight=False)
+            axis = "  (may be a list)" if parameter in axes else ""
+            out.print(escape(f"    {parameter}: {default}{axis}"), highlight=False)
+        if rules := getattr(thing, "RULES", ()):
+            default_rules = ", ".join(getattr(thing, "DEFAULT_RULES", rules))
+            out.print(escape(f"    decision_rules: {', '.join(rules)}; by default {default_rules}"), highlight=False)

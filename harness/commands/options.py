@@ -1,4 +1,4 @@
-"""What several commands take, and where they print."""
+"""Arguments and options that commands share, and the consoles they print to."""
 
 import socket
 from enum import StrEnum
@@ -16,29 +16,29 @@ out = Console()
 err = Console(stderr=True)
 
 
-def print_place(what: str, where: object) -> None:
-    """Say where something is."""
-    out.print(escape(f"{what:<8} {where}"), soft_wrap=True, highlight=False)
+def print_place(name: str, place: object) -> None:
+    """Print the location of an output."""
+    out.print(escape(f"{name:<8} {place}"), soft_wrap=True, highlight=False)
 
 
-class Where(StrEnum):
-    """What runs shards."""
+class ExecutorName(StrEnum):
+    """The executor of shards: a Ray cluster, or this process."""
 
     ray = "ray"
     serial = "serial"
 
 
-ANSWER_WITHIN = 10.0
-"""Seconds in which what listens at an address must take a connection."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds to wait for a connection to a cluster."""
 
 
 def results_folder(text: str) -> Path:
-    """The place of the results, which a file must not be, nor stand above.
+    """Return the folder or URI of the results.
 
     Raises
     ------
     UserError
-        It is a file, or in one.
+        The path, or a parent of it, is a file.
     """
     place = located(text)
     if is_local(place):
@@ -48,32 +48,33 @@ def results_folder(text: str) -> Path:
     return place
 
 
-def answering(address: str) -> str:
-    """The address of a cluster, at which something takes connections: Ray itself would wait for minutes.
+def reachable_address(address: str) -> str:
+    """Return a cluster's address after a test connection, because Ray itself would wait for minutes.
 
     Raises
     ------
     EnvironmentFault
-        Nothing does.
+        Nothing answers at the address.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal():
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_WITHIN).close()
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
         except (OSError, OverflowError) as error:
             raise EnvironmentFault(f"--address {address}: nothing answers there: {error}") from error
     return address
 
 
-SpecFile = Annotated[
-    Path, typer.Argument(metavar="SPEC", parser=located, help="The YAML file that describes the sweep.")
+SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", parser=located, help="YAML file that describes the sweep.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", parser=located, help="Results of a sweep: a folder or a URI.")]
+Folders = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", parser=located, help="Results of sweeps: folders or URIs.")
 ]
-Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", parser=located, help="The results of a sweep: a folder or a URI.")
-]
-Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", parser=located, help="The results of sweeps.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Change the spec: images.count=10.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="Change a value of the spec, such as images.count=10; repeatable."
+    ),
 ]
 ResultsFolder = Annotated[
     Path | None,
@@ -81,20 +82,24 @@ ResultsFolder = Annotated[
         "--results",
         metavar="DIR",
         parser=results_folder,
-        help="Where the results go, a folder or a URI; results/NAME unless given.",
+        help="Folder or URI for the results; results/NAME unless given.",
     ),
 ]
-Runner = Annotated[Where, typer.Option("--executor", help="On a Ray cluster, or in this process.")]
+Executor = Annotated[ExecutorName, typer.Option("--executor", help="Run on a Ray cluster, or in this process.")]
 Address = Annotated[
     str | None,
-    typer.Option(parser=answering, help="Of a running Ray cluster; one is started on this machine unless given."),
+    typer.Option(
+        metavar="ADDRESS",
+        parser=reachable_address,
+        help="Address of a running Ray cluster; unless given, one starts on this machine.",
+    ),
 ]
 ModelStore = Annotated[
     Path | None,
     typer.Option(
-        "--models", metavar="DIR", parser=located, help="Trained models that sweeps share; none there is trained again."
+        "--models", metavar="DIR", parser=located, help="Store of trained models that sweeps share and do not retrain."
     ),
 ]
 Scale = Annotated[
-    str | None, typer.Option(help="One of the spec's scales, such as tiny; full, as it stands, unless given.")
+    str | None, typer.Option(help="A scale of the spec, such as tiny; full, the unchanged spec, unless given.")
 ]

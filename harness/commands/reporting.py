@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
+from eadbench.harness.analysis import summary as summaries
+from eadbench.harness.api import Results, write_page
 from eadbench.harness.commands.options import Folder, Folders, err, out, print_place
 from eadbench.harness.errors import UserError
 from eadbench.harness.reporting import report as reports
-from eadbench.harness.results.folder import Results
 
 
 class Format(StrEnum):
-    """How a table is written."""
+    """The formats of a report."""
 
     table = "table"
     markdown = "markdown"
@@ -24,7 +25,7 @@ class Format(StrEnum):
 
 
 class Published(StrEnum):
-    """What figures are compared with."""
+    """Published figures to compare with."""
 
     paper = "paper"
 
@@ -32,58 +33,60 @@ class Published(StrEnum):
 def report(
     folder: Folder,
     format: Annotated[
-        Format, typer.Option(help="For the terminal, as text, or as one page for a browser, DIR/report/report.html.")
+        Format, typer.Option(help="table prints to the terminal; html writes one page, DIR/report/report.html.")
     ] = Format.table,
     compare: Annotated[
-        Published | None, typer.Option(help="Put the paper's own figures beside them; html always has them.")
+        Published | None, typer.Option(help="Print the paper's figures beside the results; html always shows them.")
     ] = None,
-    figures: Annotated[bool, typer.Option("--figures", help="Draw curves and galleries into DIR/report too.")] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Also draw curves and galleries into DIR/report.")] = False,
 ) -> None:
-    """Print the tables of a sweep, from its rows."""
+    """Print the tables of a sweep."""
     results = Results(folder)
-    found = reports.read(results)
     if format is Format.html:
-        print_place("Report", write_page(results, found))
+        print_place("Report", _write(results))
     elif compare:
         if format is Format.latex:
             raise UserError("--format latex: must be table, markdown or csv with --compare")
-        from eadbench.harness.paper import comparison
-
-        compared = reports.compared(found)
-        if format is Format.table:
-            out.print(comparison.terminal(compared, out.width))
-        else:
-            sys.stdout.write(comparison.render(compared, format.value))
+        _print_comparison(results, format)
     elif format is Format.table:
-        out.print(reports.terminal(found, width=out.width))
+        out.print(reports.terminal(results.summary, width=out.width))
     else:
-        sys.stdout.write(reports.text(found, format.value))
+        sys.stdout.write(reports.text(results.summary, format.value))
     if figures:
         with err.status("drawing"):
-            drawn = reports.draw(results, found)
-        print_place("Figures", f"{results.report}/*.svg, .png: {len(drawn)} files")
+            paths = reports.draw(results.snapshot, results.summary)
+        print_place("Figures", f"{results.snapshot.folder.report}/*.svg, .png: {len(paths)} files")
 
 
-def write_page(results: Results, found: reports.Found) -> Path:
-    """Write what a sweep found as one page; returns where it is."""
-    from eadbench.dashboards import page
+def _print_comparison(results: Results, format: Format) -> None:
+    """Print the results beside the paper's figures."""
+    from eadbench.harness.paper import comparison
 
+    lines = reports.compared(results.summary)
+    if format is Format.table:
+        out.print(comparison.terminal(lines, out.width))
+    else:
+        sys.stdout.write(comparison.render(lines, format.value))
+
+
+def _write(results: Results) -> Path:
+    """Write the report as one page, and return its path."""
     with err.status("writing the report"):
-        return page.write(results, found)
+        return write_page(results)
 
 
 def claims(
     folders: Folders,
-    format: Annotated[Format, typer.Option(help="For the terminal, or as markdown.")] = Format.table,
+    format: Annotated[Format, typer.Option(help="table prints to the terminal; or markdown.")] = Format.table,
 ) -> None:
-    """Test what the paper says of its results on those of sweeps: holds, fails, or not enough data."""
+    """Test the paper's claims on the results of sweeps: each holds, fails, or lacks data."""
     from eadbench.harness.paper import claims as paper
 
-    rows, victims, seed = reports.together([Results(folder) for folder in folders])
-    checked = paper.check(rows, victims, seed=seed)
+    rows, victims, seed = summaries.pooled_rows([Results(folder).snapshot for folder in folders])
+    verdicts = paper.check(rows, victims, seed=seed)
     if format is Format.table:
-        out.print(paper.terminal(checked))
+        out.print(paper.terminal(verdicts))
     elif format is Format.markdown:
-        sys.stdout.write(paper.render(checked))
+        sys.stdout.write(paper.render(verdicts))
     else:
         raise UserError(f"--format {format.value}: must be table or markdown")

@@ -1,4 +1,4 @@
-"""Image files as tensors.
+"""Decode image files to tensors.
 
 Shape letters: N images, C channels, H rows, W columns.
 """
@@ -17,24 +17,24 @@ from torch import Tensor
 from eadbench.harness.errors import UserError
 
 GREY_MODES = {"1", "L", "LA"}
-"""PIL's, of up to 8 bits."""
+"""PIL's grey modes of up to 8 bits."""
 
 
 def common_mode(images: Sequence[Path | io.BytesIO]) -> str:
-    """PIL's mode for all images: "L" (grey) where every one of a sample is grey, or else "RGB"."""
+    """Return PIL's mode for all images: "L" (grey) if every image of a sample is grey, else "RGB"."""
     size = min(64, len(images))
     modes = set()
     for index in range(size):
         source = images[index * len(images) // size]
-        # An image that PIL cannot read is reported, by name, when it is decoded.
+        # `decode` reports an image that PIL cannot read.
         with contextlib.suppress(OSError), Image.open(source) as image:
             modes.add(image.mode)
     return "L" if modes and modes <= GREY_MODES else "RGB"
 
 
 def decode(source: Path | io.BytesIO, mode: str, size: int | None, where: str) -> Tensor:
-    """One image file as uint8 (C, H, W)."""
-    from torchvision.transforms import functional as transforms  # takes a second, and 90 MB of every worker
+    """Decode an image to uint8 (C, H, W); with `size`, resize its shorter side and keep the centre square."""
+    from torchvision.transforms import functional as transforms  # importing takes a second, and 90 MB in every worker
 
     try:
         with Image.open(source) as image:
@@ -47,11 +47,12 @@ def decode(source: Path | io.BytesIO, mode: str, size: int | None, where: str) -
         raise UserError(f"{where} is not a readable image: {error}") from error
     if size is not None:
         pixels = transforms.center_crop(transforms.resize(pixels, [size]), [size])
-    decoded: Tensor = transforms.pil_to_tensor(pixels)
-    return decoded
+    tensor: Tensor = transforms.pil_to_tensor(pixels)
+    return tensor
 
 
 def _stack(images: list[Tensor], where: Callable[[int], str]) -> Tensor:
+    """Stack images of one shape; `where` names an image for the error."""
     for index, image in enumerate(images):
         if image.shape != images[0].shape:
             shapes = f"{tuple(image.shape)}, unlike {tuple(images[0].shape)} of {where(0)}"
@@ -60,13 +61,13 @@ def _stack(images: list[Tensor], where: Callable[[int], str]) -> Tensor:
 
 
 def read_files(files: list[Path], mode: str, size: int | None, indices: Sequence[int]) -> Tensor:
-    """The files at `indices` as uint8 (N, C, H, W)."""
-    chosen = [files[index] for index in indices]
-    return _stack([decode(file, mode, size, str(file)) for file in chosen], lambda at: str(chosen[at]))
+    """Decode the files at `indices` to uint8 (N, C, H, W)."""
+    paths = [files[index] for index in indices]
+    return _stack([decode(path, mode, size, str(path)) for path in paths], lambda index: str(paths[index]))
 
 
 class DecodedOnce:
-    """Encoded images, all decoded when the first is asked for."""
+    """Encoded images; the first access decodes all of them."""
 
     def __init__(self, encoded: list[bytes], mode: str, where: str) -> None:
         self._encoded, self._mode, self._where = encoded, mode, where
@@ -76,18 +77,19 @@ class DecodedOnce:
         return torch.from_numpy(self._decoded()[list(indices)])
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process is given is decoded, so that those of one machine can share it."""
+        """Decode the images before they are pickled, so that the processes of one machine share them."""
         self._decoded()
         return self.__dict__
 
     def _decoded(self) -> NDArray[Any]:
+        """Return all images, uint8 (N, C, H, W)."""
         if self._images is None:
-            decoded = [
-                decode(io.BytesIO(image), self._mode, None, self._row(index))
+            images = [
+                decode(io.BytesIO(image), self._mode, None, self._image_name(index))
                 for index, image in enumerate(self._encoded)
             ]
-            self._images, self._encoded = _stack(decoded, self._row).numpy(), []
+            self._images, self._encoded = _stack(images, self._image_name).numpy(), []
         return self._images
 
-    def _row(self, index: int) -> str:
+    def _image_name(self, index: int) -> str:
         return f"image {index} of {self._where}"

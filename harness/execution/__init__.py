@@ -1,1 +1,1 @@
-"""Run a sweep: victims first, then every shard left to run, then the transfers."""
+"""Run a sweep: make its victims ready, run the shards that are left, then the transfers."""

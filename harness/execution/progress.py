@@ -1,10 +1,11 @@
-"""What a person sees while a sweep runs."""
+"""Progress bars of a sweep, on a terminal or in a notebook."""
 
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from importlib.util import find_spec
+from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -20,13 +21,14 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from eadbench.harness.execution.executor import Outcome
-from eadbench.harness.plan.grid import Example, Shard, Size
+from eadbench.harness.plan.grid import Example, Setting, Shard, Size
+from eadbench.harness.plan.tasks import Task
 
 
 class Progress:
-    """Bars on the terminal: one for each victim in training, one for the examples attacked, and a line of figures.
+    """Bars for each training and for the examples attacked, with a line of figures below.
 
-    A context manager; without a terminal it prints nothing but retries and failures.
+    A context manager. Without a terminal it prints only warnings, retries and failures.
     """
 
     def __init__(self, console: Console) -> None:
@@ -38,13 +40,13 @@ class Progress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not _can_draw(console),
         )
         self._console = console
-        self._training: dict[str, TaskID] = {}
+        self._reported: dict[str, TaskID] = {}
         self._current: TaskID | None = None
         self._workers = self._retried = self._failed = 0
-        self._sweep: _Sweep | None = None
+        self._sweep: _SweepCounts | None = None
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -55,7 +57,7 @@ class Progress:
 
     @contextmanager
     def waiting(self, title: str) -> Iterator[None]:
-        """A spinner while something is awaited."""
+        """Show a spinner inside the context."""
         task = self._bars.add_task(title, total=None)
         try:
             yield
@@ -63,113 +65,123 @@ class Progress:
             self._bars.remove_task(task)
 
     def report(self, title: str, done: int, total: int) -> None:
-        """How far a worker is with a task that takes long, such as training."""
-        if title not in self._training:
-            self._training[title] = self._bars.add_task(title, total=total)
-        self._bars.update(self._training[title], completed=done, total=total)
+        """Show how far a long task, such as a training, has come."""
+        if title not in self._reported:
+            self._reported[title] = self._bars.add_task(title, total=total)
+        self._bars.update(self._reported[title], completed=done, total=total)
 
-    def staffed(self, workers: int) -> None:
-        """So many workers are ready."""
-        self._workers = workers
-        self._show()
+    def workers_ready(self, count: int) -> None:
+        """Show how many workers are ready."""
+        self._workers = count
+        self._refresh()
 
-    def retried(self, outcome: Outcome) -> None:
-        """A task failed, and is given to another worker."""
+    def retried(self, outcome: Outcome[Task]) -> None:
+        """Print that a task failed and goes to another worker."""
         self._retried += 1
-        self._say("yellow", "is tried again", outcome)
+        self._print_error("yellow", "is tried again", outcome)
 
     def warn(self, text: str) -> None:
-        """Something is not as the user will have meant it."""
+        """Print a warning."""
         self._console.print(Text.assemble(("warning:", "yellow"), " ", text), highlight=False, soft_wrap=True)
 
     def complete(self) -> None:
-        """All that was begun is done."""
+        """Fill every bar."""
         for task in self._bars.tasks:
             self._bars.update(task.id, completed=task.total)
 
     def begin(self, title: str, total: int) -> None:
-        """Tasks will end that add up to `total`."""
+        """Start a bar for tasks whose sizes add up to `total`."""
         self._current = self._bars.add_task(title, total=total)
         self._sweep = None
-        self._show()
+        self._refresh()
 
-    def begin_sweep(self, size: Size, per_cell: int) -> None:
-        """The shards of a sweep of that size will end, or turn out to have been done, so many examples a cell."""
+    def begin_sweep(self, size: Size, examples_per_cell: int) -> None:
+        """Start a bar for the shards of a sweep."""
         self.begin("attacking", size.examples)
-        self._sweep = _Sweep(size, per_cell)
-        self._show()
+        self._sweep = _SweepCounts(size, examples_per_cell)
+        self._refresh()
 
     def withdraw(self) -> None:
-        """There was nothing to do of what was begun."""
+        """Remove the current bar: nothing was left to do."""
         assert self._current is not None
         self._bars.remove_task(self._current)
         self._sweep = self._current = None
-        self._show()
+        self._refresh()
 
-    def passed(self, shard: Shard, left: Sequence[Example]) -> None:
-        """Of a shard's examples only those that are left had not been done before."""
+    def skip(self, shard: Shard, left: Sequence[Example]) -> None:
+        """Take a shard's examples that an earlier run has done off the bar, all but those left to run."""
         assert self._current is not None and self._sweep is not None
-        before = set(shard.examples).difference(left)
-        self._sweep.count(shard, before, whole=not left)
+        done = set(shard.examples).difference(left)
+        self._sweep.count(shard, done, whole=not left)
         total = self._bars.tasks[self._bars.task_ids.index(self._current)].total or 0
-        self._bars.update(self._current, total=total - len(before))
-        self._show()
+        self._bars.update(self._current, total=total - len(done))
+        self._refresh()
 
-    def ended(self, outcome: Outcome, size: int) -> None:
-        """A task is done, or has failed."""
+    def shard_ended(self, outcome: Outcome[Shard]) -> None:
+        """Count a shard of the sweep that has ended."""
+        if self._sweep is not None and outcome.record is not None:
+            self._sweep.count(outcome.task, outcome.task.examples, whole=True)
+            self._sweep.gradients += outcome.record.gradient_evaluations
+        self.ended(outcome)
+
+    def ended(self, outcome: Outcome[Task]) -> None:
+        """Advance the current bar by a task that has ended, or print that it failed."""
         assert self._current is not None
         if outcome.error:
             self._failed += 1
-            self._say("red", "failed", outcome)
-        elif self._sweep is not None and outcome.tally and isinstance(outcome.task, Shard):
-            self._sweep.count(outcome.task, outcome.task.examples, whole=True)
-            self._sweep.gradients += outcome.tally.gradient_evaluations
-        self._bars.update(self._current, advance=size)
-        self._show()
+            self._print_error("red", "failed", outcome)
+        self._bars.update(self._current, advance=outcome.task.size)
+        self._refresh()
 
-    def _say(self, colour: str, what: str, outcome: Outcome) -> None:
-        where = ", ".join(outcome.workers)
-        said = Text.assemble((f"{outcome.name} {what}", colour), f" after {where}: {outcome.reason}")
-        self._console.print(said, highlight=False)
+    def _print_error(self, colour: str, event: str, outcome: Outcome[Task]) -> None:
+        text = (f"{outcome.task.name} {event}", colour)
+        self._console.print(
+            Text.assemble(text, f" after {', '.join(outcome.workers)}: {outcome.reason}"), highlight=False
+        )
 
-    def _show(self) -> None:
+    def _refresh(self) -> None:
         figures = self._sweep.figures() if self._sweep else []
         if self._current is not None:
-            staffed = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
-            figures.append(staffed if self._workers else "waiting for a worker")
+            workers = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
+            figures.append(workers if self._workers else "waiting for a worker")
         figures += [
-            f"{number} {what}" for number, what in ((self._retried, "retried"), (self._failed, "failed")) if number
+            f"{count} {event}" for count, event in ((self._retried, "retried"), (self._failed, "failed")) if count
         ]
         self._bars.figures = " · ".join(figures)
 
 
-class _Sweep:
-    """How much of a sweep is done."""
+def _can_draw(console: Console) -> bool:
+    """Return whether bars can be drawn: on a terminal, or in a notebook with ipywidgets."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
-    def __init__(self, size: Size, per_cell: int) -> None:
-        self._size, self._per_cell = size, per_cell
+
+class _SweepCounts:
+    """Counts of a sweep's cells, shards and gradient evaluations."""
+
+    def __init__(self, size: Size, examples_per_cell: int) -> None:
+        self._size, self._examples_per_cell = size, examples_per_cell
         self._shards = self._cells = self.gradients = 0
         self._started = time.monotonic()
-        self._open: Counter[tuple[Any, ...]] = Counter()
+        self._begun: Counter[tuple[str, Setting, float | None, float]] = Counter()
+        """Examples done of the β and κ of a setting, until all are."""
 
     def count(self, shard: Shard, examples: Iterable[Example], *, whole: bool) -> None:
-        """Count examples of a shard that are done, and the shard if it is done whole."""
+        """Count examples of a shard that are done, and the shard if all of them are."""
         self._shards += whole
-        setting = shard.setting
-        for axes, number in Counter((example.beta, example.kappa) for example in examples).items():
-            key = (shard.victim.digest, setting.attack, str(setting.parameters), *axes)
-            self._open[key] += number
-            if self._open[key] >= self._per_cell:
-                del self._open[key]
-                self._cells += len(setting.decision_rules)
+        for (beta, kappa), number in Counter((example.beta, example.kappa) for example in examples).items():
+            key = (shard.victim.digest, shard.setting, beta, kappa)
+            self._begun[key] += number
+            if self._begun[key] >= self._examples_per_cell:
+                del self._begun[key]
+                self._cells += len(shard.setting.decision_rules)
 
     def figures(self) -> list[str]:
-        """Cells, shards and gradient evaluations per second."""
-        found = [f"{self._cells}/{self._size.cells} cells", f"{self._shards:,}/{self._size.shards:,} shards"]
+        """Return the counts as texts, and the gradient evaluations per second."""
+        texts = [f"{self._cells}/{self._size.cells} cells", f"{self._shards:,}/{self._size.shards:,} shards"]
         if self.gradients:
             rate = self.gradients / (time.monotonic() - self._started)
-            found.append(f"{rate:,.0f} gradients/s")
-        return found
+            texts.append(f"{rate:,.0f} gradients/s")
+        return texts
 
 
 class _BarsAndFigures(Bars):
@@ -178,7 +190,7 @@ class _BarsAndFigures(Bars):
     figures = ""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The bars, then the figures."""
+        """Yield the bars, then the figures."""
         yield self.make_tasks_table(self.tasks)
         if self.figures:
             yield Text(f"  {self.figures}", style="dim")

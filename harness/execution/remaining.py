@@ -1,64 +1,92 @@
-"""The shards of a sweep that are not done, found as they are gone through: no list of them is held."""
+"""What a sweep has left to run: its shards lazily, so that no list of them is held, and its transfers."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from eadbench.harness.parquet.rows import Key
+from eadbench.harness.parquet.rows import Key, keys_of, read_rows
 from eadbench.harness.plan.grid import Example, Setting, Shard
+from eadbench.harness.plan.tasks import Transfer
+from eadbench.harness.results.folder import Results
+
+__all__ = ["Remaining", "remaining_transfers"]
 
 
-class Missing:
-    """The shards that are not done, without the examples that the shards of an earlier spec have done.
+class Remaining:
+    """The shards left to run, without the examples that shards of an earlier spec already have rows of.
 
-    What is done is looked up once, when this is made: it can be gone through again, and gives the same.
+    The results are asked once, when this is made. Every iteration plans the shards anew and gives the same.
 
     Parameters
     ----------
-    planned
-        Gives every shard of the sweep, afresh each time.
-    done
-        Digests of the shards that are done, of this sweep or of an earlier spec.
-    held
-        Given the digests of an earlier spec's shards and of cells: the examples of the cells of which they have rows.
+    plan
+        Plans every shard of the sweep.
+    with_images
+        Whether a shard is only done if it has stored its images.
     """
 
-    def __init__(
-        self,
-        planned: Callable[[], Iterable[Shard]],
-        done: Collection[str],
-        held: Callable[[Collection[str], Collection[str]], Collection[Key]],
-    ) -> None:
-        self._planned, self._done, self._held = planned, done, held
-        self._earlier = set(done)
+    def __init__(self, results: Results, plan: Callable[[], Iterable[Shard]], *, with_images: bool) -> None:
+        self._results, self._plan = results, plan
+        self._done = results.done(with_images=with_images)
+        self._earlier = set(self._done)
+        """Shards that are done and not planned: those of an earlier spec."""
         if self._earlier:
-            self._earlier.difference_update(shard.digest for shard in planned())
+            self._earlier.difference_update(shard.digest for shard in plan())
 
     def __iter__(self) -> Iterator[Shard]:
-        for shard, left in self.sifted():
-            if left:
-                yield replace(shard, examples=left)
+        for shard, examples in self.examples_left():
+            if examples:
+                yield replace(shard, examples=examples)
 
-    def sifted(self) -> Iterator[tuple[Shard, Sequence[Example]]]:
-        """Every shard of the sweep, and those of its examples that are not done."""
+    def examples_left(self) -> Iterator[tuple[Shard, Sequence[Example]]]:
+        """Yield every shard of the sweep with those of its examples that are left to run."""
         block: tuple[str, Setting] | None = None
-        held: Collection[Key] = ()
-        for shard in self._planned():
+        keys: Collection[Key] = ()
+        for shard in self._plan():
             if shard.digest in self._done:
                 yield shard, ()
                 continue
-            if self._earlier and block != (shard.victim.digest, shard.setting):  # shards come block by block
+            if self._earlier and block != (shard.victim.digest, shard.setting):  # shards are planned block by block
                 block = shard.victim.digest, shard.setting
-                held = self._held(self._earlier, shard.cell_digests.values())
-            yield shard, _left(shard, held)
+                keys = self._earlier_keys(shard.cell_digests.values())
+            yield shard, _without(shard, keys)
+
+    def _earlier_keys(self, cells: Collection[str]) -> set[Key]:
+        """Return the keys of the rows that shards of an earlier spec have of some cells."""
+        parts = [self._results.part(digest) for digest in sorted(self._earlier)]
+        return set(keys_of(read_rows(parts, columns=["cell", "image", "target"], cells=cells)))
 
 
-def _left(shard: Shard, held: Collection[Key]) -> Sequence[Example]:
-    """The examples of which the rows of some decision rule are not held."""
-    if not held:
+def _without(shard: Shard, keys: Collection[Key]) -> Sequence[Example]:
+    """Return a shard's examples without those that have rows by every decision rule."""
+    if not keys:
         return shard.examples
     cells, rules = shard.cell_digests, shard.setting.decision_rules
     return tuple(
         e
         for e in shard.examples
-        if not all((cells[e.beta, e.kappa, rule], e.image, e.target) in held for rule in rules)
+        if not all((cells[e.beta, e.kappa, rule], e.image, e.target) in keys for rule in rules)
     )
+
+
+def remaining_transfers(results: Results, others: Mapping[str, Sequence[str]], split: str) -> list[Transfer]:
+    """Return the transfers left to run.
+
+    Parameters
+    ----------
+    others
+        The victims on which the examples of each victim are tested, by digest.
+    split
+        The split whose shards are tested.
+    """
+    if not any(others.values()):
+        return []
+    transfers: list[Transfer] = []
+    for shard in sorted(results.done(with_images=True)):
+        record = results.shard_record(shard)
+        victims = others.get(record.victim, ()) if record.split == split else ()
+        transfers += [
+            Transfer(shard=shard, victim_digest=victim)
+            for victim in victims
+            if not results.part(shard, victim).exists()
+        ]
+    return transfers

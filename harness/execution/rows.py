@@ -1,4 +1,4 @@
-"""What an attack found, as rows of results and as images to store."""
+"""Rows and images of results, from what an attack returns."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,22 +8,23 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from eadbench.attacks import Adversarial, AttackResult
 from eadbench.attacks.criterion import margin, succeeds
 from eadbench.harness.parquet.rows import Key, keys_of
-from eadbench.harness.plan.grid import Shard
+from eadbench.harness.plan.grid import Shard, other_parameters
+from eadbench.models import canonical_json
 
 _BATCH = 256
-"""Images tested at a time on another victim."""
+"""Batch size of tests on another victim."""
 
 
 def crafted_rows(
     shard: Shard, dataset: str, rules: Mapping[str | None, Adversarial], result: AttackResult
 ) -> list[dict[str, Any]]:
-    """The rows of a shard, example after example, each by every decision rule."""
-    victim = shard.victim
+    """Return the rows of a shard: one for each example and decision rule, in this order."""
+    victim, cells = shard.victim, shard.cell_digests
     shared = {
         "dataset": dataset,
         "split": shard.split,
@@ -33,8 +34,10 @@ def crafted_rows(
         "temperature": victim.temperature,
         "trained_on": victim.trained_on,
         "evaluated_on": victim.digest,
+        "defense_parameters": canonical_json(victim.defense_parameters),
         "attack": shard.setting.attack,
         "norm": shard.setting.parameters.get("norm"),
+        "parameters": other_parameters(shard.setting.parameters),
         "shard": shard.digest,
     }
     figures = {rule: _figures(kept) for rule, kept in rules.items()}
@@ -47,7 +50,7 @@ def crafted_rows(
             "decision_rule": rule,
             "iterations": iterations,
             "forward_passes": forward_passes,
-            "cell": shard.cell_digests[example.beta, example.kappa, rule],
+            "cell": cells[example.beta, example.kappa, rule],
         }
         for i, (example, iterations, forward_passes) in enumerate(passes)
         for rule in rules
@@ -55,7 +58,7 @@ def crafted_rows(
 
 
 def _figures(kept: Adversarial) -> dict[str, Sequence[Any]]:
-    """The columns that an attack measures, as Python values, null for NaN."""
+    """Return the columns that an attack measures as Python values, with None for NaN."""
     names = ("l0", "l1", "l2", "linf", "margin", "const", "epsilon")
     columns: dict[str, Sequence[Any]] = {
         name: [None if math.isnan(value) else value for value in getattr(kept, name).tolist()] for name in names
@@ -64,16 +67,17 @@ def _figures(kept: Adversarial) -> dict[str, Sequence[Any]]:
 
 
 def crafted_images(shard: Shard, rules: Mapping[str | None, Adversarial]) -> tuple[list[Key], NDArray[np.float32]]:
-    """The adversarial images of a shard's successes, (N, C, H, W), and what names each."""
-    found = [
-        ((shard.cell_digests[example.beta, example.kappa, rule], example.image, example.target), kept.images[i])
-        for i, example in enumerate(shard.examples)
-        for rule, kept in rules.items()
-        if kept.success[i]
-    ]
+    """Return the keys and the adversarial images (N, C, H, W) of a shard's successes."""
+    cells = shard.cell_digests
+    keys: list[Key] = []
+    images: list[Tensor] = []
+    for i, example in enumerate(shard.examples):
+        for rule, kept in rules.items():
+            if kept.success[i]:
+                keys.append((cells[example.beta, example.kappa, rule], example.image, example.target))
+                images.append(kept.images[i].cpu())
     shape = next(iter(rules.values())).images.shape[1:]
-    images = [image.cpu() for _, image in found]
-    return [key for key, _ in found], (torch.stack(images) if images else torch.empty(0, *shape)).numpy()
+    return keys, (torch.stack(images) if images else torch.empty(0, *shape)).numpy()
 
 
 @torch.no_grad()
@@ -82,30 +86,32 @@ def transferred_rows(
     keys: pd.DataFrame,
     images: NDArray[np.float32],
     model: nn.Module,
-    onto: str,
+    digest: str,
     device: torch.device | str,
 ) -> list[dict[str, Any]]:
-    """A shard's rows, tested on another victim.
+    """Return a shard's rows as tested on another victim.
 
-    A success is an image that the other victim gives the target class (or, untargeted, not its own), by whatever
-    margin: κ is what the example was crafted with. An example that was not crafted fails here too.
+    An example succeeds if the other victim predicts its target class (untargeted: any class but the label), by any
+    margin: κ was a requirement of the search only. An example that failed on its own victim fails here too.
 
     Parameters
     ----------
-    rows, keys, images
-        The shard's rows, its stored images (N, C, H, W), and the cell, image and target that name each of them.
-    model, onto
+    rows
+        The shard's rows.
+    keys, images
+        The cell, image and target of each stored image, and the images (N, C, H, W).
+    model, digest
         The other victim, and its digest.
     """
-    at = {key: i for i, key in enumerate(keys_of(keys))}
-    wanted = [at.get(key, -1) for key in keys_of(rows)]
-    logits = [model(part.to(device)).cpu() for part in torch.split(torch.from_numpy(images), _BATCH)] if at else []
-    found: list[dict[str, Any]] = []
-    for given, i in zip(rows.to_dict("records"), wanted, strict=True):
-        row: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in given.items()}
-        row |= {"evaluated_on": onto, "iterations": None, "forward_passes": None, "margin": None}
+    positions = {key: i for i, key in enumerate(keys_of(keys))}
+    parts = torch.split(torch.from_numpy(images), _BATCH) if positions else ()
+    logits = [model(part.to(device)).cpu() for part in parts]
+    tested_rows: list[dict[str, Any]] = []
+    for crafted, key in zip(rows.to_dict("records"), keys_of(rows), strict=True):
+        row: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in crafted.items()}
+        row |= {"evaluated_on": digest, "iterations": None, "forward_passes": None, "margin": None}
         success = False
-        if i >= 0:
+        if (i := positions.get(key)) is not None:
             targeted = row["target"] is not None
             labels = torch.tensor([row["target"] if targeted else row["label"]])
             lead = margin(logits[i // _BATCH][i % _BATCH, None], labels, targeted=targeted)
@@ -113,5 +119,5 @@ def transferred_rows(
             row["margin"] = lead.item() if success else None
         if not success:
             row |= dict.fromkeys(("l0", "l1", "l2", "linf", "const", "epsilon"))
-        found.append(row | {"success": success})
-    return found
+        tested_rows.append(row | {"success": success})
+    return tested_rows

@@ -1,4 +1,4 @@
-"""The workers of a sweep, started when there is work for them, and what becomes of it."""
+"""Run the phases of a sweep on its workers: victims, shards, transfers. Collect what they took and what failed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -13,50 +13,58 @@ import torch
 
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import EadbenchError, UserError
-from eadbench.harness.execution.executor import Executor, Outcome
+from eadbench.harness.execution.executor import AnyTask, Executor, Outcome
 from eadbench.harness.execution.progress import Progress
-from eadbench.harness.execution.remaining import Missing
-from eadbench.harness.plan import recipes as victims
+from eadbench.harness.execution.remaining import Remaining
+from eadbench.harness.execution.victims import VictimPlanner
 from eadbench.harness.plan.grid import Shard, Size
-from eadbench.harness.plan.recipes import Planned
-from eadbench.harness.plan.tasks import Setup, Transfer, VictimTask
+from eadbench.harness.plan.tasks import Setup, Task, Transfer
 from eadbench.harness.results.folder import Results
-from eadbench.harness.results.records import Failed
-from eadbench.harness.spec.schema import Spec
+from eadbench.harness.results.records import Failed, ShardRecord
 from eadbench.models import Recipe, build, initial_parameters
+
+__all__ = ["Failure", "MakeExecutor", "Runner", "Totals"]
 
 MakeExecutor = Callable[[Setup, DataSet, Progress], Executor]
 
 
 class Failure(NamedTuple):
-    """A task that was given up; `DIR/failures` has the rest."""
+    """A task that was given up; its file in `DIR/failures` has the details."""
 
     name: str
     reason: str
 
 
 @dataclass
-class Spent:
-    """What the shards and transfers took that did not fail."""
+class Totals:
+    """What the shards and transfers took, those that failed left out."""
 
     shards: int = 0
     transfers: int = 0
     examples: int = 0
     gradient_evaluations: int = 0
     worker_seconds: float = 0.0
-    """Spent on shards, by all workers together."""
+    """Seconds spent on shards, summed over workers."""
     unconfirmed: int = 0
-    """Examples found by a search that float32 did not confirm."""
+    """Examples that a search found and that failed in float32."""
+
+    def add(self, record: ShardRecord) -> None:
+        """Add a shard."""
+        self.shards += 1
+        self.examples += record.examples
+        self.gradient_evaluations += record.gradient_evaluations
+        self.worker_seconds += record.seconds
+        self.unconfirmed += sum(record.unconfirmed.values())
 
 
-class Crew:
-    """A context manager; its workers end with it.
+class Runner:
+    """A context manager that starts workers when the first task needs them, and stops them when it is left.
 
     Attributes
     ----------
     failures
         The shards and transfers that failed.
-    spent
+    totals
         What the others took.
     """
 
@@ -64,11 +72,11 @@ class Crew:
         self, setup: Setup, data: DataSet, results: Results, executor: MakeExecutor, progress: Progress
     ) -> None:
         self._setup, self._data, self._results = setup, data, results
-        self._make, self._progress = executor, progress
+        self._make_executor, self._progress = executor, progress
         self._stack = ExitStack()
         self._failed_before = results.failed()
         self.failures: list[Failure] = []
-        self.spent = Spent()
+        self.totals = Totals()
 
     def __enter__(self) -> Self:
         return self
@@ -81,60 +89,56 @@ class Crew:
     @cached_property
     def _executor(self) -> Executor:
         with self._progress.waiting("starting the workers"):
-            return self._stack.enter_context(self._make(self._setup, self._data, self._progress))
+            return self._stack.enter_context(self._make_executor(self._setup, self._data, self._progress))
 
-    def make_ready(self, entries: Sequence[Planned], spec: Spec) -> int:
-        """Make the victims of a spec ready, and what they need before; returns how many models that took.
+    def make_victims(self, planner: VictimPlanner) -> int:
+        """Make the victims of a spec and all models that they need. Return how many models were made.
 
         Raises
         ------
         UserError
-            An architecture that cannot be built, or does not take the images.
+            An architecture cannot be built, or does not take the images.
         EadbenchError
-            A task towards a victim failed.
+            A victim cannot be made.
         """
-        made = 0
-        while tasks := victims.next_tasks(entries, spec, self._data, self._results):
-            for task in tasks:
-                if isinstance(task, VictimTask):
-                    _check_architecture(task.recipe, self._data)
-            if examples := sum(len(task.examples) for task in tasks if isinstance(task, Shard)):
+        models_made = 0
+        while (tasks := planner.next_tasks()).all():
+            for task in tasks.models.values():
+                _check_architecture(task.recipe, self._data)
+            if tasks.shards:
+                examples = sum(shard.size for shard in tasks.shards.values())
                 self._progress.begin("crafting examples to train on", examples)
-            for outcome in self._executor.run(tasks):
+            for outcome in self._executor.run(tasks.all()):
                 if outcome.error:
                     raise EadbenchError(f"a victim could not be made ready: {outcome.reason}")
-                if isinstance(outcome.task, Shard):
-                    self._progress.ended(outcome, len(outcome.task.examples))
-                made += isinstance(outcome.task, VictimTask)
+                if outcome.task.digest in tasks.shards:
+                    self._progress.ended(outcome)
+                else:
+                    models_made += 1
             self._progress.complete()
-        return made
+        return models_made
 
-    def attack(self, missing: Missing, size: Size, *, per_cell: int) -> None:
-        """Attack the examples of the shards that are missing of a sweep of that size, so many of each cell."""
-        shards = self._passing(missing)
-        self._progress.begin_sweep(size, per_cell)
+    def attack(self, remaining: Remaining, size: Size, *, examples_per_cell: int) -> None:
+        """Run the shards that are left of a sweep of that size."""
+        self._progress.begin_sweep(size, examples_per_cell)
+        shards = self._counted(remaining)
         first = next(shards, None)
         if first is None:
             self._progress.withdraw()
             return
         for outcome in self._executor.run(chain([first], shards)):
-            assert isinstance(outcome.task, Shard)
-            self._progress.ended(outcome, len(outcome.task.examples))
-            self._keep(outcome)
-            if outcome.tally:
-                self.spent.shards += 1
-                self.spent.examples += outcome.tally.examples
-                self.spent.gradient_evaluations += outcome.tally.gradient_evaluations
-                self.spent.worker_seconds += outcome.tally.seconds
-                self.spent.unconfirmed += outcome.tally.unconfirmed
+            self._progress.shard_ended(outcome)
+            self._store_failure(outcome, _failed_shard)
+            if outcome.record is not None:
+                self.totals.add(outcome.record)
 
-    def _passing(self, missing: Missing) -> Iterator[Shard]:
-        """The missing shards; of those between them it is told that they had been done."""
-        for shard, left in missing.sifted():
-            if len(left) < len(shard.examples):
-                self._progress.passed(shard, left)
-            if left:
-                yield replace(shard, examples=left)
+    def _counted(self, remaining: Remaining) -> Iterator[Shard]:
+        """Yield the shards left to run; report finished ones to the progress bar."""
+        for shard, examples in remaining.examples_left():
+            if len(examples) < len(shard.examples):
+                self._progress.skip(shard, examples)
+            if examples:
+                yield replace(shard, examples=examples)
 
     def transfer(self, transfers: Sequence[Transfer]) -> None:
         """Test the stored images of shards on other victims."""
@@ -142,37 +146,44 @@ class Crew:
             return
         self._progress.begin("testing on other victims", len(transfers))
         for outcome in self._executor.run(transfers):
-            self._progress.ended(outcome, 1)
-            self._keep(outcome)
-            self.spent.transfers += outcome.tally is not None
+            self._progress.ended(outcome)
+            self._store_failure(outcome, _failed)
+            self.totals.transfers += outcome.error is None
 
-    def _keep(self, outcome: Outcome) -> None:
+    def _store_failure(self, outcome: Outcome[AnyTask], describe: Callable[[Outcome[AnyTask]], Failed]) -> None:
+        """Store why a task failed, or delete the record of an earlier failure."""
+        digest = outcome.task.digest
         if outcome.error:
-            self._results.write_failure(outcome.digest, _failed(outcome))
-            self.failures.append(Failure(outcome.name, outcome.reason))
-        elif outcome.digest in self._failed_before:
-            self._results.forget_failure(outcome.digest)
+            self._results.write_failure(digest, describe(outcome))
+            self.failures.append(Failure(outcome.task.name, outcome.reason))
+        elif digest in self._failed_before:
+            self._results.forget_failure(digest)
 
 
-def _failed(outcome: Outcome) -> Failed:
-    """What is stored of a failure."""
-    failed = Failed(
-        task=outcome.name,
+def _failed(outcome: Outcome[Task]) -> Failed:
+    """Return the record of a failure."""
+    return Failed(
+        task=outcome.task.name,
         ended=datetime.now(UTC).isoformat(timespec="seconds"),
         workers=list(outcome.workers),
         error=outcome.error or "",
     )
-    if not isinstance(outcome.task, Shard):
-        return failed
+
+
+def _failed_shard(outcome: Outcome[Shard]) -> Failed:
+    """Return the record of a shard's failure, with its examples."""
     shard = outcome.task
-    examples = [example._asdict() for example in shard.examples]
     return replace(
-        failed, victim=shard.victim.digest, attack=shard.setting.attack, split=shard.split, examples=examples
+        _failed(outcome),
+        victim=shard.victim.digest,
+        attack=shard.setting.attack,
+        split=shard.split,
+        examples=[example._asdict() for example in shard.examples],
     )
 
 
 def _check_architecture(recipe: Recipe, data: DataSet) -> None:
-    """Build a victim once here and show it an image, so that a mistake is found before a worker is started."""
+    """Build a model and show it an image, to find mistakes before workers are started."""
     try:
         parameters = initial_parameters(recipe.arch, recipe.parameters)
         model = build(recipe.arch, num_classes=recipe.num_classes, **parameters).eval()

@@ -1,4 +1,4 @@
-"""A sweep, from its spec to its rows: victims first, then every shard that is not done, then the transfers."""
+"""A sweep, from its spec to its rows: first its victims, then the shards left to run, then the transfers."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,141 +9,166 @@ from eadbench.harness import datasets
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
 from eadbench.harness.execution.progress import Progress
-from eadbench.harness.execution.remaining import Missing
-from eadbench.harness.execution.runner import Crew, Failure, MakeExecutor
+from eadbench.harness.execution.remaining import Remaining, remaining_transfers
+from eadbench.harness.execution.runner import Failure, MakeExecutor, Runner
+from eadbench.harness.execution.victims import VictimPlanner
 from eadbench.harness.plan import grid
-from eadbench.harness.plan import recipes as victims
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.folder import Results
-from eadbench.harness.spec.schema import Spec
+from eadbench.harness.spec import Spec
 from eadbench.models import Recipe
+
+__all__ = ["Done", "Plan", "plan", "run", "transfer"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What there is to do; for victims that are not ready, a forecast that they get every image right."""
+    """What a run would do. A victim that is not ready counts as one that classifies every image correctly."""
 
+    folder: Path
     data: DataSet
     victims: Sequence[Victim]
     unmade: Sequence[Recipe]
     """The models that are not stored yet, each after those that it needs."""
-    missing: Missing
+    remaining: Remaining
+    """The shards left to run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What an invocation did."""
+    """What a run did."""
 
     victims: int
+    """Models that were made."""
     shards: int
     transfers: int
-    """Shards tested on another victim."""
+    """Shards that were tested on another victim."""
     examples: int
     failures: Sequence[Failure]
     gradient_evaluations: int
     worker_seconds: float
-    """Spent on shards, by all workers together."""
+    """Seconds spent on shards, summed over workers."""
     unconfirmed: int
-    """Examples found by a search that float32 did not confirm."""
+    """Examples that a search found and that failed in float32."""
     image_shape: tuple[int, int, int]
     """(C, H, W)."""
 
     @property
     def nothing(self) -> bool:
-        """Whether all had been done before."""
+        """Whether nothing was left to do."""
         return not (self.victims or self.shards or self.transfers or self.failures)
 
 
 def plan(spec: Spec, results: Results) -> Plan:
-    """What there is to do for `spec` in `results`, with no work done."""
-    data = datasets.load(**spec.dataset)
-    entries = victims.planned(spec, data)
-    drawn = victims.ready(entries, spec, data, results)
+    """Return what :func:`run` would do, without doing it."""
+    data = _load_data(spec)
+    planner = VictimPlanner(spec, data, results)
+    victims = planner.victims()
     return Plan(
+        folder=results.root,
         data=data,
-        victims=drawn,
-        unmade=victims.unmade(entries, results),
-        missing=_missing(spec, data, results, drawn),
+        victims=victims,
+        unmade=planner.unmade(),
+        remaining=_remaining(spec, data, results, victims),
     )
 
 
 def run(
     spec: Spec, results: Results, executor: MakeExecutor, progress: Progress, *, models: Path | None = None
 ) -> Done:
-    """Do what is missing of a sweep; workers are started only if there is work for them.
+    """Run what is left of a sweep. Workers are started only if there is something to run.
 
     Parameters
     ----------
     models
-        A store of trained models that this sweep shares with others: one that is there is not trained again.
+        A store of trained models that sweeps share; a model that it holds is not trained again.
 
     Raises
     ------
     UserError
-        The spec asks for what its data or victims do not have, or its workers do not fit.
+        The data, the victims or the machine cannot give what the spec asks for.
     EadbenchError
-        A victim cannot be made ready.
+        A victim cannot be made.
     """
     results.begin(spec)
-    data = datasets.load(**spec.dataset)
-    with Crew(_setup(spec, results, models), data, results, executor, progress) as crew:
-        entries = victims.planned(spec, data)
-        made = crew.make_ready(entries, spec)
-        drawn = victims.ready(entries, spec, data, results)
-        for victim in drawn:
-            if victim.attacked and len(victim.images) < spec.images.count:
-                right = "every victim classifies" if spec.images.correct_on == "all" else f"{victim.arch} classifies"
-                raise UserError(
-                    f"images.count: {spec.images.count} asked for, but {right} only {len(victim.images)} images of "
-                    f"the {spec.images.split} split correctly (victim {victim.digest})"
-                )
-        results.write_victims(data.identity, drawn)
-        attacked = sum(victim.attacked for victim in drawn)
-        crew.attack(
-            _missing(spec, data, results, drawn),
-            grid.size(spec, data.classes, attacked),
-            per_cell=grid.examples_per_cell(spec, data.classes),
+    data = _load_data(spec)
+    with Runner(_setup(spec, results, models), data, results, executor, progress) as runner:
+        planner = VictimPlanner(spec, data, results)
+        models_made = runner.make_victims(planner)
+        victims = planner.victims()
+        _check_image_counts(spec, victims)
+        results.write_victims(data.identity, victims)
+        runner.attack(
+            _remaining(spec, data, results, victims),
+            grid.size(spec, data.classes, sum(victim.attacked for victim in victims)),
+            examples_per_cell=grid.examples_per_cell(spec, data.classes),
         )
-        onto = {entry.recipe.digest: entry.evaluated_on for entry in entries}
-        crew.transfer(results.untested(onto, spec.images.split))
-    return Done(victims=made, failures=crew.failures, image_shape=data.shape, **asdict(crew.spent))
+        others = {victim.recipe.digest: victim.evaluated_on for victim in planner.planned}
+        runner.transfer(remaining_transfers(results, others, spec.images.split))
+    return _done(runner, models_made, data)
 
 
 def transfer(
     spec: Spec, results: Results, executor: MakeExecutor, progress: Progress, *, models: Path | None = None
 ) -> Done:
-    """Test the stored images of a finished sweep on the victims of `spec`, which are made ready first.
+    """Make the victims of `spec`, and test the stored images of a finished sweep on them.
 
     Raises
     ------
     UserError
         The sweep stored no images, or its images do not fit the victims of `spec`.
     EadbenchError
-        A victim cannot be made ready.
+        A victim cannot be made.
     """
-    crafted_by = results.spec()
-    if crafted_by.save_images != "successes":
+    source = results.spec()
+    if source.save_images != "successes":
         raise UserError(f"{results.root}: no images are stored there; run its spec with save_images: successes")
-    data, theirs = datasets.load(**spec.dataset), datasets.load(**crafted_by.dataset)
-    for what, ours, other in (("classes", data.classes, theirs.classes), ("image shape", data.shape, theirs.shape)):
-        if ours != other:
-            raise UserError(f"dataset: its {what}, {ours}, must be that of {results.root}: {other}")
-    with Crew(_setup(spec, results, models), data, results, executor, progress) as crew:
-        entries = victims.planned(spec, data)
-        made = crew.make_ready(entries, spec)
-        _, crafted_on = results.victims()
-        drawn = victims.ready(entries, spec, data, results)
-        results.add_tested(drawn)
-        targets = [victim.digest for victim in drawn]
-        onto = {v.digest: [digest for digest in targets if digest != v.digest] for v in crafted_on if v.attacked}
-        crew.transfer(results.untested(onto, crafted_by.images.split))
-    return Done(victims=made, failures=crew.failures, image_shape=data.shape, **asdict(crew.spent))
+    data = _load_data(spec)
+    _check_same_images(data, _load_data(source), results)
+    with Runner(_setup(spec, results, models), data, results, executor, progress) as runner:
+        planner = VictimPlanner(spec, data, results)
+        models_made = runner.make_victims(planner)
+        _, sources = results.victims()
+        targets = planner.victims()
+        results.add_tested(targets)
+        others = {
+            victim.digest: [target.digest for target in targets if target.digest != victim.digest]
+            for victim in sources
+            if victim.attacked
+        }
+        runner.transfer(remaining_transfers(results, others, source.images.split))
+    return _done(runner, models_made, data)
 
 
-def _missing(spec: Spec, data: DataSet, results: Results, drawn: Sequence[Victim]) -> Missing:
-    planned = partial(grid.shards, spec, data.identity, data.classes, drawn)
-    return results.missing(planned, with_images=spec.save_images == "successes")
+def _load_data(spec: Spec) -> DataSet:
+    return datasets.load(spec.dataset.name, **spec.dataset.parameters)
+
+
+def _check_image_counts(spec: Spec, victims: Sequence[Victim]) -> None:
+    """Refuse a victim that classifies fewer images correctly than the spec asks for."""
+    for victim in victims:
+        if victim.attacked and len(victim.images) < spec.images.count:
+            right = "every victim classifies" if spec.images.correct_on == "all" else f"{victim.arch} classifies"
+            raise UserError(
+                f"images.count: {spec.images.count} asked for, but {right} only {len(victim.images)} images of "
+                f"the {spec.images.split} split correctly (victim {victim.digest})"
+            )
+
+
+def _check_same_images(data: DataSet, source: DataSet, results: Results) -> None:
+    """Refuse a data set whose images or classes are not those of the sweep in the results."""
+    for name, ours, theirs in (
+        ("classes", data.classes, source.classes),
+        ("image shape", data.shape, source.shape),
+    ):
+        if ours != theirs:
+            raise UserError(f"dataset: its {name}, {ours}, must be that of {results.root}: {theirs}")
+
+
+def _remaining(spec: Spec, data: DataSet, results: Results, victims: Sequence[Victim]) -> Remaining:
+    shards = partial(grid.shards, spec, data.identity, data.classes, victims)
+    return Remaining(results, shards, with_images=spec.save_images == "successes")
 
 
 def _setup(spec: Spec, results: Results, models: Path | None) -> Setup:
@@ -154,3 +179,7 @@ def _setup(spec: Spec, results: Results, models: Path | None) -> Setup:
         threads=spec.resources.threads,
         precision=spec.precision,
     )
+
+
+def _done(runner: Runner, models_made: int, data: DataSet) -> Done:
+    return Done(victims=models_made, failures=runner.failures, image_shape=data.shape, **asdict(runner.totals))

@@ -1,10 +1,10 @@
-"""What a worker does: make a victim ready, attack the examples of a shard, or test them on another victim."""
+"""A worker: make a victim, attack the examples of a shard, or test them on another victim."""
 
 import errno
 import os
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
@@ -13,36 +13,38 @@ import torch
 from torch import nn
 
 from eadbench import models
+from eadbench.attacks import Adversarial, AttackResult
 from eadbench.attacks.engine.precision import LowerPrecision
 from eadbench.attacks.engine.throughput import fastest_batch_size
 from eadbench.harness import datasets
 from eadbench.harness.errors import EnvironmentFault
 from eadbench.harness.execution.allocator import keep_freed_memory
 from eadbench.harness.execution.rows import crafted_images, crafted_rows, transferred_rows
+from eadbench.harness.labels import defense_label
 from eadbench.harness.parquet.adversarial import read_images, write_images
 from eadbench.harness.parquet.rows import read_rows, write_rows
 from eadbench.harness.plan.grid import Shard
-from eadbench.harness.plan.recipes import defense_of, label, needs_of
-from eadbench.harness.plan.tasks import Setup, Tally, Task, Transfer, VictimTask
+from eadbench.harness.plan.recipes import defense_of, needs_of
+from eadbench.harness.plan.tasks import Setup, Task, Transfer, VictimTask
 from eadbench.harness.results.folder import Evaluation, Results
 from eadbench.harness.results.records import ShardRecord
 from eadbench.harness.storage import located
 
 Report = Callable[[str, int, int], None]
-"""(what is done, how much of it, of how much), told while a task runs."""
+"""Called with a title, how much is done, and how much there is in all."""
 
 
 class Worker:
-    """Runs tasks one after another; what it has done is in the results folder.
+    """Run tasks one after another, and commit what they give to the results folder.
 
     Parameters
     ----------
     report
-        Told how far a task is that takes long.
-    data
-        Gives the data set, when it is first needed.
-    stored
-        Gives a victim that is attacked or tested on, by its digest.
+        Called with the progress of long tasks.
+    load_data
+        Loads the data set; called once, when it is first needed.
+    read_victim
+        Reads the victim of a digest that is to be attacked or tested.
     """
 
     def __init__(
@@ -51,11 +53,11 @@ class Worker:
         *,
         name: str,
         report: Report,
-        data: Callable[[], datasets.DataSet],
-        stored: Callable[[str], models.Stored],
+        load_data: Callable[[], datasets.DataSet],
+        read_victim: Callable[[str], models.Stored],
     ) -> None:
         self.setup, self.name, self.report = setup, name, report
-        self.load_data, self.stored = data, stored
+        self.load_data, self.read_victim = load_data, read_victim
         self.results = Results(setup.results)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         keep_freed_memory()
@@ -67,13 +69,13 @@ class Worker:
         """The data set of the sweep."""
         return self.load_data()
 
-    def do(self, task: Task) -> Tally:
-        """Do `task` to its end, and commit what it gives.
+    def do(self, task: Task) -> ShardRecord | None:
+        """Run a task and commit its results. Return what a shard took.
 
         Raises
         ------
         EnvironmentFault
-            There is no room where the results are.
+            The disk of the results is full or cannot be written to.
         """
         try:
             return self._do(task)
@@ -83,78 +85,83 @@ class Worker:
             reason = f"{self.setup.results}: {error.strerror or error}"
             raise EnvironmentFault(f"{reason}; what is done stays: make room, and run again to go on") from error
 
-    def _do(self, task: Task) -> Tally:
+    def _do(self, task: Task) -> ShardRecord | None:
         if self.device == "cpu":
             torch.set_num_threads(self.setup.threads)
-        torch.backends.cudnn.allow_tf32 = False  # a success is one in float32
+        torch.backends.cudnn.allow_tf32 = False  # successes are confirmed in float32
         torch.backends.cudnn.deterministic = True
-        if isinstance(task, Shard):
-            return self.attack(task)
-        started = time.perf_counter()
-        if isinstance(task, Transfer):
-            self.transfer(task)
-        else:
-            self.make_ready(task)
-        return Tally(time.perf_counter() - started)
+        match task:
+            case Shard():
+                return self.attack(task)
+            case Transfer():
+                self.transfer(task)
+            case VictimTask():
+                self.make_victim(task)
+            case _:
+                raise TypeError(f"no worker can do {task!r}")
+        return None
 
-    def make_ready(self, task: VictimTask) -> None:
-        """Store a victim that is not stored yet, and test it on the splits that are asked for."""
+    def make_victim(self, task: VictimTask) -> None:
+        """Store a victim if it is not stored yet, and test it on the task's splits."""
         recipe, data = task.recipe, self.data
         folder = self.results.model(recipe.digest)
         if not models.is_stored(folder):
             shared = folder if self.setup.models is None else self.setup.models / recipe.digest
             if not models.is_stored(shared):
-                self._make(task, shared)
+                self._store(task, shared)
             if shared != folder:
                 models.copy(shared, folder)
         for name in task.tested_on:
             if self.results.evaluation(recipe.digest, data.identity, name) is None:
                 split = getattr(data, name)
-                predicted = models.predictions(self._stored_here(recipe.digest), split, device=self.device)
+                predicted = models.predictions(self._needed(recipe.digest), split, device=self.device)
                 wrong = (predicted != split.labels).nonzero().squeeze(1).tolist()
                 evaluation = Evaluation(dataset=data.identity, size=len(split), wrong=wrong)
                 self.results.write_evaluation(recipe.digest, name, evaluation)
 
-    def _make(self, task: VictimTask, folder: Path) -> None:
-        """Store a victim in `folder`, unless another process does so meanwhile."""
-        with models.claim(folder):
+    def _store(self, task: VictimTask, folder: Path) -> None:
+        """Make a victim in `folder`, unless another process makes it at the same time."""
+        with models.lock(folder):
             if not models.is_stored(folder):
                 models.save(folder, task.recipe, self._made(task, folder / "checkpoint.safetensors"), {})
 
     def _made(self, task: VictimTask, checkpoint: Path) -> nn.Module:
+        """Return the victim: the user's weights, or a trained model."""
         recipe = task.recipe
         if task.weights is not None:
             model = models.build(recipe.arch, num_classes=recipe.num_classes, **recipe.parameters)
             models.load_weights(model, located(task.weights))
             return model
+        defense = defense_of(recipe)
         epochs = recipe.training.epochs if recipe.training else 0
-        title = f"training {recipe.arch}, {label(recipe.defense)} ({recipe.digest[:6]}), {epochs} epochs"
+        label = defense_label(recipe.defense["name"], recipe.defense_parameters)
+        title = f"training {recipe.arch}, {label} ({recipe.digest[:6]}), {epochs} epochs"
         fit = partial(
             models.train,
             device=self.device,
             on_batch=lambda done, total, _: self.report(title, done, total),
             checkpoint=checkpoint,
         )
-        return defense_of(recipe).train(
+        return defense.train(
             recipe,
             self.data.train,
-            needed={part: self._stored_here(needed.digest) for part, needed in needs_of(recipe).items()},
+            needed={part: self._needed(needed.digest) for part, needed in needs_of(recipe).items()},
             examples=self._examples(task.examples) if task.examples else None,
             fit=fit,
         )
 
     def _examples(self, shards: Sequence[str]) -> datasets.Split:
-        """The adversarial images of shards of the training split, with their true labels."""
+        """Return the adversarial images of shards of the training split, with their true labels."""
         keys, images = read_images([self.results.image_part(shard) for shard in shards])
         labels = self.data.train.labels[keys["image"].tolist()]
         return datasets.Split(labels, partial(datasets.gather, images))
 
     def _victim(self, digest: str) -> nn.Module:
-        """As it is stored, so that the worker that trained it attacks the same one as every other."""
-        return self._loaded(self.stored(digest))
+        """Load a victim from its file, even if this worker trained it: every worker attacks the same weights."""
+        return self._loaded(self.read_victim(digest))
 
-    def _stored_here(self, digest: str) -> nn.Module:
-        """A model that tasks towards victims take, from the results."""
+    def _needed(self, digest: str) -> nn.Module:
+        """Load a model that a :class:`VictimTask` needs."""
         return self._loaded(models.read(self.results.model(digest)))
 
     def _loaded(self, stored: models.Stored) -> nn.Module:
@@ -162,13 +169,13 @@ class Worker:
         return model.to(memory_format=torch.channels_last)
 
     def _batch_size(self, digest: str) -> int:
-        """The spec's, or the fastest for that victim on this worker's device."""
+        """Return the spec's batch size, or the fastest one for a victim on this device."""
         if self.setup.batch_size != "auto":
             return self.setup.batch_size
         image = self.data.test.images([0])[0]
         return fastest_batch_size(self.victim(digest), image.to(self.device))
 
-    def attack(self, shard: Shard) -> Tally:
+    def attack(self, shard: Shard) -> ShardRecord:
         """Attack a shard's examples and commit their rows."""
         started, clock = datetime.now(UTC), time.perf_counter()
         images = getattr(self.data, shard.split).images([example.image for example in shard.examples])
@@ -176,7 +183,7 @@ class Worker:
         batch_size = self.batch_size(shard.victim.digest)
         attack = shard.setting.build(shard.examples, self.device)
         victim = self.victim(shard.victim.digest)
-        result = attack(
+        result: AttackResult = attack(
             victim if self.setup.precision == "float32" else LowerPrecision(victim, self.setup.precision),
             images.to(self.device),
             labels.to(self.device),
@@ -184,30 +191,36 @@ class Worker:
         )
         rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
         rows = crafted_rows(shard, self.data.name, rules, result)
-        unconfirmed = {rule: int(kept.unconfirmed.sum()) for rule, kept in rules.items()}
-        tally = Tally(
-            seconds=time.perf_counter() - clock,
-            gradient_evaluations=int(result.iterations.sum()),
-            computed=result.computed,
-            examples=len(shard.examples),
-            successes=int(next(iter(rules.values())).success.sum()),
-            batch_size=batch_size,
-            unconfirmed=sum(unconfirmed.values()),
-        )
-        record = ShardRecord(
+        record = self._record(shard, rules, result, batch_size, started, time.perf_counter() - clock)
+        if shard.save_images:
+            write_images(self.results.image_part(shard.digest), *crafted_images(shard, rules))
+        self.results.commit(shard, rows, record)
+        return record
+
+    def _record(
+        self,
+        shard: Shard,
+        rules: Mapping[str | None, Adversarial],
+        result: AttackResult,
+        batch_size: int,
+        started: datetime,
+        seconds: float,
+    ) -> ShardRecord:
+        gradient_evaluations = int(result.iterations.sum())
+        return ShardRecord(
             shard=shard.digest,
             split=shard.split,
             victim=shard.victim.digest,
             attack=shard.setting.attack,
             examples=len(shard.examples),
             successes={rule or shard.setting.attack: int(kept.success.sum()) for rule, kept in rules.items()},
-            unconfirmed={rule or shard.setting.attack: count for rule, count in unconfirmed.items()},
+            unconfirmed={rule or shard.setting.attack: int(kept.unconfirmed.sum()) for rule, kept in rules.items()},
             precision=self.setup.precision,
-            gradient_evaluations=tally.gradient_evaluations,
+            gradient_evaluations=gradient_evaluations,
             gradient_evaluations_computed=result.computed,
-            gradient_evaluations_per_second=round(tally.gradient_evaluations / tally.seconds, 1),
+            gradient_evaluations_per_second=round(gradient_evaluations / seconds, 1),
             started=started.isoformat(timespec="seconds"),
-            seconds=round(tally.seconds, 3),
+            seconds=round(seconds, 3),
             worker=self.name,
             node=socket.gethostname(),
             visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
@@ -216,14 +229,11 @@ class Worker:
             batch_size=batch_size,
             torch=torch.__version__,
         )
-        if shard.save_images:
-            write_images(self.results.image_part(shard.digest), *crafted_images(shard, rules))
-        self.results.commit(shard, rows, record)
-        return tally
 
     def transfer(self, task: Transfer) -> None:
         """Test a shard's stored images on another victim, and commit their rows."""
         rows = read_rows([self.results.part(task.shard)])
-        stored = read_images([self.results.image_part(task.shard)])
-        tested = transferred_rows(rows, *stored, self.victim(task.onto), task.onto, self.device)
-        write_rows(self.results.part(task.shard, task.onto), tested)
+        keys, images = read_images([self.results.image_part(task.shard)])
+        victim = self.victim(task.victim_digest)
+        tested_rows = transferred_rows(rows, keys, images, victim, task.victim_digest, self.device)
+        write_rows(self.results.part(task.shard, task.victim_digest), tested_rows)

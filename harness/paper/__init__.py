@@ -1,1 +1,1 @@
-"""The paper's own figures and claims, and how ours stand beside them."""
+"""The figures and claims that the paper prints, compared with ours."""

@@ -1,9 +1,14 @@
-"""What the paper claims, checked on our rows.
+"""The claims of the paper, checked on our rows.
 
-A claim is checked at every place (a victim, or a pair of victims) whose rows can tell, on the 95 % bootstrap interval
-of one quantity or several. At a place, it holds if every interval lies on the claimed side, and fails if one lies on
-the other; else, or with fewer than 10 images, there is not enough data. "About 47 %" holds if the interval, widened by
-10 points on both sides, has 47 % in it. Over all places, it fails if it fails at one, and holds if it holds at every.
+A claim is checked at every place that has the rows for it. A place is a victim, or a pair of victims for transfer. The
+check looks at the 95 % bootstrap interval of one or more quantities. At a place, the claim
+
+- holds if every interval lies on the claimed side;
+- fails if an interval lies on the other side;
+- has not enough data otherwise, or with fewer than 10 images.
+
+"About 47 %" holds if the interval, widened by 10 points on both sides, contains 47 %. Over all places, a claim fails if
+it fails at one, and holds if it holds at every one.
 """
 
 from __future__ import annotations
@@ -17,33 +22,34 @@ from rich.console import Group
 from rich.padding import Padding
 from rich.text import Text
 
+from eadbench.harness.labels import dataset_label
 from eadbench.harness.paper import findings
 from eadbench.harness.paper.evidence import Evidence, Finding
-from eadbench.harness.paper.sample import Verdict, together
+from eadbench.harness.paper.sample import Verdict, combine
 from eadbench.harness.plan.grid import Victim
 
-_MNIST = ("MNIST",)
-_SMALL = ("MNIST", "CIFAR10")
-_ALL = ("MNIST", "CIFAR10", "ImageNet")
+_MNIST = ("mnist",)
+_SMALL = ("mnist", "cifar10")
+_ALL = ("mnist", "cifar10", "imagenet")
 _STYLES: dict[Verdict, str] = {"holds": "bold green", "fails": "bold red", "not enough data": "bold yellow"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A claim of the paper and how it is tested.
+    """A claim of the paper and its test.
 
     Parameters
     ----------
     sentence
-        In our words, with what is tested where the paper leaves that open.
+        The claim in our words; in parentheses, what we test if the paper leaves it open.
     source
-        The tables that it rests on.
+        The tables that support the claim.
     datasets
-        Of which the paper makes it.
+        The data sets for which the paper makes it.
     needs
-        The rows that it takes.
+        The rows that the test needs, in words.
     test
-        Yields what the rows say, for every place that can say something.
+        Yields a finding for every place with the rows.
     """
 
     sentence: str
@@ -55,7 +61,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A claim as it was found: `evidence` has a line for every place, with figures and 95 % intervals."""
+    """A checked claim; `evidence` has a line for every place, with figures and 95 % intervals."""
 
     claim: str
     source: str
@@ -80,13 +86,13 @@ CLAIMS = (
     ),
     *(
         Claim(
-            sentence=f"On {dataset}, EAD by the EN rule has about {percent} % less L1 than I-FGM-L1.",
+            sentence=f"On {dataset_label(dataset)}, EAD by the EN rule has about {percent} % less L1 than I-FGM-L1.",
             source=f"tables 2, {table}",
             datasets=(dataset,),
             needs="I-FGM-L1 and EAD (EN) at β = 1e-3 on an undefended network",
             test=partial(findings.reduces_l1, dataset=dataset, percent=percent),
         )
-        for dataset, percent, table in (("MNIST", 47, 8), ("CIFAR10", 53, 9), ("ImageNet", 87, 10))
+        for dataset, percent, table in (("mnist", 47, 8), ("cifar10", 53, 9), ("imagenet", 87, 10))
     ),
     Claim(
         sentence="Of EAD (L1), C&W and I-FGM, EAD has the least L1, C&W the least L2 and I-FGM-L∞ the least L∞.",
@@ -176,46 +182,49 @@ def check(rows: pd.DataFrame, victims: Sequence[Victim], *, seed: int, resamples
     Parameters
     ----------
     rows
-        Result rows of one or more sweeps, in any order; an example that is there twice counts once, and untargeted
-        ones do not count. Figures are over all targets, which has the expectation of the paper's average case
-        without the noise of drawing targets.
+        Result rows of one or more sweeps, in any order. Duplicates count once; untargeted rows do not count. Figures
+        are over all targets: their expectation is that of the paper's average case, without the noise of drawing
+        targets.
     victims
-        Theirs, in any order; those that are there twice count once.
+        The victims of the rows, in any order. Duplicates count once.
     seed
-        Of the bootstrap.
+        The seed of the bootstrap.
     resamples
         Bootstrap resamples of the images, at least 1.
 
     Raises
     ------
     UserError
-        If ``resamples`` is less than 1.
+        `resamples` is less than 1.
     """
     evidence = Evidence(rows, victims, seed=seed, resamples=resamples)
     return [_checked(claim, list(claim.test(evidence))) for claim in CLAIMS]
 
 
 def render(checked: Sequence[Checked]) -> str:
-    """Markdown: every claim with its verdict, and the evidence below it."""
+    """Render every claim in Markdown, with its verdict and the evidence below it."""
     lines = []
-    for number, one in enumerate(checked, start=1):
-        lines.append(f"{number}. **{one.verdict.capitalize()}.** {one.claim} ({one.source})\n")
-        lines += [f"    - {evidence}\n" for evidence in one.evidence]
+    for number, claim in enumerate(checked, start=1):
+        lines.append(f"{number}. **{claim.verdict.capitalize()}.** {claim.claim} ({claim.source})\n")
+        lines += [f"    - {evidence}\n" for evidence in claim.evidence]
     return "".join(lines)
 
 
 def terminal(checked: Sequence[Checked]) -> Group:
-    """Every claim with its verdict, in words and coloured, and the evidence below it."""
+    """Render every claim for a terminal, with its verdict in colour and the evidence below it."""
     parts: list[Text | Padding] = []
-    for one in checked:
-        parts.append(Text.assemble((one.verdict, _STYLES[one.verdict]), f"  {one.claim} ({one.source})"))
-        parts += [Padding(Text(evidence, style="dim"), (0, 0, 0, 4)) for evidence in one.evidence]
+    for claim in checked:
+        parts.append(Text.assemble((claim.verdict, _STYLES[claim.verdict]), f"  {claim.claim} ({claim.source})"))
+        parts += [Padding(Text(evidence, style="dim"), (0, 0, 0, 4)) for evidence in claim.evidence]
     return Group(*parts)
 
 
-def _checked(claim: Claim, found: Sequence[Finding]) -> Checked:
-    seen = {finding.dataset for finding in found}
-    lines = [f"{finding.text}: {finding.verdict}" for finding in found]
-    lines += [f"{dataset}: no rows of {claim.needs}" for dataset in claim.datasets if dataset not in seen]
-    verdict = together([finding.verdict for finding in found])
-    return Checked(claim=claim.sentence, source=claim.source, verdict=verdict, evidence=tuple(lines))
+def _checked(claim: Claim, by_place: Sequence[Finding]) -> Checked:
+    """Combine a claim's findings by place; name the data sets without one."""
+    datasets = {finding.dataset for finding in by_place}
+    evidence = [f"{finding.text}: {finding.verdict}" for finding in by_place]
+    evidence += [
+        f"{dataset_label(dataset)}: no rows of {claim.needs}" for dataset in claim.datasets if dataset not in datasets
+    ]
+    verdict = combine([finding.verdict for finding in by_place])
+    return Checked(claim=claim.sentence, source=claim.source, verdict=verdict, evidence=tuple(evidence))

@@ -1,4 +1,4 @@
-"""Where a sweep stands in the paper: which of its tables have the settings of the cells."""
+"""Which of the paper's tables a sweep reproduces."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from eadbench.harness.plan.grid import Victim
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """The paper's tables that have a sweep's settings; with what effort and on how many images is not looked at.
+    """The paper's tables with a sweep's settings, whatever its number of images and iterations.
 
     Attributes
     ----------
     cells
-        By a cell's digest, every table that prints a figure of its setting.
+        The tables that print a figure of a cell's setting, by the cell's digest.
     sweep
-        The tables of which every line has a cell.
+        The tables with a cell for every line.
     """
 
     cells: Mapping[str, Sequence[int]]
@@ -27,14 +27,14 @@ class Places:
 
 
 def places(summary: pd.DataFrame, victims: Sequence[Victim]) -> Places:
-    """Find the tables for the summary of a targeted sweep."""
+    """Find the tables that have the settings of a targeted sweep's summary."""
     ours, paper = compare(summary, victims), published()
     cells = {str(cell): _tables(lines) for cell, lines in ours.groupby("cell", sort=False)}
-    had, settings = set(same_setting(ours)), same_setting(paper)
-    lacking = _tables(paper[~settings.isin(had)])
-    return Places(cells=cells, sweep=[table for table in _tables(paper) if table not in lacking])
+    covered = same_setting(paper).isin(set(same_setting(ours)))
+    incomplete = _tables(paper[~covered])
+    return Places(cells=cells, sweep=[table for table in _tables(paper) if table not in incomplete])
 
 
 def _tables(lines: pd.DataFrame) -> list[int]:
-    """The numbers of the tables that print any of the lines."""
-    return sorted({int(number) for printed in lines["table"] for number in printed.split(", ")})
+    """Return the numbers of the tables that print any of the lines."""
+    return sorted({int(number) for numbers in lines["table"] for number in numbers.split(", ")})

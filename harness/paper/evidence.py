@@ -1,12 +1,13 @@
-"""The rows of sweeps, ready to check claims on: cells found by their setting, and compared where they can be.
+"""The evidence for claims: the cells of sweeps, found by setting and compared on shared examples.
 
-Cells are compared on the examples (image and target) that all of them have. Every figure is over all targets, which
-has the expectation of the paper's average case without the noise of drawing one target per image.
+A comparison uses the examples (image and target) that all its cells have. Every figure is over all targets: its
+expectation is that of the paper's average case, without the noise of drawing one target per image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, NamedTuple
@@ -15,87 +16,113 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eadbench.harness.analysis.aggregate import FIGURES, METRICS, attack_name, dataset_name, rule_name
+from eadbench.harness.analysis.aggregate import FIGURES, METRICS
 from eadbench.harness.errors import UserError
-from eadbench.harness.paper.published import training_parts
-from eadbench.harness.paper.sample import Criterion, Floats, Sample, Verdict, together
+from eadbench.harness.labels import attack_label, crafting_label, dataset_label, defense_label
+from eadbench.harness.paper.published import learnt_from
+from eadbench.harness.paper.sample import Criterion, Floats, Sample, Verdict, combine
 from eadbench.harness.plan.grid import Victim
 
 Ints = NDArray[np.integer[Any]]
 
 LEAST_IMAGES = 10
-"""Fewer are not enough data: a bootstrap of so few says little."""
+"""Fewer images are not enough data: their bootstrap intervals are unreliable."""
 
 _SETTING = ["model", "evaluated_on", "attack", "norm", "decision_rule", "beta", "kappa"]
 
 
+Attack = tuple[str, str | None, str | None]
+"""An attack, its norm and its decision rule."""
+
+
 class Finding(NamedTuple):
-    """What one place says of a claim."""
+    """The verdict on a claim at one place."""
 
     dataset: str
+    """The data set's name, as in the rows."""
     verdict: Verdict
     text: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Cell:
-    """The examples of one attack, rule, β and κ at one place: R of them, sorted, none twice."""
+    """The examples of one attack, rule, β and κ at one place: R, sorted, without duplicates."""
 
     attack: str
-    rule: str
+    norm: str | None
+    rule: str | None
     beta: float | None
     kappa: float
     examples: Ints = field(repr=False)
-    """(R,), equal in two cells where image and target are."""
+    """(R,): a number for each image and target, the same in all cells."""
     images: Ints = field(repr=False)
-    """(R,)."""
+    """(R,): a number for each image, the same in all cells."""
     outcomes: Floats = field(repr=False)
-    """(R, 1 + F): 1, success, and the distortions, 0 where it failed."""
+    """(R, 1 + F): 1, success, and the distortions, 0 for a failure."""
     digests: tuple[str, ...]
-    """More than one where attacks of different hyperparameters share the setting: no claim is checked on these."""
+    """The cells' digests. Several differ in other hyperparameters; no claim is checked on them."""
 
     def __str__(self) -> str:
-        return f"{self.attack} ({self.rule})" if self.rule else self.attack
+        return attack_label(self.attack, self.norm, self.rule)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Place:
-    """A victim that examples were crafted on, and the one they were tested on: the same but for transfers."""
+    """A victim that examples were crafted on and, for a transfer, the victim that they were tested on."""
 
     dataset: str
     arch: str
     model: str
     defense: str
-    temperature: float | None
+    defense_parameters: Mapping[str, Any]
     tested_on: Victim | None
-    """None unless it is another."""
-    found: list[Cell] = field(default_factory=list, repr=False)
+    """The other victim of a transfer; None without transfer."""
+    all_cells: list[Cell] = field(default_factory=list, repr=False)
 
-    def cells(self, attack: str, rule: str = "", *, kappa: float | None = 0.0) -> list[Cell]:
-        """The cells of an attack and rule at one κ, or (None) at every, by β and κ."""
-        cells = [cell for cell in self.found if (cell.attack, cell.rule) == (attack, rule)]
+    @property
+    def learnt_from(self) -> str:
+        """The attacks of adversarial training, such as ``cw + ead-l1``."""
+        return learnt_from(self.defense_parameters)
+
+    def cells(self, attack: Attack, *, kappa: float | None = 0.0) -> list[Cell]:
+        """Return the cells of an attack at one κ (None: at every κ), sorted by β and κ."""
+        cells = [cell for cell in self.all_cells if (cell.attack, cell.norm, cell.rule) == attack]
         return sorted(
             (cell for cell in cells if kappa is None or cell.kappa == kappa),
             key=lambda cell: (cell.beta or 0.0, cell.kappa),
         )
 
-    def cell(self, attack: str, rule: str = "", beta: float | None = None) -> Cell | None:
-        """The cell of that setting at κ = 0, if it is there."""
-        for cell in self.cells(attack, rule):
+    def cell(self, attack: Attack, beta: float | None = None) -> Cell | None:
+        """Return the cell of an attack and β at κ = 0, if there is one."""
+        for cell in self.cells(attack):
             if cell.beta == beta or (cell.beta is not None and beta is not None and np.isclose(cell.beta, beta)):
                 return cell
         return None
 
+    @property
+    def defense_text(self) -> str:
+        """The defence in a sentence: ``trained on EAD-L1 + C&W``."""
+        return _defense_text(self.defense, self.defense_parameters)
+
     def __str__(self) -> str:
-        parts = [self.dataset, _defense_text(self.defense, self.temperature), f"victim {self.model[:8]}"]
+        parts = [dataset_label(self.dataset), self.defense_text, f"victim {self.model[:8]}"]
         if self.tested_on is not None:
-            to = _defense_text(self.tested_on.defense, self.tested_on.temperature)
-            parts.append(f"tested on {self.tested_on.digest[:8]} ({to})")
+            defense = _defense_text(self.tested_on.defense, self.tested_on.defense_parameters)
+            parts.append(f"tested on {self.tested_on.digest[:8]} ({defense})")
         return ", ".join(parts)
 
 
 class Evidence:
-    """The targeted examples of one or more sweeps; those that are there twice count once.
+    """The targeted examples of one or more sweeps, without duplicates.
+
+    Parameters
+    ----------
+    rows
+        Result rows, in any order.
+    victims
+        The victims of the rows.
+    seed, resamples
+        The seed and the number of bootstrap resamples.
 
     Raises
     ------
@@ -108,45 +135,49 @@ class Evidence:
             raise UserError(f"resamples: must be at least 1, not {resamples}")
         self.seed = seed
         self.resamples = resamples
-        self.victims = {victim.digest: victim for victim in sorted(victims, key=lambda one: one.accuracy is not None)}
+        # If several sweeps have the same victim, one whose accuracy is known comes last and is kept.
+        by_knowledge = sorted(victims, key=lambda victim: victim.accuracy is not None)
+        self.victims = {victim.digest: victim for victim in by_knowledge}
         targeted = rows[rows["target"].notna()]
         unique = targeted.drop_duplicates(["cell", "evaluated_on", "split", "image", "target"])
         self._places = _places(unique.reset_index(drop=True), self.victims)
 
     def attacked(self, defense: str) -> list[Place]:
-        """The victims of a defence ("adversarial_training": of any attacks) that were attacked themselves."""
-        return [p for p in self._places if p.tested_on is None and p.defense.partition(": ")[0] == defense]
+        """Return the attacked victims of a defence, without transfers."""
+        return [place for place in self._places if place.tested_on is None and place.defense == defense]
 
     def transfers(self, temperature: float) -> list[Place]:
-        """From undefended victims to those distilled at `temperature`."""
+        """Return the transfers from undefended victims to victims distilled at `temperature`."""
         return [
             place
             for place in self._places
-            if (to := place.tested_on) is not None
-            and (place.defense, to.defense, to.temperature) == ("none", "distillation", temperature)
+            if (target := place.tested_on) is not None
+            and (place.defense, target.defense, target.temperature) == ("none", "distillation", temperature)
         ]
 
-    def judge(self, place: Place, words: str, cells: Sequence[Cell | None], *criteria: Criterion) -> Iterator[Finding]:
-        """What `cells` say by all the criteria together, in one finding; nothing if one of them is not there."""
-        there = [cell for cell in cells if cell is not None]
-        if len(there) < len(cells):
+    def judge(
+        self, place: Place, subject: str, cells: Sequence[Cell | None], *criteria: Criterion
+    ) -> Iterator[Finding]:
+        """Yield one finding on the cells by all criteria together; nothing if a cell is missing (None)."""
+        present = [cell for cell in cells if cell is not None]
+        if len(present) < len(cells):
             return
-        sample = self.sample(there)
+        sample = self.sample(present)
         if isinstance(sample, str):
-            yield Finding(place.dataset, "not enough data", f"{place}: {words}: {sample}")
+            yield Finding(place.dataset, "not enough data", f"{place}: {subject}: {sample}")
             return
-        judged = [sample.judge(criterion) for criterion in criteria]
-        text = f"{place}: {words}: {', '.join(text for _, text in judged)} ({sample.images} images)"
-        yield Finding(place.dataset, together([verdict for verdict, _ in judged]), text)
+        judgements = [sample.judge(criterion) for criterion in criteria]
+        text = f"{place}: {subject}: {', '.join(text for _, text in judgements)} ({sample.images} images)"
+        yield Finding(place.dataset, combine([verdict for verdict, _ in judgements]), text)
 
     def sample(self, cells: Sequence[Cell]) -> Sample | str:
-        """The cells' figures over the examples that they share, or why there are none."""
+        """Return the cells on their shared examples, or why they cannot be compared."""
         for cell in cells:
             if len(cell.digests) > 1:
                 return f"{cell} is there with different hyperparameters (cells {', '.join(cell.digests)}), give one"
         shared = reduce(np.intersect1d, [cell.examples for cell in cells])
-        named = cells[0].images[np.isin(cells[0].examples, shared)]
-        images, row = np.unique(named, return_inverse=True)
+        images_of_shared = cells[0].images[np.isin(cells[0].examples, shared)]
+        images, row = np.unique(images_of_shared, return_inverse=True)
         if len(images) < LEAST_IMAGES:
             return f"{len(images)} shared images, at least {LEAST_IMAGES} are needed"
         totals = np.zeros((len(images), len(cells), 1 + len(FIGURES)))
@@ -156,7 +187,7 @@ class Evidence:
 
 
 def _places(rows: pd.DataFrame, victims: dict[str, Victim]) -> list[Place]:
-    """Every place of the rows with its cells, in order; without transfers to a victim that is not known."""
+    """Return every place of the rows with its cells, sorted; drop transfers to unknown victims."""
     if rows.empty:
         return []
     image = rows.groupby(["dataset", "split", "image"]).ngroup().to_numpy(dtype=np.int64)
@@ -165,49 +196,52 @@ def _places(rows: pd.DataFrame, victims: dict[str, Victim]) -> list[Place]:
     distances = rows[list(METRICS)].to_numpy(dtype=np.float64, na_value=np.nan)
     outcomes = np.column_stack([np.ones(len(rows)), success, np.where(success[:, None], distances, 0.0)])
 
-    # Most groups have a null: the attacks that have no norm, rule or β.
+    # dropna=False keeps groups with a null: attacks without a norm, rule or β.
     group = rows.groupby(_SETTING, dropna=False, sort=False).ngroup().to_numpy(dtype=np.int64)
     order = np.lexsort((example, group))
     places: dict[tuple[str, str], Place] = {}
-    for take in np.split(order, np.cumsum(np.bincount(group))[:-1]):
-        head = rows.iloc[int(take[0])]
-        pair = (str(head["model"]), str(head["evaluated_on"]))
+    for indices in np.split(order, np.cumsum(np.bincount(group))[:-1]):
+        row = rows.iloc[int(indices[0])]
+        pair = (str(row["model"]), str(row["evaluated_on"]))
         if pair[0] != pair[1] and pair[1] not in victims:
             continue
         cell = Cell(
-            attack=attack_name(head["attack"], head["norm"]),
-            rule=rule_name(head["attack"], head["decision_rule"]),
-            beta=None if pd.isna(head["beta"]) else float(head["beta"]),
-            kappa=float(head["kappa"]),
-            examples=example[take],
-            images=image[take],
-            outcomes=outcomes[take],
-            digests=tuple(sorted(set(rows["cell"].iloc[take]))),
+            attack=str(row["attack"]),
+            norm=None if pd.isna(row["norm"]) else str(row["norm"]),
+            rule=None if pd.isna(row["decision_rule"]) else str(row["decision_rule"]),
+            beta=None if pd.isna(row["beta"]) else float(row["beta"]),
+            kappa=float(row["kappa"]),
+            examples=example[indices],
+            images=image[indices],
+            outcomes=outcomes[indices],
+            digests=tuple(sorted(set(rows["cell"].iloc[indices]))),
         )
-        places.setdefault(pair, _place(head, victims)).found.append(cell)
-    return sorted(places.values(), key=_order)
+        places.setdefault(pair, _place(row, victims)).all_cells.append(cell)
+    return sorted(places.values(), key=_sort_key)
 
 
-def _order(place: Place) -> tuple[Any, ...]:
-    tested = "" if place.tested_on is None else place.tested_on.digest
-    return (place.dataset, place.defense, place.temperature or 0.0, place.model, tested)
+def _sort_key(place: Place) -> tuple[Any, ...]:
+    target = "" if place.tested_on is None else place.tested_on.digest
+    temperature = place.defense_parameters.get("temperature") or 0.0
+    return (place.dataset, place.defense, temperature, place.model, target)
 
 
-def _place(head: pd.Series[Any], victims: dict[str, Victim]) -> Place:
-    """Where a row's example stands."""
+def _place(row: pd.Series[Any], victims: dict[str, Victim]) -> Place:
+    """Return the place of a row, without cells."""
     return Place(
-        dataset=dataset_name(head["dataset"]),
-        arch=str(head["arch"]),
-        model=str(head["model"]),
-        defense=str(head["defense"]),
-        temperature=None if pd.isna(head["temperature"]) else float(head["temperature"]),
-        tested_on=None if head["evaluated_on"] == head["model"] else victims[str(head["evaluated_on"])],
+        dataset=str(row["dataset"]),
+        arch=str(row["arch"]),
+        model=str(row["model"]),
+        defense=str(row["defense"]),
+        defense_parameters=json.loads(row["defense_parameters"]),
+        tested_on=None if row["evaluated_on"] == row["model"] else victims[str(row["evaluated_on"])],
     )
 
 
-def _defense_text(label: str, temperature: float | None) -> str:
-    if training_parts(label):
-        return f"trained on {label.partition(': ')[2]}"
-    if temperature is not None:
-        return f"distilled at T = {temperature:g}"
-    return label.replace("none", "no defence")
+def _defense_text(defense: str, parameters: Mapping[str, Any]) -> str:
+    """Return a defence in a sentence: ``trained on EAD-L1 + C&W``, ``distilled at T = 100``, ``no defence``."""
+    if parameters.get("attacks"):
+        return f"trained on {crafting_label(parameters['attacks'])}"
+    if "temperature" in parameters:
+        return f"distilled at T = {parameters['temperature']:g}"
+    return defense_label(defense, parameters)

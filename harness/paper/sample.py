@@ -1,4 +1,4 @@
-"""Figures of cells over the examples that they share, with bootstrap intervals, and the verdicts drawn from these.
+"""Figures of cells over their shared examples, bootstrap intervals, and verdicts from these intervals.
 
 Shape letters used below:
     N  images that the compared cells share
@@ -17,33 +17,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eadbench.harness.analysis.aggregate import FIGURES
-from eadbench.harness.labels import figure_text, rate_text
+from eadbench.harness.analysis.bootstrap import resampled_sums
+from eadbench.harness.numbers import figure_text, rate_text
 
 Floats = NDArray[np.float64]
 Verdict = Literal["holds", "fails", "not enough data"]
 Rule = Callable[[float, float], Verdict]
 
-_DRAWS = 2**20  # image draws held at once while resampling: some 30 MB
-
 
 class Criterion(NamedTuple):
-    """A quantity (…) of figures (…, S, F), what to call it, when it bears out the claim, and how it is printed.
+    """A quantity, and the rule that turns its interval into a verdict."""
 
-    `shows` is a figure that is printed beside it, of the first cell and the last.
-    """
-
-    words: str
+    name: str
     quantity: Callable[[Floats], Floats]
+    """Computes the quantity (…) from figures (…, S, F)."""
     rule: Rule
+    """Returns the verdict for the two ends of the interval."""
     style: str
+    """The format of a value, such as ``+.1f``."""
     unit: str = ""
-    shows: str | None = None
+    shown_figure: str | None = None
+    """A figure to print beside the quantity, for the first and the last cell."""
 
 
 class Sample:
-    """Cells' figures, from totals (N, S, 1 + F) per image: examples, successes, sums of each distortion over them.
+    """Compared cells on their shared images.
 
-    The bootstrap resamples the images, the same for every cell, so that a comparison of cells is paired.
+    The bootstrap draws the same images for every cell, so a comparison of cells is paired.
+
+    Parameters
+    ----------
+    totals
+        (N, S, 1 + F): per image and cell, the number of examples, of successes, and the sum of each distortion over
+        the successes.
     """
 
     def __init__(self, totals: Floats, *, seed: int, resamples: int) -> None:
@@ -53,66 +59,57 @@ class Sample:
 
     @property
     def images(self) -> int:
-        """N."""
+        """The number of images, N."""
         return len(self._totals)
 
     @cached_property
     def figures(self) -> Floats:
-        """(S, F); a distortion without a success is NaN."""
+        """The figures (S, F); a distortion without a success is NaN."""
         return _figures(self._totals.sum(axis=0))
 
     @cached_property
     def resampled(self) -> Floats:
-        """(B, S, F)."""
+        """The figures of the resamples (B, S, F)."""
         generator = np.random.default_rng(self._seed)
-        flat = self._totals.reshape(self.images, -1)
-        summed = np.empty((self._resamples, flat.shape[1]))
-        step = max(1, _DRAWS // self.images)
-        for start in range(0, self._resamples, step):
-            number = min(step, self._resamples - start)
-            drawn = generator.integers(0, self.images, size=(number, self.images))
-            drawn += self.images * np.arange(number)[:, None]
-            weights = np.bincount(drawn.ravel(), minlength=number * self.images).reshape(number, self.images)
-            summed[start : start + number] = weights.astype(np.float64) @ flat
-        return _figures(summed.reshape(self._resamples, *self._totals.shape[1:]))
+        return _figures(resampled_sums(self._totals, generator=generator, resamples=self._resamples))
 
     def judge(self, criterion: Criterion) -> tuple[Verdict, str]:
-        """A criterion's verdict, and the quantity with its 95 % percentile interval, in words.
+        """Return a criterion's verdict, and a text with the quantity and its 95 % percentile interval.
 
-        There is not enough data where a resample in twenty has no success to take a distortion of.
+        The data is not enough if more than a twentieth of the resamples lack a success.
         """
-        words, quantity, rule, style, unit, shows = criterion
-        if shows is not None:
-            first, last = self.figures[[0, -1], FIGURES.index(shows)]
-            of = rate_text if shows == "asr" else figure_text
-            words += f" {of(first)} → {of(last)},"
-        value, values = float(quantity(self.figures)), quantity(self.resampled)
-        known = values[~np.isnan(values)]
-        if np.isnan(value) or len(known) < 0.95 * len(values):
-            return "not enough data", f"{words} unknown: too few successes"
+        text, quantity, rule, style, unit, shown_figure = criterion
+        if shown_figure is not None:
+            first, last = self.figures[[0, -1], FIGURES.index(shown_figure)]
+            number_text = rate_text if shown_figure == "asr" else figure_text
+            text += f" {number_text(first)} → {number_text(last)},"
+        value, resampled = float(quantity(self.figures)), quantity(self.resampled)
+        known = resampled[~np.isnan(resampled)]
+        if np.isnan(value) or len(known) < 0.95 * len(resampled):
+            return "not enough data", f"{text} unknown: too few successes"
         low, high = map(float, np.percentile(known, [2.5, 97.5]))
-        return rule(low, high), f"{words} {value:{style}}{unit} [{low:{style}}, {high:{style}}]"
+        return rule(low, high), f"{text} {value:{style}}{unit} [{low:{style}}, {high:{style}}]"
 
 
 def above(bound: float) -> Rule:
-    """Holds for an interval above `bound`, fails for one that nowhere is."""
+    """Return a rule that holds if the interval lies above `bound`, and fails if no part of it does."""
     return lambda low, high: "holds" if low > bound else "fails" if high <= bound else "not enough data"
 
 
 def at_least(bound: float) -> Rule:
-    """Holds for an interval at or above `bound`, fails for one below it."""
+    """Return a rule that holds if the interval lies at or above `bound`, and fails if it lies below."""
     return lambda low, high: "holds" if low >= bound else "fails" if high < bound else "not enough data"
 
 
 def below(bound: float) -> Rule:
-    """Holds for an interval below `bound`, fails for one that nowhere is."""
+    """Return a rule that holds if the interval lies below `bound`, and fails if no part of it does."""
     return lambda low, high: "holds" if high < bound else "fails" if low >= bound else "not enough data"
 
 
 def about(claimed: float, within: float) -> Rule:
-    """Holds for an interval that has `claimed` in it once widened by `within` on both sides; else fails.
+    """Return a rule that holds if the interval, widened by `within` on both sides, contains `claimed`; else it fails.
 
-    An interval wider than `2 * within` says too little either way.
+    An interval wider than `2 * within` is not enough data.
     """
 
     def rule(low: float, high: float) -> Verdict:
@@ -123,31 +120,31 @@ def about(claimed: float, within: float) -> Rule:
     return rule
 
 
-def together(verdicts: Sequence[Verdict]) -> Verdict:
-    """Fails if one fails, holds if all hold and there is one; else there is not enough data."""
+def combine(verdicts: Sequence[Verdict]) -> Verdict:
+    """Combine verdicts: one failure fails; all must hold to hold; otherwise, or without verdicts, not enough data."""
     if "fails" in verdicts:
         return "fails"
     return "holds" if verdicts and set(verdicts) == {"holds"} else "not enough data"
 
 
 def _figures(totals: Floats) -> Floats:
-    """Figures (…, S, F) of summed totals (…, S, 1 + F)."""
+    """Return the figures (…, S, F) of summed totals (…, S, 1 + F)."""
     trials, successes, sums = totals[..., :1], totals[..., 1:2], totals[..., 2:]
-    with np.errstate(invalid="ignore"):  # no success: 0 / 0
+    with np.errstate(invalid="ignore"):  # 0 / 0 without a success
         return np.concatenate([100.0 * successes / trials, sums / successes], axis=-1)
 
 
 def percent_change(figure: str) -> Callable[[Floats], Floats]:
-    """The change of a figure from the first cell to the last, in percent of the first's."""
+    """Return the quantity "change of a figure from the first cell to the last, in percent of the first"."""
     index = FIGURES.index(figure)
     return lambda figures: 100.0 * (figures[..., -1, index] / figures[..., 0, index] - 1.0)
 
 
 def points(figures: Floats) -> Floats:
-    """The last cell's ASR less the first's, in percentage points."""
+    """Return the last cell's ASR minus the first's, in percentage points."""
     return figures[..., -1, 0] - figures[..., 0, 0]
 
 
 def rate(figures: Floats) -> Floats:
-    """The first cell's ASR in percent."""
+    """Return the first cell's ASR in percent."""
     return figures[..., 0, 0]

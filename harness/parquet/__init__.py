@@ -1,1 +1,1 @@
-"""Parquet: the rows of results, and image data sets. Nothing else in the project imports pyarrow or DuckDB."""
+"""Parquet files: rows, adversarial images and image data sets. Nothing else imports pyarrow or DuckDB."""

@@ -1,11 +1,12 @@
-"""Adversarial images in Parquet: pixels as they are, bit for bit, that any reader of Parquet can read.
+"""Adversarial images in Parquet, bit for bit, for any reader of Parquet.
 
-Columns: cell, image, target (null if untargeted) and pixels, a list of C·H·W float32 in the order of (C, H, W); the
-shape (C, H, W) stands in the schema's metadata as JSON.
+Columns: cell, image, target (null if untargeted) and pixels, a list of C·H·W float32 in the order (C, H, W). The
+schema's metadata holds the shape (C, H, W) as JSON.
 
-The pixels are stored plain under zstd. On examples crafted by EAD and I-FGM this takes 0.6 to 0.85 of the bytes of
-BYTE_STREAM_SPLIT on MNIST and CIFAR-10, because pixels that an attack leaves alone repeat whole; only C&W's, where
-every pixel moves, would be a tenth smaller with it. Differences from the originals would save a third at best.
+Pixels are stored plain under zstd. For examples of EAD and I-FGM on MNIST and CIFAR-10, the files are 0.6 to 0.85
+times as large as with BYTE_STREAM_SPLIT, because pixels that an attack leaves alone repeat whole. C&W moves every
+pixel; its files alone would be a tenth smaller with BYTE_STREAM_SPLIT. Storing the differences from the originals
+would save a third at best.
 """
 
 import json
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from eadbench.harness.errors import UserError
+from eadbench.harness.messages import one_line
 from eadbench.harness.parquet.rows import Key
 from eadbench.harness.storage import for_arrow
 from eadbench.models import replace_file
@@ -35,19 +37,19 @@ _ROW_GROUP_BYTES = 2**26
 
 
 def write_images(path: Path, keys: Sequence[Key], images: Images) -> None:
-    """Commit adversarial images to `path`, whole or not at all; equal content gives equal bytes.
+    """Commit adversarial images to `path`, whole or not at all. Equal content gives equal bytes.
 
     Parameters
     ----------
     keys
-        What names each image; a target is None where the attack was untargeted.
+        Cell, image and target of each adversarial image; the target is None for an untargeted attack.
     images
-        float32 (N, C, H, W), N as many as `keys` and 0 allowed.
+        float32 (N, C, H, W), one image for each key; N may be 0.
 
     Raises
     ------
     ValueError
-        Images of another type or number of axes, or not as many as keys.
+        `images` has another type or number of axes, or another length than `keys`.
     """
     if images.dtype != np.float32 or images.ndim != 4 or len(images) != len(keys):
         raise ValueError(f"images must be float32 ({len(keys)}, C, H, W), got {images.dtype} {images.shape}")
@@ -71,7 +73,7 @@ def write_images(path: Path, keys: Sequence[Key], images: Images) -> None:
 def read_images(
     parts: Sequence[Path], *, cells: Collection[str] | None = None, images: Collection[int] | None = None
 ) -> tuple[pd.DataFrame, Images]:
-    """The adversarial images in `parts`, or those of some cells or images only, part after part as written.
+    """Read the adversarial images in `parts`, or of some cells or images only, in the order of the files.
 
     Returns
     -------
@@ -83,19 +85,21 @@ def read_images(
     Raises
     ------
     UserError
-        A part that is not a file of :func:`write_images`, or whose images are of another shape than the first's.
+        :func:`write_images` did not write a part, or the images of two parts differ in shape.
     """
-    wanted = ds.scalar(True)
+    condition = ds.scalar(True)
     if cells is not None:
-        wanted &= ds.field("cell").isin(pa.array(sorted(cells), pa.string()))
+        condition &= ds.field("cell").isin(pa.array(sorted(cells), pa.string()))
     if images is not None:
-        wanted &= ds.field("image").isin(pa.array(sorted(images), pa.int64()))
+        condition &= ds.field("image").isin(pa.array(sorted(images), pa.int64()))
     keys, pixels, shape = [_schema((0, 0, 0)).empty_table().select(_COLUMNS)], [], None
     for part in parts:
-        table, found = _read(part, wanted)
-        if shape not in (None, found):
-            raise UserError(f"{part}: holds images of shape {found}, but {parts[0]} of {shape}; read one data set's")
-        shape = found
+        table, part_shape = _read(part, condition)
+        if shape not in (None, part_shape):
+            raise UserError(
+                f"{part}: holds images of shape {part_shape}, but {parts[0]} of {shape}; read one data set's"
+            )
+        shape = part_shape
         keys.append(table.select(_COLUMNS).replace_schema_metadata())
         pixels.append(table.column("pixels").combine_chunks().flatten().to_numpy(zero_copy_only=False))
     frame: pd.DataFrame = pa.concat_tables(keys).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
@@ -103,23 +107,23 @@ def read_images(
     return frame, values.reshape(len(frame), *(shape or (0, 0, 0)))
 
 
-def _read(part: Path, wanted: ds.Expression) -> tuple[pa.Table, tuple[int, ...]]:
-    """The rows of one file that are wanted, and the shape of its images."""
+def _read(part: Path, condition: ds.Expression) -> tuple[pa.Table, tuple[int, ...]]:
+    """Return the rows of one file that meet the condition, and the shape of its images."""
     try:
         [path], filesystem = for_arrow([part])
         schema = pq.read_schema(path, filesystem=filesystem)
         shape = tuple(json.loads((schema.metadata or {})[_SHAPE]))
         if not schema.equals(_schema(shape)):
             raise ValueError("its columns are not cell, image, target and pixels")
-        return pq.ParquetDataset(path, filesystem=filesystem, filters=wanted).read(), shape
+        return pq.ParquetDataset(path, filesystem=filesystem, filters=condition).read(), shape
     except KeyError as error:
         raise UserError(f"{part}: not adversarial images of a sweep: no image shape in its metadata") from error
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{part}: not adversarial images of a sweep: {reason}") from error
+        raise UserError(f"{part}: not adversarial images of a sweep: {one_line(error)}") from error
 
 
 def _schema(shape: Sequence[int]) -> pa.Schema:
+    """Return the columns of adversarial images of one shape."""
     pixel = pa.field("element", pa.float32(), nullable=False)
     fields = [
         pa.field("cell", pa.string(), nullable=False),

@@ -15,7 +15,7 @@ __all__ = ["ImageTable", "read_image_table"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTable:
-    """Images as they are stored, and their labels.
+    """Encoded images and their labels.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class ImageTable:
     labels
         N class indices from 0.
     class_names
-        The names that the files' metadata give the classes, if they do.
+        Names of the classes from the files' metadata; None if it has none.
     """
 
     encoded: list[bytes]
@@ -33,16 +33,15 @@ class ImageTable:
 
 
 def read_image_table(paths: Sequence[Path], image_column: str, label_column: str) -> ImageTable:
-    """Read the files one after the other, in the order given.
+    """Read image files in Parquet, in the order of `paths`.
 
     The image column is `struct<bytes, path>`, as the hub writes it, or binary.
 
     Raises
     ------
     UserError
-        A file that is not Parquet, a missing column or one of another type, an image or label that is null,
-        a negative label,
-        or no row at all.
+        A file is not Parquet, a column is missing or of another type, an image or a label is null, a label is
+        negative, or there are no rows.
     """
     encoded: list[bytes] = []
     labels: list[int] = []
@@ -58,6 +57,7 @@ def read_image_table(paths: Sequence[Path], image_column: str, label_column: str
 
 
 def _read(path: Path, columns: list[str]) -> pa.Table:
+    """Read some columns of a file."""
     try:
         with pq.ParquetFile(path) as file:
             present = file.schema_arrow.names
@@ -70,33 +70,35 @@ def _read(path: Path, columns: list[str]) -> pa.Table:
 
 
 def _image_bytes(table: pa.Table, column: str, path: Path) -> list[bytes]:
+    """Return the encoded images of a column."""
     images = table.column(column)
     if pa.types.is_struct(images.type) and images.type.get_field_index("bytes") >= 0:
         images = pa.chunked_array([chunk.field("bytes") for chunk in images.chunks], type=pa.binary())
     if not (pa.types.is_binary(images.type) or pa.types.is_large_binary(images.type)):
-        wanted = "binary or struct<bytes: binary, path: string>"
-        raise UserError(f"{path}: column {column!r} must be {wanted}, got {images.type}")
+        types = "binary or struct<bytes: binary, path: string>"
+        raise UserError(f"{path}: column {column!r} must be {types}, got {images.type}")
     if images.null_count:
         raise UserError(f"{path}: column {column!r} has {images.null_count} rows without an image's bytes")
-    found: list[bytes] = images.to_pylist()
-    return found
+    encoded: list[bytes] = images.to_pylist()
+    return encoded
 
 
 def _labels(table: pa.Table, column: str, path: Path) -> list[int]:
-    labels = table.column(column)
-    if not pa.types.is_integer(labels.type):
-        raise UserError(f"{path}: column {column!r} must hold integers, got {labels.type}")
-    found: list[int] = labels.to_pylist()
-    if labels.null_count or min(found, default=0) < 0:
+    """Return the class indices of a column."""
+    values = table.column(column)
+    if not pa.types.is_integer(values.type):
+        raise UserError(f"{path}: column {column!r} must hold integers, got {values.type}")
+    labels: list[int] = values.to_pylist()
+    if values.null_count or min(labels, default=0) < 0:
         raise UserError(f"{path}: column {column!r} must hold class indices from 0, got a null or negative one")
-    return found
+    return labels
 
 
 def _class_names(schema: pa.Schema, label_column: str) -> tuple[str, ...] | None:
-    """The names of the hub's ClassLabel feature, which it keeps in the schema's metadata."""
-    written = (schema.metadata or {}).get(b"huggingface")
-    if written is None:
+    """Return the class names of the hub's ClassLabel feature, from the schema's metadata."""
+    metadata = (schema.metadata or {}).get(b"huggingface")
+    if metadata is None:
         return None
-    features = json.loads(written).get("info", {}).get("features", {})
+    features = json.loads(metadata).get("info", {}).get("features", {})
     names = features.get(label_column, {}).get("names")
     return tuple(names) if names else None

@@ -1,4 +1,4 @@
-"""The rows of results: their columns, how they are committed, and how they are read."""
+"""Rows of results: their columns, and how to write and read them."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -43,29 +43,33 @@ SCHEMA = pa.schema(
         ("cell", _TEXT),
         ("shard", _TEXT),
         ("forward_passes", pa.int64()),
+        ("defense_parameters", _TEXT),
+        ("parameters", _TEXT),
     ]
 )
-"""One row per example and decision rule; null where a column has no meaning, or the example failed.
+"""One row per example and decision rule. A value is null if it has no meaning for the attack, or the example failed.
 
-`iterations` counts gradient evaluations, which are the backward passes.
+`defense_parameters` and `parameters` are JSON; `parameters` holds the attack's hyperparameters that have no column.
+`iterations` counts gradient evaluations, that is, backward passes.
 """
 
 WHAT = "the rows of a sweep"
+"""Content of the files, for error messages."""
 
 Key = tuple[str, int, int | None]
-"""Cell, image and target class (None if untargeted): what names an example."""
+"""Cell, image and target class (None if untargeted): the identity of an example."""
 
 _FLOATS = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]
 _OTHERS = [field.name for field in SCHEMA if not pa.types.is_floating(field.type)]
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Commit `rows` to `path`, whole or not at all."""
+    """Write `rows` to `path`, whole or not at all."""
     replace_file(path, encoded(pa.Table.from_pylist(list(rows), schema=SCHEMA)))
 
 
 def encoded(table: pa.Table) -> bytes:
-    """The Parquet file of rows with the columns of :data:`SCHEMA`."""
+    """Return a Parquet file of rows with the columns of :data:`SCHEMA`."""
     content = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -81,7 +85,7 @@ def encoded(table: pa.Table) -> bytes:
 def read_rows(
     parts: Sequence[Path], *, columns: Sequence[str] | None = None, cells: Collection[str] | None = None
 ) -> pd.DataFrame:
-    """The rows in `parts`, or those of `cells` only: part after part, as they stand there.
+    """Read the rows in `parts`, or of some cells only, in the order of the files.
 
     Raises
     ------
@@ -91,19 +95,19 @@ def read_rows(
     names = SCHEMA.names if columns is None else columns
     if not parts:
         return frame_of(SCHEMA.empty_table().select(names))
-    given = {} if cells is None else {"cells": sorted(cells)}
-    where = "WHERE cell IN (SELECT unnest($cells))" if given else ""
+    parameters = {} if cells is None else {"cells": sorted(cells)}
+    where = "WHERE cell IN (SELECT unnest($cells))" if parameters else ""
     query = f"SELECT {', '.join(names)} FROM {FILES} {where} ORDER BY file_index, file_row_number"
-    return frame_of(Files(parts, SCHEMA, WHAT).ask(query, given))
+    return frame_of(Files(parts, SCHEMA, WHAT).ask(query, parameters))
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:
-    """The rows as pandas has them, integers as Int64 because they may be null."""
+    """Return rows as a pandas frame; integers become Int64, because they may be null."""
     frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
     return frame
 
 
 def keys_of(frame: pd.DataFrame) -> list[Key]:
-    """What names the example of each row of `frame`, by its columns cell, image and target."""
-    named = frame[["cell", "image", "target"]].itertuples(index=False)
-    return [(cell, int(image), None if pd.isna(target) else int(target)) for cell, image, target in named]
+    """Return the key of each row's example, from the columns cell, image and target."""
+    rows = frame[["cell", "image", "target"]].itertuples(index=False)
+    return [(cell, int(image), None if pd.isna(target) else int(target)) for cell, image, target in rows]

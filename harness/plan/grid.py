@@ -1,182 +1,151 @@
 """From a spec to its cells and shards.
 
-A cell is one line of a table: victim × attack × β × κ × decision rule. A shard is what one task of a worker takes:
-examples of one victim and one attack, of any β, κ and target. Both follow from the spec and its victims alone, and
-are named by digests of what they contain.
+A shard is the work of one task: examples of one victim and one attack, of any β, κ and target. Cells and shards follow
+from the spec and its victims alone. The digest of its content identifies each.
 """
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from itertools import islice, product
 from math import ceil
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
-
-from eadbench.attacks import ATTACKS
-from eadbench.harness.spec.parameters import AXES, look_up
-from eadbench.harness.spec.schema import RandomTargets, Spec
+from eadbench.harness.labels import attack_label, defense_label
+from eadbench.harness.plan.cells import Cell, CellKey, Example, Setting, Victim, other_parameters
+from eadbench.harness.registry import ATTACKS
+from eadbench.harness.spec import AttackEntry, RandomTargets, Spec
+from eadbench.harness.spec.parameters import takes_tensor
 from eadbench.models import digest_of
 
-
-class Example(NamedTuple):
-    """One image and target class, attacked at one β and κ; None where that has no meaning."""
-
-    image: int
-    label: int
-    target: int | None
-    beta: float | None
-    kappa: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Victim:
-    """What rows and cells say of a victim, and the images of it that a sweep attacks."""
-
-    digest: str
-    arch: str
-    defense: str
-    temperature: float | None
-    trained_on: str
-    accuracy: float | None
-    """On the split that is attacked, in [0, 1]; None before it is known."""
-    images: Sequence[int] = field(repr=False)
-    labels: Sequence[int] = field(repr=False)
-    attacked: bool = True
-    """False for one that examples are only tested on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One setting of the grid; its digest does not depend on which images are attacked."""
-
-    dataset: str
-    """The data set's identity."""
-    split: str
-    victim: str
-    attack: str
-    parameters: Mapping[str, Any]
-    beta: float | None
-    kappa: float
-    decision_rule: str | None
-
-    @cached_property
-    def digest(self) -> str:
-        """16 hex digits."""
-        return digest_of(asdict(self))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """An attack with its fixed hyperparameters, and the β and κ that the grid gives it.
-
-    An attack without β has `betas` (None,). One without κ is run at κ = 0, which is what its successes reach.
-    """
-
-    attack: str
-    parameters: Mapping[str, Any]
-    betas: Sequence[float | None]
-    kappas: Sequence[float]
-    decision_rules: Sequence[str | None]
-
-    def build(self, examples: Sequence[Example], device: torch.device | str = "cpu") -> Any:
-        """The attack, ready for `examples`: its β and κ are tensors of one per example."""
-        attack = look_up(self.attack, ATTACKS, "attack")
-        axes = {
-            name: torch.tensor([getattr(example, name) for example in examples], device=device)
-            for name in ("beta", "kappa")
-            if name in attack.__dataclass_fields__
-        }
-        return attack(**self.parameters, **axes)
+__all__ = [
+    "Cell",
+    "Example",
+    "Setting",
+    "Shard",
+    "Size",
+    "Victim",
+    "blocks",
+    "drawn_images",
+    "examples_per_cell",
+    "other_parameters",
+    "settings",
+    "shards",
+    "size",
+    "targets",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Examples that one task attacks."""
+    """The examples that one task attacks."""
 
     dataset: str
-    """The data set's identity."""
+    """Identity of the data set."""
     split: str
     victim: Victim
     setting: Setting
     examples: Sequence[Example]
     save_images: bool = False
 
+    reports_progress = False
+
     @cached_property
     def digest(self) -> str:
-        """16 hex digits; the shard's part of the results is named by it."""
+        """16 hex digits that name the shard's files in the results."""
         setting = [self.setting.attack, self.setting.parameters, self.setting.decision_rules]
         return digest_of([self.dataset, self.split, self.victim.digest, setting, self.examples])
 
-    def cell(self, beta: float | None, kappa: float, decision_rule: str | None) -> Cell:
-        """The cell of this shard's setting that has these."""
-        return Cell(
-            dataset=self.dataset,
-            split=self.split,
-            victim=self.victim.digest,
-            attack=self.setting.attack,
-            parameters=self.setting.parameters,
-            beta=beta,
-            kappa=kappa,
-            decision_rule=decision_rule,
-        )
+    @property
+    def name(self) -> str:
+        """Name of the task for messages."""
+        return f"shard {self.digest}"
 
-    @cached_property
-    def cell_digests(self) -> Mapping[tuple[float | None, float, str | None], str]:
-        """The digest of each cell of this shard's setting, by β, κ and decision rule."""
-        return {(cell.beta, cell.kappa, cell.decision_rule): cell.digest for cell in self.cells()}
+    @property
+    def title(self) -> str:
+        """Name of the task on Ray's dashboard: ``EAD on cw_mnist, distillation T = 100``."""
+        attack = attack_label(self.setting.attack, self.setting.parameters.get("norm"))
+        return f"{attack} on {self.victim.arch}, {defense_label(self.victim.defense, self.victim.defense_parameters)}"
+
+    @property
+    def victim_digest(self) -> str:
+        """Digest of the attacked victim."""
+        return self.victim.digest
+
+    @property
+    def size(self) -> int:
+        """Number of examples."""
+        return len(self.examples)
+
+    @property
+    def cell_digests(self) -> Mapping[CellKey, str]:
+        """Digests of the cells of this shard's setting, by β, κ and decision rule."""
+        return _cell_digests(self.dataset, self.split, self.victim.digest, self.setting)
 
     def cells(self) -> list[Cell]:
-        """Every cell of this shard's setting."""
-        setting = self.setting
-        return [self.cell(*axes) for axes in product(setting.betas, setting.kappas, setting.decision_rules)]
+        """Return every cell of this shard's setting."""
+        return list(self.setting.cells(self.dataset, self.split, self.victim.digest))
+
+
+@lru_cache(maxsize=2)
+def _cell_digests(dataset: str, split: str, victim: str, setting: Setting) -> Mapping[CellKey, str]:
+    """Compute the digests of a setting's cells once for all its shards, which run in sequence."""
+    return {(cell.beta, cell.kappa, cell.decision_rule): cell.digest for cell in setting.cells(dataset, split, victim)}
 
 
 def settings(spec: Spec) -> list[Setting]:
-    """The attacks of a spec; each norm is a setting of its own."""
-    found = []
-    for entry in spec.attacks:
-        fixed = {name: value for name, value in entry.items() if name not in ("name", "decision_rules", *AXES)}
-        for norm in entry.get("norm", [None]):
-            found.append(
-                Setting(
-                    attack=entry["name"],
-                    parameters=fixed | {"targeted": spec.targeted} | ({"norm": norm} if norm else {}),
-                    betas=entry.get("beta", [None]),
-                    kappas=entry.get("kappa", [0.0]),
-                    decision_rules=entry.get("decision_rules", [None]),
-                )
-            )
-    return found
+    """Return the settings of a spec. An axis whose value cannot vary within a batch gives one setting per value."""
+    return [setting for entry in spec.attacks for setting in _settings(entry, targeted=spec.targeted)]
+
+
+def _settings(entry: AttackEntry, *, targeted: bool) -> Iterator[Setting]:
+    """Yield the settings of one attack's entry."""
+    attack = ATTACKS.look_up(entry.name)
+    fixed = {name: value for name, value in entry.parameters.items() if name not in ("beta", "kappa")}
+    grid = {
+        name: entry.axes.get(name, [entry.parameters.get(name, default)])
+        for name, default in (("beta", None), ("kappa", 0.0))
+    }
+    split = {name: values for name, values in grid.items() if name in entry.axes and not takes_tensor(attack, name)}
+    split |= {name: values for name, values in entry.axes.items() if name not in grid}
+    for combination in product(*split.values()):
+        values = dict(zip(split, combination, strict=True))
+        axes = {name: [values.pop(name)] if name in values else grid[name] for name in grid}
+        yield Setting(
+            attack=entry.name,
+            parameters={**fixed, "targeted": targeted, **values},
+            betas=axes["beta"],
+            kappas=axes["kappa"],
+            decision_rules=list(entry.decision_rules) or [None],
+        )
 
 
 def drawn_images(spec: Spec, size: int, wrong: Sequence[int]) -> list[int]:
-    """The images to attack, of a split of `size` images without those in `wrong`, which are classified wrongly.
+    """Draw the images to attack from a split of `size` images, without the misclassified images in `wrong`.
 
-    The order is drawn from the spec's seed alone, so victims share the images that each gets right, and a greater
-    count adds images to those of a smaller one.
+    The order depends on the spec's seed alone. So victims share the images that they classify correctly, and a greater
+    count only adds images.
     """
     order = list(range(size))
     random.Random(f"images/{spec.seed}/{spec.images.split}").shuffle(order)
-    left_out = set(wrong)
-    return list(islice((image for image in order if image not in left_out), spec.images.count))
+    excluded = set(wrong)
+    return list(islice((image for image in order if image not in excluded), spec.images.count))
 
 
 def targets(spec: Spec, dataset: str, image: int, label: int, classes: int) -> list[int | None]:
-    """The target classes of an image: ascending incorrect classes, or [None] for an untargeted attack."""
+    """Return the target classes of an image: ascending incorrect classes, or [None] for an untargeted attack."""
     if not spec.targeted:
         return [None]
     incorrect = [target for target in range(classes) if target != label]
     if isinstance(spec.targets, RandomTargets):
-        draw = random.Random(f"targets/{spec.seed}/{dataset}/{spec.images.split}/{image}")
-        incorrect = sorted(draw.sample(incorrect, min(spec.targets.random, len(incorrect))))
+        generator = random.Random(f"targets/{spec.seed}/{dataset}/{spec.images.split}/{image}")
+        incorrect = sorted(generator.sample(incorrect, min(spec.targets.random, len(incorrect))))
     return [*incorrect]
 
 
 def blocks(spec: Spec, dataset: str, victims: Sequence[Victim]) -> list[Shard]:
-    """One empty shard for every attacked victim and setting: what the sweep's shards and cells are cut from."""
+    """Return one empty shard per attacked victim and setting, the source of the sweep's shards and cells."""
     return [
         Shard(
             dataset=dataset,
@@ -192,7 +161,7 @@ def blocks(spec: Spec, dataset: str, victims: Sequence[Victim]) -> list[Shard]:
 
 
 class Size(NamedTuple):
-    """How large a sweep is."""
+    """The size of a sweep."""
 
     cells: int
     shards: int
@@ -200,27 +169,26 @@ class Size(NamedTuple):
 
 
 def size(spec: Spec, classes: int, victims: int) -> Size:
-    """How large a sweep of that many attacked victims is, with nothing gone through."""
+    """Compute the size of a sweep of `victims` attacked victims, without enumerating its shards."""
     per_cell = examples_per_cell(spec, classes)
-    settled = settings(spec)
-    points = [len(setting.betas) * len(setting.kappas) for setting in settled]
+    grids = [(len(setting.betas) * len(setting.kappas), len(setting.decision_rules)) for setting in settings(spec)]
     return Size(
-        cells=victims * sum(n * len(s.decision_rules) for n, s in zip(points, settled, strict=True)),
-        shards=victims * sum(ceil(n * per_cell / spec.shard_size) for n in points),
-        examples=victims * sum(points) * per_cell,
+        cells=victims * sum(points * rules for points, rules in grids),
+        shards=victims * sum(ceil(points * per_cell / spec.shard_size) for points, _ in grids),
+        examples=victims * sum(points for points, _ in grids) * per_cell,
     )
 
 
 def examples_per_cell(spec: Spec, classes: int) -> int:
-    """Images times target classes."""
+    """Return the number of images times the number of target classes."""
     if not spec.targeted:
         return spec.images.count
-    most = spec.targets.random if isinstance(spec.targets, RandomTargets) else classes - 1
-    return spec.images.count * min(most, classes - 1)
+    count = spec.targets.random if isinstance(spec.targets, RandomTargets) else classes - 1
+    return spec.images.count * min(count, classes - 1)
 
 
 def shards(spec: Spec, dataset: str, classes: int, victims: Sequence[Victim]) -> Iterator[Shard]:
-    """Every shard of a sweep, lazily: image after image, each at every β, κ and target."""
+    """Yield every shard of a sweep, lazily: image after image, each at every β, κ and target."""
     for block in blocks(spec, dataset, victims):
         victim = block.victim
         examples = (
@@ -229,6 +197,6 @@ def shards(spec: Spec, dataset: str, classes: int, victims: Sequence[Victim]) ->
             for beta, kappa in product(block.setting.betas, block.setting.kappas)
             for target in targets(spec, dataset, image, label, classes)
         )
-        light = replace(block, victim=replace(victim, images=(), labels=()))  # each shard travels to a worker
+        template = replace(block, victim=replace(victim, images=(), labels=()))  # keep the shards small to send
         while part := tuple(islice(examples, spec.shard_size)):
-            yield replace(light, examples=part)
+            yield replace(template, examples=part)

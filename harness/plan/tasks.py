@@ -1,18 +1,19 @@
-"""What a worker is told, and what it is asked to do."""
+"""Tasks: what a worker is asked to do. :class:`eadbench.harness.plan.grid.Shard` is one too."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, Protocol
 
 from eadbench.attacks.engine.precision import Precision
-from eadbench.harness.plan.grid import Shard
 from eadbench.models import Recipe
+
+__all__ = ["Setup", "Task", "Transfer", "VictimTask"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What every worker of a sweep is told."""
+    """What every worker of a sweep needs to know."""
 
     results: Path
     models: Path | None
@@ -20,19 +21,66 @@ class Setup:
     batch_size: int | Literal["auto"]
     threads: int
     precision: Precision
-    """In which attacks search; successes are confirmed in float32."""
+    """The precision in which attacks search; successes are confirmed in float32."""
+
+
+class Task(Protocol):
+    """Anything that a worker can be asked to do."""
+
+    @property
+    def digest(self) -> str:
+        """The task's id, which names its files in the results."""
+
+    @property
+    def name(self) -> str:
+        """The task in words, for messages."""
+
+    @property
+    def title(self) -> str:
+        """The name of the task on Ray's dashboard."""
+
+    @property
+    def victim_digest(self) -> str | None:
+        """The stored victim that the task attacks or tests; None for a task that makes a victim."""
+
+    @property
+    def size(self) -> int:
+        """How far the task moves a progress bar: its number of examples, or 1."""
+
+    @property
+    def reports_progress(self) -> bool:
+        """Whether the worker reports the task's progress while it runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VictimTask:
-    """Make the model of a recipe ready: trained, or loaded from the user's weights file, and tested."""
+    """Train the model of a recipe, or load its weights file, and test it."""
 
     recipe: Recipe
     weights: str | None
     tested_on: Sequence[str]
-    """The splits on which it is tested."""
+    """The splits to test it on."""
     examples: Sequence[str]
-    """The shards whose adversarial images it learns from."""
+    """Digests of the shards whose adversarial images it learns from."""
+
+    victim_digest = None
+    size = 1
+    reports_progress = True
+
+    @property
+    def digest(self) -> str:
+        """The digest of the recipe."""
+        return self.recipe.digest
+
+    @property
+    def name(self) -> str:
+        """The task in words, for messages."""
+        return f"victim {self.digest}"
+
+    @property
+    def title(self) -> str:
+        """The name of the task on Ray's dashboard."""
+        return f"make {self.recipe.arch}, {self.recipe.defense['name']} ({self.digest})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,22 +88,22 @@ class Transfer:
     """Test the stored adversarial images of a shard on another victim."""
 
     shard: str
-    onto: str
-    """The other victim's digest."""
+    victim_digest: str
 
+    size = 1
+    reports_progress = False
 
-Task = VictimTask | Shard | Transfer
+    @property
+    def digest(self) -> str:
+        """The digests of the shard and of the victim."""
+        return f"{self.shard}-{self.victim_digest}"
 
+    @property
+    def name(self) -> str:
+        """The task in words, for messages."""
+        return f"shard {self.shard} on victim {self.victim_digest}"
 
-class Tally(NamedTuple):
-    """What a task took; beside the seconds, of shards only."""
-
-    seconds: float
-    gradient_evaluations: int = 0
-    computed: int = 0
-    """Gradient evaluations, with those of rows that no example needed."""
-    examples: int = 0
-    successes: int = 0
-    batch_size: int = 0
-    unconfirmed: int = 0
-    """Examples that the search had found and float32 did not confirm, of every decision rule."""
+    @property
+    def title(self) -> str:
+        """The name of the task on Ray's dashboard."""
+        return f"transfer to {self.victim_digest}"

@@ -1,1 +1,1 @@
-"""Write a sweep's results for people: tables, figures, galleries."""
+"""Reports of a sweep: tables, figures, galleries."""

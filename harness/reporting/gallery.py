@@ -1,8 +1,8 @@
-"""Galleries of adversarial images, as in the paper's figures 6 and 7: originals, and what became of them.
+"""Galleries of original and adversarial images, as in the paper's figures 6 and 7.
 
-A cell of the sweep is one figure. With all classes as targets, and at most ten of them, it is the paper's grid: a row
-for an image of each class, a column for each target class, the originals on the diagonal. Otherwise it has a row for
-each image: the original, and then its targets.
+A figure shows one cell of the sweep. If every class is a target, and there are at most ten, it is the paper's grid: a
+row per image, one of each class, and a column per target class, with the originals on the diagonal. Otherwise, it has
+a row per image: the original, then the adversarial images by target.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,31 +16,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from eadbench.harness.analysis.aggregate import attack_name, dataset_name, rule_name
-from eadbench.harness.labels import defense_text, parameter_text
+from eadbench.harness.labels import Labels, dataset_label, series_of
 from eadbench.harness.parquet.adversarial import Images, read_images
 from eadbench.harness.parquet.rows import keys_of
 from eadbench.harness.reporting.figures import slug
-from eadbench.harness.reporting.figures.plotting import STYLE, fitted
+from eadbench.harness.reporting.figures.plotting import STYLE, wrap
 
 __all__ = ["choose", "galleries", "gallery"]
 
 Example = tuple[int, int | None]
-"""Image and target class; None where the attack was untargeted."""
+"""Image and target class; the target is None if the attack was untargeted."""
 
-_MOST = 10
-"""Images, and targets of each, that a figure shows."""
+_LIMIT = 10
+"""Images of a figure, and targets of an image."""
 
-# Inches; a figure's axes are measured in them.
+# Inches, the unit of a figure's axes.
 _SIDE, _GAP, _MARGIN = 0.64, 0.05, 0.1
-_LINE, _HEADING, _ROW_NAMES = 0.14, 0.16, 0.85
-_LEAST_WIDTH = 4.6
+_LINE_HEIGHT, _HEADING_HEIGHT, _ROW_NAMES_WIDTH = 0.14, 0.16, 0.85
+_MIN_WIDTH = 4.6
 
-_SHARP = 96
-"""Pixels on a side up to which an image is drawn pixel by pixel."""
-_ORIGINAL = "#0072B2"
-_SMALL = 6.5
-_LONGEST_NAME = 11
+_MAX_SHARP_SIDE = 96
+"""Pixels; larger images are drawn with interpolation."""
+_ORIGINAL_COLOUR = "#0072B2"
+_FONT_SIZE = 6.5
+_MAX_NAME_LENGTH = 11
 
 
 def galleries(
@@ -48,53 +47,57 @@ def galleries(
     parts: Sequence[Path],
     originals: Callable[[Sequence[int]], Images],
     class_names: Sequence[str],
+    labels: Labels,
 ) -> Iterator[tuple[str, Figure]]:
-    """Draw a gallery of every cell that has rows, of the images that :func:`choose` takes.
+    """Draw a gallery of every cell in the rows, of the images that :func:`choose` selects.
 
     Parameters
     ----------
     rows
-        Result rows; those of examples tested on other victims are left out.
+        Result rows; transfers are ignored.
     parts
-        The stored adversarial images of the rows' successes.
+        The files with the stored adversarial images.
     originals
-        Given indices, the images of the split: float32 (n, C, H, W).
+        Returns the images of the split, float32 (n, C, H, W), for indices.
     class_names
-        By class index.
+        Names by class index.
+    labels
+        The labels of the sweep.
 
     Yields
     ------
-    Figures, each with its name: ``gallery-mnist-cw_mnist-no_defence-ead_l1-beta_1e-3-kappa_0-CELL``, which ends in
-    the first 6 digits of the cell.
+    The name and the figure: ``gallery-mnist-cw_mnist_no_defence-ead_l1_beta_1e-3_kappa_0-CELL``, with the first 6
+    digits of the cell.
     """
     own = rows[rows["model"] == rows["evaluated_on"]]
-    for cell, of_cell in own.groupby("cell", sort=False):
-        chosen = choose(of_cell)
-        shown = of_cell[of_cell["image"].isin(chosen)]
-        keys, pixels = read_images(parts, cells=[str(cell)], images=chosen)
+    for cell, cell_rows in own.groupby("cell", sort=False):
+        images = choose(cell_rows)
+        shown = cell_rows[cell_rows["image"].isin(images)]
+        keys, pixels = read_images(parts, cells=[str(cell)], images=images)
         stored = dict(zip(_examples(keys), pixels, strict=True))
-        words = _words(of_cell.iloc[0])
-        name = "-".join(["gallery", *map(slug, words), str(cell)[:6]])
+        line = cell_rows.iloc[0].to_dict() | {"series": series_of(cell_rows.iloc[:1]).iloc[0]}
+        title_parts = [dataset_label(line["dataset"]), labels.victim_details[line["model"]], labels.setting(line)]
+        name = "-".join(["gallery", *map(slug, title_parts), str(cell)[:6]])
         yield (
             name,
             gallery(
-                dict(zip(chosen, originals(chosen), strict=True)),
+                dict(zip(images, originals(images), strict=True)),
                 dict(zip(shown["image"].tolist(), shown["label"].tolist(), strict=True)),
                 {example: stored.get(example) for example in _examples(shown)},
                 class_names,
-                ", ".join(words),
+                ", ".join(title_parts),
             ),
         )
 
 
 def choose(rows: pd.DataFrame) -> list[int]:
-    """The images of a cell's rows to show: of each class the first of those with the most successes.
+    """Choose the images to show of a cell's rows: for each class, the first image with the most successes.
 
-    Of more than ten classes, the ten with the most successes. They come in the order of their classes.
+    With more than ten classes, choose the ten with the most successes. The images are in the order of their classes.
     """
     images = rows.groupby(["label", "image"])["success"].sum().reset_index()
     ranked = images.sort_values(["success", "label", "image"], ascending=[False, True, True])
-    best = ranked.drop_duplicates("label").head(_MOST).sort_values("label")
+    best = ranked.drop_duplicates("label").head(_LIMIT).sort_values("label")
     return [int(image) for image in best["image"]]
 
 
@@ -105,23 +108,24 @@ def gallery(
     class_names: Sequence[str],
     title: str,
 ) -> Figure:
-    """Draw images and what an attack made of them.
+    """Draw the original and adversarial images of a cell.
 
     Parameters
     ----------
     originals
-        (C, H, W) in [0, 1] by image, in the order of the rows.
+        Images (C, H, W) in [0, 1] by index, in the order of the figure's rows.
     labels
-        The class of each.
+        The class of each image.
     adversarial
-        (C, H, W) in [0, 1] by image and target class, None where the attack failed, which is drawn as a cross.
+        Images (C, H, W) in [0, 1] by image and target class; None, drawn as a cross, if the attack failed.
     class_names
-        By class index.
+        Names by class index.
     """
-    names = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in class_names]
-    others = {image: set(range(len(names))) - {labels[image]} for image in originals}
-    every = all({target for of, target in adversarial if of == image} == others[image] for image in originals)
-    draw = _by_class if every and len(names) <= _MOST else _by_image
+    limit = _MAX_NAME_LENGTH
+    names = [name if len(name) <= limit else f"{name[: limit - 1]}…" for name in class_names]
+    targets = {image: {target for source, target in adversarial if source == image} for image in originals}
+    every_class = all(targets[image] == set(range(len(names))) - {labels[image]} for image in originals)
+    draw = _by_class if every_class and len(names) <= _LIMIT else _by_image
     with mpl.rc_context(STYLE):
         return draw(originals, labels, adversarial, names, title)
 
@@ -133,19 +137,19 @@ def _by_class(
     names: Sequence[str],
     title: str,
 ) -> Figure:
-    """A column for each target class, the originals on the diagonal."""
-    left, step = _MARGIN + _ROW_NAMES, _SIDE + _GAP
+    """Draw a column per target class, with the originals on the diagonal."""
+    left, step = _MARGIN + _ROW_NAMES_WIDTH, _SIDE + _GAP
     right = left + len(names) * step - _GAP
-    figure, axes, above = _canvas(right + _MARGIN, 2 * _HEADING + len(originals) * step, title)
-    top = above + 2 * _HEADING
+    figure, axes, above = _canvas(right + _MARGIN, 2 * _HEADING_HEIGHT + len(originals) * step, title)
+    top = above + 2 * _HEADING_HEIGHT
     bottom = top + len(originals) * step - _GAP
-    axes.text((left + right) / 2, top - 1.5 * _HEADING, "target class", ha="center", va="center")
+    axes.text((left + right) / 2, top - 1.5 * _HEADING_HEIGHT, "target class", ha="center", va="center")
     axes.text(_MARGIN, (top + bottom) / 2, "original class", rotation=90, ha="left", va="center")
     for column, name in enumerate(names):
         _heading(axes, name, left + column * step, top)
     for row, (image, pixels) in enumerate(originals.items()):
         y = top + row * step
-        axes.text(left - _GAP, y + _SIDE / 2, names[labels[image]], ha="right", va="center", size=_SMALL)
+        axes.text(left - _GAP, y + _SIDE / 2, names[labels[image]], ha="right", va="center", size=_FONT_SIZE)
         for column in range(len(names)):
             original = column == labels[image]
             _tile(axes, pixels if original else adversarial[image, column], left + column * step, y, original=original)
@@ -159,15 +163,15 @@ def _by_image(
     names: Sequence[str],
     title: str,
 ) -> Figure:
-    """A row for each image: the original under its class, and then its targets, each under the target class."""
+    """Draw a row per image: the original below its class, then the adversarial images below their target classes."""
     targets: dict[int, list[int | None]] = {image: [] for image in originals}
     for image, target in sorted(adversarial, key=lambda example: (example[0], example[1] or 0)):
-        targets[image] = [*targets[image], target][:_MOST]
-    pitch, step = _HEADING + _SIDE + _GAP, _SIDE + _GAP
+        targets[image] = [*targets[image], target][:_LIMIT]
+    pitch, step = _HEADING_HEIGHT + _SIDE + _GAP, _SIDE + _GAP
     columns = 1 + max(map(len, targets.values()), default=0)
     figure, axes, top = _canvas(columns * step + 2 * _GAP + 2 * _MARGIN, len(originals) * pitch, title)
     for row, (image, pixels) in enumerate(originals.items()):
-        y = top + row * pitch + _HEADING
+        y = top + row * pitch + _HEADING_HEIGHT
         _heading(axes, names[labels[image]], _MARGIN, y)
         _tile(axes, pixels, _MARGIN, y, original=True)
         for column, target in enumerate(targets[image], start=1):
@@ -178,10 +182,13 @@ def _by_image(
 
 
 def _canvas(width: float, height: float, title: str) -> tuple[Figure, Axes, float]:
-    """A figure, its axes, measured in inches from its upper left corner, and how far down `height` inches are free."""
-    width = max(width, _LEAST_WIDTH)
-    title = fitted(title, width - 2 * _MARGIN)
-    above = _MARGIN + _LINE * len(title.splitlines()) + _HEADING
+    """Return a figure with a title, its axes in inches from the upper left corner, and the y of the free area.
+
+    The free area is `height` inches high.
+    """
+    width = max(width, _MIN_WIDTH)
+    title = wrap(title, width - 2 * _MARGIN)
+    above = _MARGIN + _LINE_HEIGHT * len(title.splitlines()) + _HEADING_HEIGHT
     figure = Figure(figsize=(width, above + height + _MARGIN))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(above + height + _MARGIN, 0))
     axes.set_axis_off()
@@ -190,11 +197,11 @@ def _canvas(width: float, height: float, title: str) -> tuple[Figure, Axes, floa
 
 
 def _heading(axes: Axes, text: str, x: float, y: float) -> None:
-    axes.text(x + _SIDE / 2, y - _HEADING / 2, text, ha="center", va="center", size=_SMALL)
+    axes.text(x + _SIDE / 2, y - _HEADING_HEIGHT / 2, text, ha="center", va="center", size=_FONT_SIZE)
 
 
 def _tile(axes: Axes, pixels: Images | None, x: float, y: float, *, original: bool = False) -> None:
-    """An image (C, H, W) with its upper left corner at (x, y), framed if it is the original; a cross for none."""
+    """Draw an image (C, H, W) with its upper left corner at (x, y), framed if it is the original; None is a cross."""
     if pixels is None:
         axes.add_patch(Rectangle((x, y), _SIDE, _SIDE, facecolor="0.95", edgecolor="none"))
         low, high = 0.35 * _SIDE, 0.65 * _SIDE
@@ -208,25 +215,14 @@ def _tile(axes: Axes, pixels: Images | None, x: float, y: float, *, original: bo
         np.clip(np.moveaxis(pixels, 0, -1), 0, 1) if len(pixels) == 3 else pixels.mean(axis=0),
         extent=(left, left + width, top + height, top),
         aspect="auto",
-        interpolation="none" if max(pixels.shape[1:]) <= _SHARP else "antialiased",
+        interpolation="none" if max(pixels.shape[1:]) <= _MAX_SHARP_SIDE else "antialiased",
         **colour,
     )
     if original:
-        frame = Rectangle((left, top), width, height, fill=False, edgecolor=_ORIGINAL, linewidth=1.6, zorder=2)
+        frame = Rectangle((left, top), width, height, fill=False, edgecolor=_ORIGINAL_COLOUR, linewidth=1.6, zorder=2)
         axes.add_patch(frame)
 
 
 def _examples(rows: pd.DataFrame) -> list[Example]:
-    """The image and target of each row."""
+    """Return the image and target of each row."""
     return [(image, target) for _, image, target in keys_of(rows)]
-
-
-def _words(row: "pd.Series[Any]") -> list[str]:
-    """What the rows of a cell have in common: data set, victim, attack and its parameters."""
-    attack, rule = attack_name(row["attack"], row["norm"]), rule_name(row["attack"], row["decision_rule"])
-    words = [dataset_name(row["dataset"]), row["arch"], defense_text(row["defense"], row["temperature"])]
-    words.append(f"{attack} ({rule})" if rule else attack)
-    for symbol, value in (("β", row["beta"]), ("κ", row["kappa"])):
-        if not pd.isna(value):
-            words.append(f"{symbol} = {parameter_text(value)}")
-    return words

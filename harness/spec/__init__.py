@@ -1,1 +1,20 @@
 """The spec: the YAML file that describes one sweep, read, checked and resolved."""
+
+from eadbench.harness.spec.files import dump, load, parse
+from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
+from eadbench.harness.spec.schema import Images, RandomTargets, Resources, SpecFile
+
+__all__ = [
+    "AttackEntry",
+    "DatasetEntry",
+    "DefenseEntry",
+    "Images",
+    "RandomTargets",
+    "Resources",
+    "Spec",
+    "SpecFile",
+    "VictimEntry",
+    "dump",
+    "load",
+    "parse",
+]

@@ -1,20 +1,21 @@
-"""Changes of a spec before it is checked: those of one of its scales, and those of a command's ``--set``."""
+"""Change the content of a spec before it is checked: by a scale, or by a command's ``--set``."""
 
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
 from eadbench.harness.errors import UserError
-from eadbench.harness.spec.yaml import parsed, shown
+from eadbench.harness.messages import shown
+from eadbench.harness.spec.yaml import parsed
 
 
 def apply_scale(content: dict[str, Any], scale: str | None) -> None:
-    """Take `scales` out of a spec's content, and apply the overrides of one of them.
+    """Remove `scales` from a spec's content, and apply the overrides of one scale.
 
     Raises
     ------
     UserError
-        There is no such scale, or no place for one of its overrides.
+        The scale is unknown, or the spec lacks the path of an override.
     """
     scales = content.pop("scales", {})
     if not isinstance(scales, dict) or not all(isinstance(overrides, dict) for overrides in scales.values()):
@@ -28,12 +29,12 @@ def apply_scale(content: dict[str, Any], scale: str | None) -> None:
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:
-    """Apply ``a.b=value``, whose value is YAML.
+    """Apply an override ``a.b=value``, with the value as YAML.
 
     Raises
     ------
     UserError
-        It is no such text, or there is no place for it.
+        The override has another form, or the spec lacks its path.
     """
     path, equals, value = override.partition("=")
     if not equals:
@@ -45,23 +46,23 @@ def apply_override(content: dict[str, Any], override: str) -> None:
 
 
 def put(content: Any, path: str, value: Any, missing: str) -> None:
-    """Write a value at ``a.b`` in `content`; a number in the path picks an item of a list, ``*`` every item.
+    """Write a value at a path ``a.b`` of `content`. A number selects an item of a list, ``*`` every item.
 
     Raises
     ------
     UserError
-        With the text `missing`: there is no such place.
+        `content` lacks the path; the message is `missing`.
     """
     part, dot, rest = path.partition(".")
-    for place in _places(content, part, missing):
+    for key in _keys(content, part, missing):
         if not dot:
-            content[place] = deepcopy(value)
+            content[key] = deepcopy(value)
         else:
-            put(content.setdefault(place, {}) if isinstance(content, dict) else content[place], rest, value, missing)
+            put(content.setdefault(key, {}) if isinstance(content, dict) else content[key], rest, value, missing)
 
 
-def _places(content: Any, part: str, missing: str) -> Sequence[Any]:
-    """The keys or indices that a part of a path names."""
+def _keys(content: Any, part: str, missing: str) -> Sequence[Any]:
+    """Return the keys or indices that a part of a path selects."""
     if isinstance(content, dict):
         return [part]
     if isinstance(content, list):

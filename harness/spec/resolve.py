@@ -1,96 +1,217 @@
-"""Entries of a spec with every default filled in, known to be right: each value of their axes is tried."""
+"""From the spec as written to the spec as resolved: names are looked up, defaults filled in, every value tried."""
 
-from collections.abc import Mapping
-from dataclasses import is_dataclass
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from eadbench.attacks import ATTACKS
-from eadbench.defenses import DEFENSES, AdversarialTraining
+from eadbench.attacks.attack import breaches as attack_breaches
+from eadbench.attacks.attack import traits_of
+from eadbench.defenses.defense import breaches as defense_breaches
+from eadbench.harness.datasets import DATASETS
 from eadbench.harness.errors import UserError
-from eadbench.harness.spec.parameters import AXES, look_up, named, parameters_of, validated
-from eadbench.harness.spec.yaml import shown
+from eadbench.harness.messages import shown
+from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
+from eadbench.harness.spec.parameters import parameters_of, validated
+from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
+from eadbench.harness.spec.schema import SpecFile, VictimFields
 from eadbench.models import Training
+from eadbench.models.code import refuse_code
 
-DEFENSE_AXES = ("temperature", "epsilon")
-"""Parameters of a defence that a spec may give as a list: each value makes a victim of its own."""
+__all__ = ["resolved", "resolved_attack"]
 
 
-def resolved_training(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A victim's training with its defaults."""
-    training = validated(parameters_of(Training), given, where).model_dump(mode="json")
+def resolved(file: SpecFile) -> Spec:
+    """Resolve a spec.
+
+    Raises
+    ------
+    UserError
+        One line: the field's path, what was given, what would be right.
+    """
+    _check_evaluated_on(file)
+    transfers = any(victim.evaluated_on for victim in file.victims)
+    spec = Spec(
+        name=file.name,
+        seed=file.seed,
+        dataset=_dataset(file.dataset),
+        images=file.images,
+        targets=file.targets,
+        victims=[_victim(victim, f"victims[{i}]") for i, victim in enumerate(file.victims)],
+        attacks=[resolved_attack(entry, f"attacks[{i}]") for i, entry in enumerate(file.attacks)],
+        save_images=file.save_images or ("successes" if transfers else "none"),
+        shard_size=file.shard_size,
+        batch_size=file.batch_size,
+        precision=file.precision,
+        resources=file.resources,
+    )
+    _check_modes(spec)
+    _check_distinct(spec.attacks)
+    return spec
+
+
+def resolved_attack(given: Mapping[str, Any], where: str) -> AttackEntry:
+    """Resolve an entry `{name: …, hyperparameter: …}`; each value of its axes is tried on the attack's class."""
+    attack, name, rest = _looked_up(given, ATTACKS, where)
+    for breach in attack_breaches(attack):
+        raise UserError(f"{where}.name: {name} {breach}")
+    chosen = rest.pop("decision_rules", None)
+    axes = traits_of(attack).axes
     try:
-        Training(**training)
-    except ValueError as error:
-        raise UserError(f"{where.removesuffix('.training')}.{error}") from error
-    return training
+        model = parameters_of(attack, axes=axes, leave_out=("targeted",))
+    except UserError as error:
+        raise UserError(f"{where}.name: {error}") from error
+    values = validated(model, rest, where).model_dump(mode="json")
+    entry = AttackEntry(
+        name=name,
+        parameters={key: value for key, value in values.items() if key not in axes},
+        axes={key: values[key] for key in axes},
+        decision_rules=_rules(attack, chosen, name, where),
+    )
+    if traits_of(attack).targeted:  # the mode is the spec's, which is not known here
+        _try_each(attack, entry.parameters, entry.axes, where)
+    else:
+        _try_each(attack, {**entry.parameters, "targeted": False}, entry.axes, where)
+    return entry
 
 
-def resolved_defense(given: str | Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A defence with its defaults, known to be right: each value of its axes is tried on its class."""
-    named_so = {given: {}} if isinstance(given, str) else dict(given)
-    if len(named_so) != 1:
+def _rules(attack: Any, chosen: object, name: str, where: str) -> Sequence[str]:
+    """Return the decision rules that are kept: those chosen, or the attack's defaults."""
+    traits = traits_of(attack)
+    rules = traits.rules
+    if chosen is None:
+        return list(traits.default_rules)
+    if not (isinstance(chosen, list) and chosen and all(rule in rules for rule in chosen)):
+        right = f"a list from {', '.join(rules)}" if rules else f"left out: {name} has none"
+        raise UserError(f"{where}.decision_rules: must be {right}; got {shown(chosen)}")
+    return list(dict.fromkeys(chosen))
+
+
+def _defense(given: str | Mapping[str, Any], where: str) -> DefenseEntry:
+    """Resolve a defence; each combination of its axes is tried on the defence's class."""
+    mapping = {given: {}} if isinstance(given, str) else dict(given)
+    if len(mapping) != 1:
         right = "must name one defence, such as {distillation: {temperature: 100}}"
         raise UserError(f"{where}: {right}; got {shown(given)}")
-    [(name, parameters)] = named_so.items()
+    [(name, parameters)] = mapping.items()
     try:
-        defense = look_up(name, DEFENSES, "defence")
-        _check_class(defense, name)
-        model = parameters_of(defense, axes=DEFENSE_AXES)
+        defense = DEFENSES.look_up(name)
+        for breach in defense_breaches(defense):
+            raise UserError(f"{name} {breach}")
+        axes: Sequence[str] = getattr(defense, "AXES", ())
+        model = parameters_of(defense, axes=axes)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     where = f"{where}.{name}"
     if not isinstance(parameters, dict):
         raise UserError(f"{where}: must be a mapping of its parameters, got {shown(parameters)}")
-    resolved = validated(model, parameters, where).model_dump(mode="json")
-    if issubclass(defense, AdversarialTraining):
-        resolved["attacks"] = [resolved_attack(a, f"{where}.attacks[{i}]") for i, a in enumerate(resolved["attacks"])]
-    for parameters in combinations(resolved):
-        try:
-            defense(**parameters)
-        except ValueError as error:
-            raise UserError(f"{where}.{error}") from error
-    return {name: resolved}
+    values = validated(model, parameters, where).model_dump(mode="json")
+    if "attacks" in values:  # the examples that the defence learns from
+        values["attacks"] = [
+            resolved_attack(attack, f"{where}.attacks[{i}]").written() for i, attack in enumerate(values["attacks"])
+        ]
+    entry = DefenseEntry(
+        name=name,
+        parameters={key: value for key, value in values.items() if key not in axes},
+        axes={key: values[key] for key in axes},
+    )
+    _try_each(defense, entry.parameters, entry.axes, where)
+    return entry
 
 
-def combinations(parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A defence's parameters with one value of each axis, for every combination."""
-    axes = [name for name in DEFENSE_AXES if name in parameters]
-    return [
-        {**parameters, **dict(zip(axes, values, strict=True))}
-        for values in product(*(parameters[name] for name in axes))
-    ]
-
-
-def resolved_attack(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """An attack with its defaults, known to be right: each value of its axes is tried on its class."""
-    entry = dict(entry)
-    chosen = entry.pop("decision_rules", None)
-    resolved = named(entry, ATTACKS, "attack", where, leave_out=("targeted",))
-    attack = look_up(resolved["name"], ATTACKS, "attack")
+def _dataset(given: Mapping[str, Any]) -> DatasetEntry:
+    loader, name, rest = _looked_up(given, DATASETS, "dataset")
     try:
-        _check_class(attack, resolved["name"])
+        model = parameters_of(loader)
+    except UserError as error:
+        raise UserError(f"dataset.name: {error}") from error
+    return DatasetEntry(name=name, parameters=validated(model, rest, "dataset").model_dump(mode="json"))
+
+
+def _victim(given: VictimFields, where: str) -> VictimEntry:
+    try:
+        refuse_code(given.arch)
+    except ValueError as error:
+        raise UserError(f"{where}.arch: {error}") from error
+    defense = _defense(given.defense, f"{where}.defense")
+    if given.training is None and not (given.weights or given.parameters.get("weights")):
+        raise UserError(f"{where}: needs training (such as {{epochs: 10}}) or weights (a file)")
+    if given.training is not None and given.weights:
+        raise UserError(f"{where}: has training and weights; given weights are not trained further, leave out one")
+    return VictimEntry(
+        name=given.name,
+        arch=given.arch,
+        parameters=given.parameters,
+        defense=defense,
+        training=None if given.training is None else _training(given.training, where),
+        weights=given.weights,
+        attacked=given.attacked,
+        evaluated_on=given.evaluated_on,
+    )
+
+
+def _training(given: Mapping[str, Any], where: str) -> Training:
+    values = validated(parameters_of(Training), given, f"{where}.training").model_dump(mode="json")
+    try:
+        return Training(**values)
+    except ValueError as error:
+        raise UserError(f"{where}.{error}") from error
+
+
+def _looked_up(given: Mapping[str, Any], registry: Registry, where: str) -> tuple[Any, str, dict[str, Any]]:
+    """Return the thing that an entry names, its name, and the entry's other keys."""
+    rest = dict(given)
+    name = rest.pop("name", None)
+    try:
+        return registry.look_up(name), str(name), rest
     except UserError as error:
         raise UserError(f"{where}.name: {error}") from error
-    rules = getattr(attack, "RULES", ())
-    if chosen is not None and not (isinstance(chosen, list) and chosen and all(rule in rules for rule in chosen)):
-        right = f"a list from {', '.join(rules)}" if rules else f"left out: {resolved['name']} has none"
-        raise UserError(f"{where}.decision_rules: must be {right}; got {shown(chosen)}")
-
-    fixed = {name: value for name, value in resolved.items() if name not in ("name", *AXES)}
-    axes = {axis: resolved[axis] for axis in AXES if axis in resolved}
-    for axis, values in axes.items() or [("", [None])]:
-        for value in values:
-            setting = {other: first[0] for other, first in axes.items()} | ({axis: value} if axis else {})
-            try:
-                attack(**fixed, **setting)
-            except (TypeError, ValueError) as error:
-                raise UserError(f"{where}.{error}") from error
-    if rules:
-        resolved["decision_rules"] = chosen or [rule for rule in rules if rule != "l2"]
-    return resolved
 
 
-def _check_class(thing: object, name: str) -> None:
-    if not (isinstance(thing, type) and is_dataclass(thing)):
-        raise UserError(f"{name} must be a dataclass of its parameters")
+def _try_each(thing: Any, parameters: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], where: str) -> None:
+    """Make the thing with every value of every axis, the other axes at their first value."""
+    first = {axis: values[0] for axis, values in axes.items()}
+    settings = [{**first, axis: value} for axis, values in axes.items() for value in values] or [{}]
+    for setting in settings:
+        try:
+            thing(**parameters, **setting)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{where}.{error}") from error
+
+
+def _check_evaluated_on(file: SpecFile) -> None:
+    """Refuse victims to test on that do not exist, and names that two victims share."""
+    names = [victim.name for victim in file.victims if victim.name is not None]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"victims: two of them are called {shown(twice)}; give each its own name")
+    for i, victim in enumerate(file.victims):
+        unknown = [name for name in victim.evaluated_on if name not in names] if victim.evaluated_on != "all" else []
+        if unknown:
+            known = ", ".join(names) or "none: give the victim a name"
+            raise UserError(f"victims[{i}].evaluated_on: no victim is called {shown(unknown[0])}; there are {known}")
+        if victim.evaluated_on and not victim.attacked:
+            raise UserError(f"victims[{i}].evaluated_on: has no examples, as attacked is false; leave out one")
+        if victim.evaluated_on and file.save_images == "none":
+            raise UserError(f"save_images: must be successes, as victims[{i}] has evaluated_on; got none")
+    if not any(victim.attacked for victim in file.victims):
+        raise UserError("victims: at least one must be attacked")
+
+
+def _check_modes(spec: Spec) -> None:
+    """Refuse attacks that cannot aim at target classes, or cannot do without."""
+    for i, entry in enumerate(spec.attacks):
+        traits = traits_of(ATTACKS.look_up(entry.name))
+        if spec.targeted and not traits.targeted:
+            raise UserError(f"attacks[{i}].name: {entry.name} is untargeted only; give the spec targets: untargeted")
+        if not spec.targeted and not traits.untargeted:
+            raise UserError(f"attacks[{i}].name: {entry.name} is targeted only; give the spec targets: all")
+
+
+def _check_distinct(attacks: Sequence[AttackEntry]) -> None:
+    """Refuse two entries that share a cell: the same attack, hyperparameters, axes and decision rule."""
+    first: dict[str, int] = {}
+    for i, entry in enumerate(attacks):
+        for *values, rule in product(*entry.axes.values(), entry.decision_rules or [""]):
+            cell = repr((entry.name, sorted(entry.parameters.items()), values, rule))
+            if first.setdefault(cell, i) != i:
+                raise UserError(f"attacks[{i}]: has a cell of attacks[{first[cell]}] again; leave out one of them")

@@ -1,86 +1,92 @@
-"""The spec: the YAML file that describes one sweep, read, checked and resolved."""
+"""The spec as a user writes it: one model for each mapping of the YAML file, with its checks and defaults.
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+`eadbench schema` prints these models as JSON Schema. :mod:`eadbench.harness.spec.resolved` has the spec after
+every name in it has been looked up.
+"""
+
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, ByteSize, Field, field_validator
 
 from eadbench.attacks.engine.precision import Precision
-from eadbench.harness.datasets import DATASETS
-from eadbench.harness.errors import UserError
-from eadbench.harness.spec.overrides import apply_override, apply_scale
-from eadbench.harness.spec.parameters import Strict, named, validated
-from eadbench.harness.spec.resolve import resolved_attack, resolved_defense, resolved_training
-from eadbench.harness.spec.yaml import parsed, plain, shown
-from eadbench.models.code import refuse_code
+from eadbench.harness.spec.parameters import Right, Strict
+
+__all__ = ["Images", "RandomTargets", "Resources", "SpecFile", "VictimFields"]
 
 
 def _short(amount: object) -> object:
-    """A text of so many digits that pydantic fails to make a number of them is refused."""
+    """Refuse a text of so many digits that pydantic cannot make a number of it."""
     if isinstance(amount, str) and len(amount) > 40:
         raise ValueError("too long")
     return amount
 
 
 class Images(Strict):
-    """Which images are attacked: the first `count` of a seeded order that are classified correctly.
-
-    By the victim that is attacked (`each`, as in the paper), or by every victim of the sweep (`all`), which then
-    attack the same images.
-    """
+    """The images that are attacked: the first `count` of a seeded order that are classified correctly."""
 
     count: int = Field(ge=1)
+    """How many images are attacked on each victim."""
     split: Literal["test", "train"] = "test"
+    """The split that they are drawn from."""
     correct_on: Literal["each", "all"] = "each"
+    """Which victims must classify an image correctly: the attacked one (`each`, as in the paper), or every victim of
+    the sweep (`all`), so that all of them attack the same images."""
 
 
 class RandomTargets(Strict):
-    """That many incorrect classes per image, drawn from the spec's seed."""
+    """A number of incorrect classes for each image, drawn from the spec's seed."""
 
     random: int = Field(ge=1)
+    """How many."""
 
 
-class Victim(Strict):
-    """How a victim is made: trained by `training`, or given by a file of `weights`.
+class VictimFields(Strict):
+    """A victim: trained by `training`, or given by a file of `weights`.
 
-    A list of a defence's temperature or ε makes as many victims.
+    A list for one of its defence's axes, such as a temperature, makes a victim of each value.
     """
 
     name: str | None = None
-    """What `evaluated_on` calls it."""
-    arch: str = Field(
-        pattern=r"^[A-Za-z0-9_.:]+$", max_length=200, description="an architecture's name, or package.module:function"
+    """What `evaluated_on` and the tables call it."""
+    arch: Annotated[str, Right("an architecture's name, or package.module:function")] = Field(
+        pattern=r"^[A-Za-z0-9_.:]+$", max_length=200
     )
+    """The architecture: a name that `eadbench models` lists, a classification model of torchvision, or an import path
+    package.module:function."""
     parameters: dict[str, Any] = Field(default={})
-    defense: str | dict[str, Any] = Field(
-        default="none", description="a defence's name, or {name: {parameter: value}} with its parameters"
-    )
-    """As resolved: `{name: {parameter: value}}`."""
+    """Keyword parameters of the architecture."""
+    defense: Annotated[
+        str | dict[str, Any], Right("a defence's name, or {name: {parameter: value}} with its parameters")
+    ] = "none"
+    """How the victim is hardened: a name that `eadbench defenses` lists or an import path, alone or as
+    {name: {parameter: value}}."""
     training: dict[str, Any] | None = None
+    """How the weights are found, such as {epochs: 10}; left out for given weights."""
     weights: str | None = None
+    """A file of weights: safetensors, or a state dict as torch.save writes it."""
     attacked: bool = True
-    """False for a victim that examples are only tested on."""
-    evaluated_on: Literal["all"] | list[str] = Field(default=[], description="all, or a list of names of victims")
-    """The other victims that the examples crafted on this one are tested on."""
+    """Whether it is attacked; false for a victim on which examples are only tested."""
+    evaluated_on: Annotated[Literal["all"] | list[str], Right("all, or a list of names of victims")] = Field(default=[])
+    """The other victims on which the examples crafted on this one are tested."""
 
 
 class Resources(Strict):
-    """What the workers take. Rows do not depend on how many workers there are."""
+    """What the workers take. Rows do not depend on the number of workers."""
 
     workers: int | None = Field(default=None, ge=1)
-    """At most; unless given, as many as the cluster has room for."""
-    gpus: float | None = Field(default=None, ge=0, description="GPUs of a worker: a fraction such as 0.5, or 0, 1, 2 …")
-    """Of each worker; a fraction shares one. Unless given, 1 where the cluster has any, else 0."""
+    """The most workers; unless given, as many as the cluster has room for."""
+    gpus: Annotated[float | None, Right("GPUs of a worker: a fraction such as 0.5, or 0, 1, 2 …")] = Field(
+        default=None, ge=0
+    )
+    """GPUs of each worker; a fraction shares one. Unless given, 1 where the cluster has any, else 0."""
     cpus: float | None = Field(default=None, gt=0)
     """Cores of each worker; unless given, 1 beside a GPU, else as many as `threads`."""
-    memory: Annotated[ByteSize | None, BeforeValidator(_short)] = Field(
-        default=None, gt=0, description="memory of a worker, such as 8GiB"
+    memory: Annotated[ByteSize | None, BeforeValidator(_short), Right("memory of a worker, such as 8GiB")] = Field(
+        default=None, gt=0
     )
-    """Of each worker; Ray places workers by it."""
+    """Memory of each worker, such as 8GiB, by which Ray places workers."""
     threads: int = Field(default=1, ge=1)
-    """Of torch, per worker on CPU cores; the spec's to say, because rounding depends on it."""
+    """Torch's threads in a worker on CPU cores. The spec sets it because rounding depends on it."""
 
     @field_validator("gpus")
     @classmethod
@@ -90,135 +96,36 @@ class Resources(Strict):
         return gpus
 
 
-class Spec(Strict):
-    """One sweep, with every default filled in."""
+class SpecFile(Strict):
+    """One sweep."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        max_length=100,
-        description="letters, digits, '.', '_' and '-', at most 100 of them",
+    name: Annotated[str, Right("letters, digits, '.', '_' and '-', at most 100 of them")] = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100
     )
+    """The sweep's name, which names its results folder and its MLflow experiment."""
     seed: int = Field(default=0, ge=0)
+    """The seed of the order of images, of random targets and of the bootstrap."""
     dataset: dict[str, Any]
+    """The data set: {name: …} with its parameters; `eadbench datasets` lists names."""
     images: Images
-    targets: Literal["all", "untargeted"] | RandomTargets = Field(
-        default="all", description="all, untargeted or {random: how many, at least 1}"
-    )
-    victims: list[Victim] = Field(min_length=1)
-    attacks: list[dict[str, Any]] = Field(min_length=1, description="a list of at least one attack")
-    save_images: Literal["none", "successes"] | None = Field(default=None, description="none or successes")
-    """Whether adversarial images are stored; unless given, those that are tested on other victims."""
+    targets: Annotated[
+        Literal["all", "untargeted"] | RandomTargets, Right("all, untargeted or {random: how many, at least 1}")
+    ] = "all"
+    """The target classes of each image: every incorrect class, some drawn at random, or none."""
+    victims: list[VictimFields] = Field(min_length=1)
+    """The models that are attacked, or that examples are tested on."""
+    attacks: Annotated[list[dict[str, Any]], Right("a list of at least one attack")] = Field(min_length=1)
+    """The attacks: {name: …} with hyperparameters; `eadbench attacks` lists names. Axes of the grid, such as beta,
+    kappa and norm, may be lists. `decision_rules` picks the iterates that are kept."""
+    save_images: Annotated[Literal["none", "successes"] | None, Right("none or successes")] = None
+    """Which adversarial images are stored; unless given, `successes` if examples are tested on other victims."""
     shard_size: int = Field(default=200, ge=1)
     """Examples in a shard: the unit of scheduling, retry and commit."""
-    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        default=128, description="a number of examples, at least 1, or auto"
-    )
-    """Examples attacked at a time. With auto, each worker finds the fastest: its rows then agree with those of other
-    workers to rounding, and not to the bit."""
-    precision: Precision = Field(default="float32", description="float32, tf32 or bf16")
-    """In which attacks search; every success is confirmed in float32, and is a failure if it does not hold there."""
+    batch_size: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["auto"], Right("a number of examples, at least 1, or auto")
+    ] = 128
+    """Examples attacked at a time. With auto, each worker finds the fastest size: its rows then agree with those of
+    other workers to rounding, not to the bit."""
+    precision: Annotated[Precision, Right("float32, tf32 or bf16")] = "float32"
+    """The precision of the gradients of a search. Every success is confirmed in float32, or counts as a failure."""
     resources: Resources = Resources()
-
-    @property
-    def targeted(self) -> bool:
-        """Whether the attacks aim at target classes."""
-        return self.targets != "untargeted"
-
-
-def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None) -> Spec:
-    """The spec in the file at `path`, at one of its scales, with overrides.
-
-    Parameters
-    ----------
-    overrides
-        Such as ``images.count=10`` or ``eadbench.attacks.0.beta=[1e-3]``.
-    scale
-        A key of the file's mapping `scales`, whose values are overrides of their own:
-        ``scales: {tiny: {images.count: 10}}``. Unless given, or "full", the spec as it stands.
-
-    Raises
-    ------
-    UserError
-        The file is missing or no YAML, or says what cannot be: one line with the field's path.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: cannot be read: it is no text: {error}") from error
-    try:
-        return _parsed_at(parsed(text), overrides, scale)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-
-
-def _parsed_at(content: object, overrides: Sequence[str], scale: str | None) -> Spec:
-    """The spec that a document describes at one of its scales, with overrides."""
-    if not isinstance(content, dict):
-        raise UserError(f"must be a mapping with the keys {', '.join(Spec.model_fields)}")
-    fields: dict[str, Any] = plain(content)
-    apply_scale(fields, scale)
-    for override in overrides:
-        apply_override(fields, override)
-    return parse(fields)
-
-
-def parse(content: Mapping[str, Any]) -> Spec:
-    """The spec that `content` describes.
-
-    Raises
-    ------
-    UserError
-        One line: the field's path, what was given, what would be right.
-    """
-    spec = validated(Spec, plain(content))
-    _check_evaluated_on(spec)
-    transfers = any(victim.evaluated_on for victim in spec.victims)
-    return spec.model_copy(
-        update={
-            "dataset": named(spec.dataset, DATASETS, "data set", "dataset"),
-            "victims": [_victim(victim, f"victims[{i}]") for i, victim in enumerate(spec.victims)],
-            "attacks": [resolved_attack(entry, f"attacks[{i}]") for i, entry in enumerate(spec.attacks)],
-            "save_images": spec.save_images or ("successes" if transfers else "none"),
-        }
-    )
-
-
-def dump(spec: Spec) -> str:
-    """The resolved spec as YAML, which :func:`load` reads back to an equal one."""
-    return str(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-
-
-def _victim(victim: Victim, where: str) -> Victim:
-    """A victim with the defaults of its defence and its training."""
-    try:
-        refuse_code(victim.arch)
-    except ValueError as error:
-        raise UserError(f"{where}.arch: {error}") from error
-    defense = resolved_defense(victim.defense, f"{where}.defense")
-    if victim.training is None and not (victim.weights or victim.parameters.get("weights")):
-        raise UserError(f"{where}: needs training (such as {{epochs: 10}}) or weights (a file)")
-    if victim.training is not None and victim.weights:
-        raise UserError(f"{where}: has training and weights; given weights are not trained further, leave out one")
-    training = None if victim.training is None else resolved_training(victim.training, f"{where}.training")
-    return victim.model_copy(update={"defense": defense, "training": training})
-
-
-def _check_evaluated_on(spec: Spec) -> None:
-    """Examples are tested on victims that there are, and that have a name."""
-    names = [victim.name for victim in spec.victims if victim.name is not None]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"victims: two of them are called {shown(twice)}; give each its own name")
-    for i, victim in enumerate(spec.victims):
-        unknown = [name for name in victim.evaluated_on if name not in names] if victim.evaluated_on != "all" else []
-        if unknown:
-            known = ", ".join(names) or "none: give the victim a name"
-            raise UserError(f"victims[{i}].evaluated_on: no victim is called {shown(unknown[0])}; there are {known}")
-        if victim.evaluated_on and not victim.attacked:
-            raise UserError(f"victims[{i}].evaluated_on: has no examples, as attacked is false; leave out one")
-        if victim.evaluated_on and spec.save_images == "none":
-            raise UserError(f"save_images: must be successes, as victims[{i}] has evaluated_on; got none")
-    if not any(victim.attacked for victim in spec.victims):
-        raise UserError("victims: at least one must be attacked")

@@ -1,90 +1,57 @@
-"""YAML as plain data: what a spec may hold, whatever its fields are."""
+"""Read YAML as plain data, and check the limits that hold for every field of a spec."""
 
-import math
 import re
-import reprlib
 from typing import Any
 
 import yaml
 from yaml.composer import ComposerError
 
 from eadbench.harness.errors import UserError
-from eadbench.harness.tracking_uri import redact
+from eadbench.harness.messages import NUMBER, at, fits, one_line, redact, shown
 
-MOST_VALUES = 100_000
-DEEPEST = 12
-LONGEST = 4096
-"""Characters of a text; a path cannot be longer."""
-NUMBER = "a finite number, and an integer one of at most 64 bits"
+MAX_VALUES = 100_000
+MAX_DEPTH = 12
+MAX_LENGTH = 4096
+"""Limit of characters of a text; a path cannot be longer."""
 
-_WORD = re.compile(r"[\w.*-]{1,80}")
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-class _Repr(reprlib.Repr):
-    def repr_int(self, x: int, level: int) -> str:
-        return super().repr_int(x, level) if fits(x) else f"an integer of {x.bit_length()} bits"
-
-
-_SHORT = _Repr()
-_SHORT.maxstring = _SHORT.maxother = 80
-_SHORT.maxlevel = 3
-
-
-def shown(value: object) -> str:
-    """A value in a message: its repr, a long one without its middle."""
-    return _SHORT.repr(value)
-
-
-def fits(value: object) -> bool:
-    """Whether a value is no number, or one that JSON and 64 bits hold."""
-    if isinstance(value, int):
-        return -(2**63) <= value < 2**63
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def at(where: str, part: str | int) -> str:
-    """The path of an item or a key of what is at `where`: ``attacks[0].beta``."""
-    if isinstance(part, int):
-        return f"{where}[{part}]"
-    return f"{where}.{part if _WORD.fullmatch(part) else shown(part)}".removeprefix(".")
-
-
 def parsed(text: str) -> Any:
-    """The content of a YAML document.
+    """Parse a YAML document.
 
     Raises
     ------
     UserError
-        In one line, why it is none.
+        The document is not valid YAML: one line with the reason.
     """
     try:
         return yaml.load(text, _Loader)
-    # PyYAML lets through what its constructors fail with on such values as 0x_, 2024-13-01 or !!bool maybe.
+    # PyYAML's constructors raise other errors on values such as 0x_, 2024-13-01 or !!bool maybe.
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise UserError(f"not valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"not valid YAML: {one_line(error)}") from error
     except RecursionError as error:
         raise UserError("not valid YAML: it is nested too deeply") from error
 
 
 def plain(content: object) -> Any:
-    """A copy of `content` in which no part is shared with another, made of JSON's own types.
+    """Return a copy of `content` in JSON's types, without shared parts.
 
     Raises
     ------
     UserError
-        One line with the path of a value that a spec cannot hold: one that JSON has no type for, that is too long or
-        too deeply nested (an anchor within itself is, without end), or a URI with a password in it.
+        One line with the path of a value that a spec cannot hold: a type that JSON lacks, a text too long, a URI with a
+        password, or a value nested too deep, such as an anchor within itself.
     """
-    seen = 0
+    count = 0
 
     def copy(value: object, where: str, depth: int) -> Any:
-        nonlocal seen
-        seen += 1
-        if seen > MOST_VALUES:
-            raise UserError(f"{where}: must end here, as a spec has at most {MOST_VALUES:,} values")
-        if depth > DEEPEST:
-            raise UserError(f"{where}: must not be nested more than {DEEPEST} deep")
+        nonlocal count
+        count += 1
+        if count > MAX_VALUES:
+            raise UserError(f"{where}: must end here, as a spec has at most {MAX_VALUES:,} values")
+        if depth > MAX_DEPTH:
+            raise UserError(f"{where}: must not be nested more than {MAX_DEPTH} deep")
         if isinstance(value, dict):
             return {_key(key, where): copy(item, at(where, _key(key, where)), depth + 1) for key, item in value.items()}
         if isinstance(value, list):
@@ -96,26 +63,29 @@ def plain(content: object) -> Any:
 
 
 def _key(key: object, where: str) -> str:
+    """Return a key of the mapping at `where`, after a check."""
     if not isinstance(key, str):
-        raise UserError(f"{where or 'keys'}: a key must be text, got {_described(key)}")
+        raise UserError(f"{where or 'keys'}: a key must be text, got {_type_and_value(key)}")
     _check_value(key, at(where, key))
     return key
 
 
 def _check_value(value: object, where: str) -> None:
+    """Refuse a value that is no number, text, truth value or null within the limits."""
     if not fits(value):
         raise UserError(f"{where}: must be {NUMBER}; got {shown(value)}")
     if isinstance(value, str):
         _check_text(value, where)
     elif not (value is None or isinstance(value, bool | int | float)):
         raise UserError(
-            f"{where}: must be a number, text, true, false, null, a list or a mapping, got {_described(value)}"
+            f"{where}: must be a number, text, true, false, null, a list or a mapping, got {_type_and_value(value)}"
         )
 
 
 def _check_text(text: str, where: str) -> None:
-    if len(text) > LONGEST:
-        raise UserError(f"{where}: must have at most {LONGEST} characters, got {len(text)}")
+    """Refuse a text that is too long, or holds control characters or secrets."""
+    if len(text) > MAX_LENGTH:
+        raise UserError(f"{where}: must have at most {MAX_LENGTH} characters, got {len(text)}")
     if _CONTROL.search(text):
         raise UserError(f"{where}: must not hold control characters, got {shown(text)}")
     if redact(text) != text:
@@ -125,12 +95,13 @@ def _check_text(text: str, where: str) -> None:
         )
 
 
-def _described(value: object) -> str:
+def _type_and_value(value: object) -> str:
+    """Return a value with its type, for messages."""
     return "null" if value is None else f"a {type(value).__name__}: {shown(value)} (text stands in quotes)"
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice, of which YAML would keep the last."""
+    """Read 1e-3 as a number, as YAML 1.2 does, and refuse a repeated key of a mapping."""
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node: Any = super().compose_mapping_node(anchor)
@@ -140,3 +111,10 @@ class _Loader(yaml.SafeLoader):
             if first.setdefault(key.value, key) is not key:
                 raise ComposerError(None, None, f"the key {shown(key.value)} is given twice", key.start_mark)
         return node
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)

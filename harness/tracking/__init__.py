@@ -1,9 +1,9 @@
-"""Sweeps in MLflow: one experiment per spec, one parent run per invocation, under it a run per victim and per cell.
+"""Log sweeps to MLflow.
 
-Each victim is a logged model as well. Everything is looked for by its tags before it is written, so logging a sweep
-again adds only what is missing: a run that was cut off between its creation and its end is completed, one that has
-ended is left alone. MLflow takes seconds to import and is therefore imported in this package only, when the first
-sweep is logged.
+A spec is an experiment, an invocation a parent run, and each victim and each cell a run under it. Each victim is a
+logged model too. The code searches for every run by its tags before it writes, so logging a sweep again adds only what
+is missing: it completes a run that was cut off, and leaves a finished run alone. MLflow takes seconds to import. Only
+this package imports it, when it logs the first sweep.
 """
 
 from eadbench.harness.tracking.sweeps import log_sweep

@@ -1,4 +1,4 @@
-"""What MLflow is to say of the cells and the victims of a sweep."""
+"""Build the MLflow records of a sweep's cells and victims."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,65 +6,57 @@ from typing import Any
 
 import pandas as pd
 
-from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES, attack_name, rule_name
-from eadbench.harness.labels import defense_text, parameter_text
-from eadbench.harness.plan.grid import Cell, Victim
-from eadbench.harness.records import CellRecord, ParamValue, VictimRecord
-from eadbench.harness.tracking.curves import plain_key
+from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES
+from eadbench.harness.labels import Labels, attack_label
+from eadbench.harness.plan.cells import Cell, Victim
+from eadbench.harness.tracking.curves import plain_keys
+from eadbench.harness.tracking.records import CellRecord, ParamValue, VictimRecord
 from eadbench.models import Recipe
 
 
-def cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame, tags: Mapping[str, str]) -> CellRecord:
-    """What MLflow is to say of a cell, from its lines of the summary."""
+def cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame, tags: Mapping[str, str], labels: Labels) -> CellRecord:
+    """Return the MLflow record of a cell, from its lines of the summary."""
     return CellRecord(
         digest=cell.digest,
-        name=_name(cell),
+        name=labels.setting(lines.iloc[0].to_dict()),
         params={
             "model": victim.digest,
+            "victim": labels.victim[victim.digest],
             "arch": victim.arch,
             "defense": victim.defense,
+            **{f"defense.{name}": value for name, value in flat(victim.defense_parameters)},
             "temperature": victim.temperature,
-            "attack": attack_name(cell.attack, cell.parameters.get("norm")),
+            "attack": attack_label(cell.attack, cell.parameters.get("norm")),
             "decision_rule": cell.decision_rule,
             "beta": cell.beta,
             "kappa": cell.kappa,
-            **{name: value for name, value in cell.parameters.items() if not isinstance(value, list)},
+            **dict(flat(cell.parameters)),
         },
         metrics=_metrics(lines),
         dataset=cell.dataset,
         dataset_digest=dataset_digest(cell.dataset, cell.split),
         victim=victim.digest,
-        tags={**tags, "eadbench.defense": victim.defense},
+        tags={**tags, "eadbench.defense": labels.defense[victim.digest]},
     )
 
 
 def dataset_digest(dataset: str, split: str) -> str:
-    """What tells MLflow the splits of a data set apart."""
+    """Return the digest by which MLflow distinguishes the splits of a data set."""
     return f"{dataset}/{split}"
 
 
-def _name(cell: Cell) -> str:
-    """Such as ``EAD EN β=1e-3 κ=0``."""
-    parts = [
-        attack_name(cell.attack, cell.parameters.get("norm")),
-        rule_name(cell.attack, cell.decision_rule),
-    ]
-    parts += [] if cell.beta is None else [f"β={parameter_text(cell.beta)}"]
-    return " ".join([*filter(None, parts), f"κ={parameter_text(cell.kappa)}"])
-
-
 def _metrics(lines: pd.DataFrame) -> dict[str, float | None]:
-    """Such as ``average.l1``, of one cell's lines of the summary; None for what is not known.
+    """Return the figures of a cell by name, such as ``average.l1``, from its lines of the summary; None if unknown.
 
-    What it achieves on another victim is called ``on.<victim>.average.asr``.
+    Figures on another victim are named ``on.<victim>.average.asr``.
     """
-    found: dict[str, float | None] = {}
+    metrics: dict[str, float | None] = {}
     for (model, tested), part in lines.groupby(["model", "evaluated_on"], sort=False):
-        cases, where = part.set_index("case"), "" if model == tested else f"on.{tested}."
+        cases, prefix = part.set_index("case"), "" if model == tested else f"on.{tested}."
         figures: dict[str, Any] = {f"{case}.{name}": cases.at[case, name] for case in cases.index for name in FIGURES}
         figures |= {name.replace("all_targets_", "all_targets."): part[name].iloc[0] for name in ALL_TARGETS}
-        found |= {where + name: None if pd.isna(value) else float(value) for name, value in figures.items()}
-    return found
+        metrics |= {prefix + name: None if pd.isna(value) else float(value) for name, value in figures.items()}
+    return metrics
 
 
 def victim_record(
@@ -72,25 +64,26 @@ def victim_record(
     recipe: Recipe,
     lines: pd.DataFrame,
     tags: Mapping[str, str],
+    labels: Labels,
     *,
     dataset: str,
     split: str,
     image_shape: Sequence[int],
 ) -> VictimRecord:
-    """What MLflow is to say of a victim, from the lines of the summary of the cells that attacked it."""
+    """Return the MLflow record of a victim, from the summary's lines of the cells that attacked it."""
     return VictimRecord(
         digest=victim.digest,
-        name=f"{victim.arch}, {defense_text(victim.defense, victim.temperature)}",
+        name=labels.victim[victim.digest],
         params={
             "model": victim.digest,
             "defense": victim.defense,
             "temperature": victim.temperature,
-            **dict(_flat(recipe.to_json())),
+            **dict(flat(recipe.to_json())),
         },
-        metrics={"accuracy": victim.accuracy, **robustness(lines)},
+        metrics={"accuracy": victim.accuracy, **robustness(lines, labels)},
         tags={
             **tags,
-            "eadbench.defense": victim.defense,
+            "eadbench.defense": labels.defense[victim.digest],
             "mlflow.note.content": f"Its cells are the runs with `params.model = '{victim.digest}'`.",
         },
         dataset=dataset,
@@ -100,29 +93,31 @@ def victim_record(
     )
 
 
-def _flat(content: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, ParamValue]]:
-    """Yield a recipe's values under dotted names, ``training.epochs``; a list is one value, as JSON."""
+def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, ParamValue]]:
+    """Yield the values of nested mappings under dotted names, ``training.epochs``; a list is one value, as JSON."""
     for name, value in content.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{under}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
-            yield under + name, json.dumps(value) if isinstance(value, list) else value
+            yield prefix + name, json.dumps(value) if isinstance(value, list) else value
 
 
-def robustness(lines: pd.DataFrame) -> dict[str, float | None]:
-    """How a victim withstood all attacks together, ``strongest.l1``, and each of them, ``EAD L1.l1``.
+def robustness(lines: pd.DataFrame, labels: Labels) -> dict[str, float | None]:
+    """Return how a victim withstands all attacks together, ``strongest.l1``, and each attack, ``EAD L1.l1``.
 
-    Over all targets: the highest ASR of any β and κ, and of the cells that have it the least mean distortion. The
-    higher that distortion, the more robust the victim.
+    Both are over all targets: the highest ASR of any β and κ, and the least mean distortion of the cells with that ASR.
+    The higher this distortion, the more robust the victim.
     """
     cases = lines.drop_duplicates("cell")
-    found = _strongest("strongest", cases)
-    for (attack, rule), part in cases.groupby(["attack", "decision_rule"], sort=False):
-        found |= _strongest(plain_key(f"{attack} {rule}"), part)
-    return found
+    metrics = _strongest("strongest", cases)
+    names = plain_keys(labels.series)
+    for series, part in cases.groupby("series", sort=False):
+        metrics |= _strongest(names[str(series)], part)
+    return metrics
 
 
 def _strongest(name: str, cases: pd.DataFrame) -> dict[str, float | None]:
+    """Return the highest ASR, and the least distortions of the cells with it."""
     asr, *distortions = ALL_TARGETS
     if cases.empty:
         return {}

@@ -1,9 +1,9 @@
-"""What is kept of each invocation of `eadbench run`, and written to MLflow, now or later.
+"""Store a record of each invocation of `eadbench run`, and write the records to MLflow, now or later.
 
 ::
 
-    DIR/invocations/<id>.json         its record, texts included
-    DIR/invocations/<id>/             the figures and the report, as they were at its end
+    DIR/invocations/<id>.json         the record, texts included
+    DIR/invocations/<id>/             copies of the figures and the report
 """
 
 import json
@@ -15,72 +15,71 @@ from importlib import metadata
 from pathlib import Path
 from uuid import uuid4
 
+from eadbench.harness import spec as specs
+from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.execution.sweep import Done
 from eadbench.harness.paper.coverage import Places, places
-from eadbench.harness.plan.grid import blocks
-from eadbench.harness.records import CellRecord, Logged, SweepRecord, VictimRecord
 from eadbench.harness.reporting import figures
-from eadbench.harness.reporting.report import Found
-from eadbench.harness.results.folder import Results, write_text
-from eadbench.harness.spec import schema as specs
-from eadbench.harness.tracking import describe as tracked
-from eadbench.harness.tracking import log_sweep
+from eadbench.harness.results.folder import Results, stored_json, write_text
+from eadbench.harness.results.snapshot import Snapshot
+from eadbench.harness.tracking import describe, log_sweep
 from eadbench.harness.tracking.curves import curves
-from eadbench.models import is_stored, replace_file
+from eadbench.harness.tracking.records import CellRecord, Logged, SweepRecord, VictimRecord
+from eadbench.models import replace_file
 
 REPORT = "report.html"
 MOST_FIGURES = 4
-"""Of each quantity over each axis: one takes a third of a second of a core."""
+"""Limit of figures for each quantity over each axis; a figure takes a third of a second of a core."""
 
 
 def keep(
-    results: Results,
+    snapshot: Snapshot,
     done: Done,
-    found: Found,
+    summary: Summary,
     texts: Mapping[str, str],
     started: datetime,
     seconds: float,
     *,
     scale: str | None = None,
 ) -> str:
-    """Store what MLflow is to say of an invocation in ``DIR/invocations``; returns its id."""
-    spec, victims = found.spec, found.victims
-    dataset, _ = results.victims()
+    """Write the MLflow record of an invocation to ``DIR/invocations``, and return its id."""
+    spec, victims, dataset = summary.spec, summary.victims, snapshot.dataset
     identity = f"{started:%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
-    placed = places(found.summary, victims) if spec.targeted else Places(cells={}, sweep=())
+    tables = places(summary.lines, victims) if spec.targeted else Places(cells={}, sweep=())
     tags = _tags(dataset, scale)
-    defenses = dict.fromkeys(victim.defense for victim in victims)
+    defenses = dict.fromkeys(summary.labels.defense[victim.digest] for victim in victims)
     record = SweepRecord(
         experiment=spec.name,
         invocation=identity,
         name=f"{spec.name} {started:%Y-%m-%d %H:%M}",
-        tags=tags | {"eadbench.defense": "; ".join(defenses)} | _paper(placed.sweep),
+        tags=tags | {"eadbench.defense": "; ".join(defenses)} | _table_tag(tables.sweep),
         artifacts={"spec.yaml": specs.dump(spec), **texts},
         params={"seed": spec.seed, "images": spec.images.count, "dataset": dataset},
         metrics=_metrics(done, seconds) | {f"accuracy.{victim.digest}": victim.accuracy for victim in victims},
-        cells=list(_cells(dataset, found, tags, placed)),
+        cells=list(_cells(snapshot, summary, tags, tables)),
         finished=True,
-        curves=curves(found.summary, victims),
-        victims=list(_victims(results, dataset, found, tags, done.image_shape)),
+        curves=curves(summary.lines, victims),
+        victims=list(_victims(snapshot, summary, tags, done.image_shape)),
     )
-    write_text(results.invocations / f"{identity}.json", json.dumps(asdict(record)))
+    write_text(snapshot.folder.invocations / f"{identity}.json", json.dumps(asdict(record)))
     return identity
 
 
 def _tags(dataset: str, scale: str | None) -> dict[str, str]:
-    """What the runs of an invocation have in common."""
+    """Return the tags that all runs of an invocation share."""
     tags = {"eadbench.version": metadata.version("eadbench"), "eadbench.dataset": dataset}
     revision = git_revision()
     tags |= {} if revision is None else {"mlflow.source.git.commit": revision}
     return tags | ({} if scale is None else {"eadbench.scale": scale})
 
 
-def _paper(tables: Sequence[int]) -> dict[str, str]:
-    """The tag that names tables of the paper, if there are any."""
+def _table_tag(tables: Sequence[int]) -> dict[str, str]:
+    """Return the tag that names tables of the paper, or nothing without tables."""
     return {"eadbench.paper_table": ", ".join(map(str, tables))} if tables else {}
 
 
 def _metrics(done: Done, seconds: float) -> dict[str, float | None]:
+    """Return the metrics of the parent run: what the invocation did, and how fast."""
     rate = done.gradient_evaluations / done.worker_seconds if done.worker_seconds else None
     return {
         "seconds": seconds,
@@ -93,62 +92,74 @@ def _metrics(done: Done, seconds: float) -> dict[str, float | None]:
     }
 
 
-def _cells(dataset: str, found: Found, tags: Mapping[str, str], placed: Places) -> Iterator[CellRecord]:
-    """Yield the records of the cells that have rows."""
-    victims = {victim.digest: victim for victim in found.victims}
-    cells = {cell.digest: cell for block in blocks(found.spec, dataset, found.victims) for cell in block.cells()}
-    for digest, lines in found.summary.groupby("cell", sort=False):
-        cell = cells[str(digest)]
-        own = {**tags, **_paper(placed.cells.get(cell.digest, ()))}
-        yield tracked.cell_record(cell, victims[cell.victim], lines, own)
+def _cells(snapshot: Snapshot, summary: Summary, tags: Mapping[str, str], tables: Places) -> Iterator[CellRecord]:
+    """Yield the records of the cells with rows."""
+    victims = {victim.digest: victim for victim in summary.victims}
+    for digest, lines in summary.lines.groupby("cell", sort=False):
+        cell = snapshot.cells[str(digest)]
+        cell_tags = {**tags, **_table_tag(tables.cells.get(cell.digest, ()))}
+        yield describe.cell_record(cell, victims[cell.victim], lines, cell_tags, summary.labels)
 
 
 def _victims(
-    results: Results, dataset: str, found: Found, tags: Mapping[str, str], image_shape: Sequence[int]
+    snapshot: Snapshot, summary: Summary, tags: Mapping[str, str], image_shape: Sequence[int]
 ) -> Iterator[VictimRecord]:
-    """Yield the records of the victims whose models are in the results."""
-    own = found.summary[found.summary["model"] == found.summary["evaluated_on"]]
-    for victim in found.victims:
-        if is_stored(results.model(victim.digest)):
-            yield tracked.victim_record(
+    """Yield the records of the victims with a model in the results."""
+    for victim in summary.victims:
+        if victim.digest in snapshot.recipes:
+            yield describe.victim_record(
                 victim,
-                results.recipe(victim.digest),
-                own[own["model"] == victim.digest],
+                snapshot.recipes[victim.digest],
+                summary.own[summary.own["model"] == victim.digest],
                 tags,
-                dataset=dataset,
-                split=found.spec.images.split,
+                summary.labels,
+                dataset=snapshot.dataset,
+                split=summary.spec.images.split,
                 image_shape=image_shape,
             )
 
 
-def keep_files(results: Results, found: Found, identity: str) -> None:
-    """Draw the curves of a sweep into ``DIR/report``, and keep copies of them and of the report there.
+def keep_files(results: Results, summary: Summary, identity: str) -> None:
+    """Draw the curves of a sweep into ``DIR/report``, and copy them and the report to ``DIR/invocations/<id>``.
 
-    A later invocation writes over those in ``DIR/report``.
+    The next invocation overwrites the files in ``DIR/report``.
     """
-    drawn = figures.save(figures.draw(found.summary, found.victims, at_most=MOST_FIGURES), results.report)
-    for file in [*drawn, results.report / REPORT]:
+    paths = figures.save(figures.draw(summary.lines, summary.victims, at_most=MOST_FIGURES), results.report)
+    for file in [*paths, results.report / REPORT]:
         if file.suffix != ".svg" and file.is_file():
             replace_file(results.invocations / identity / file.name, file.read_bytes())
 
 
 def log(results: Results, tracking_uri: str) -> list[Logged]:
-    """Write to MLflow what it lacks of every invocation that is kept.
+    """Write to MLflow what it lacks of every stored invocation.
 
     Raises
     ------
     TrackingFault
-        The store cannot be written to; what is kept stays.
+        The store cannot be written to; the records stay in the results.
     UserError
-        A record is not as a run wrote it.
+        A record is damaged.
     """
     return [
         log_sweep(replace(record, files=_files(path.with_suffix(""))), tracking_uri, results.root)
-        for path, record in results.invocation_records().items()
+        for path, record in invocation_records(results).items()
     ]
 
 
+def invocation_records(results: Results) -> dict[Path, SweepRecord]:
+    """Return the record of each invocation by its file, in the order of the invocations.
+
+    Raises
+    ------
+    UserError
+        A record is damaged.
+    """
+    remedy = "delete it, if MLflow has that run"
+    return {path: stored_json(path, SweepRecord, remedy) for path in sorted(results.invocations.glob("[!.]*.json"))}
+
+
 def _files(folder: Path) -> dict[str, Path]:
+    """Return the copies of an invocation's files by the names of their artifacts."""
     return {_artifact(file.name): file for file in sorted(folder.glob("[!.]*"))}
 
 
@@ -157,9 +168,9 @@ def _artifact(file: str) -> str:
 
 
 def git_revision() -> str | None:
-    """The commit of the checkout that runs, or None where it is not one."""
+    """Return the commit of the checkout that runs, or None outside a checkout."""
     try:
-        found = subprocess.run(
+        process = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -168,4 +179,4 @@ def git_revision() -> str | None:
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return found.stdout.strip()
+    return process.stdout.strip()

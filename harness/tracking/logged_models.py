@@ -1,4 +1,4 @@
-"""Victims as MLflow's logged models: recipe, metrics, and what :mod:`harness.tracking.pyfunc` loads them from."""
+"""Log victims as MLflow models: recipe, metrics, and the files that :mod:`eadbench.harness.tracking.pyfunc` loads."""
 
 import platform
 import re
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eadbench.harness.records import VictimRecord
 from eadbench.harness.results.folder import Results
 from eadbench.harness.tracking import pyfunc, values
+from eadbench.harness.tracking.records import VictimRecord
 from eadbench.models import is_stored
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ DATA = "data"
 
 
 def find_or_create(client: "MlflowClient", run: "Run", victim: VictimRecord) -> "LoggedModel":
-    """The model of a victim's recipe in its run's experiment: one, whatever the number of sweeps that attack it."""
-    found = client.search_logged_models(
+    """Return the victim's model in its run's experiment, and create it if missing. All sweeps share this one model."""
+    models = client.search_logged_models(
         [run.info.experiment_id],
         f"tags.`{RECIPE_TAG}` = '{victim.digest}'",
         max_results=1,
         order_by=[{"field_name": "creation_time", "ascending": True}],
     )
-    if found:
-        return found[0]
+    if models:
+        return models[0]
     return client.create_logged_model(
         run.info.experiment_id,
         name=re.sub(r"[/:.%\"']+", " ", victim.name),
@@ -44,19 +44,19 @@ def find_or_create(client: "MlflowClient", run: "Run", victim: VictimRecord) -> 
 
 
 def write_output(client: "MlflowClient", run: "Run", model: "LoggedModel") -> None:
-    """Say that the model is what the victim's run is about, if the run does not say so."""
+    """Record the model as the output of the victim's run, unless the run has it."""
     from mlflow.entities import LoggedModelOutput
 
     outputs = client.get_run(run.info.run_id).outputs  # a search may leave them out
-    said = outputs.model_outputs if outputs else []
-    if model.model_id not in {output.model_id for output in said}:
+    model_outputs = outputs.model_outputs if outputs else []
+    if model.model_id not in {output.model_id for output in model_outputs}:
         client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=0)])
 
 
 def write_weights(client: "MlflowClient", model: "LoggedModel", victim: VictimRecord, folder: Path) -> None:
-    """Write what a model is loaded from, which makes it ready; one whose weights are gone from the results has failed.
+    """Write the files of a model and mark it ready; if the results have lost its weights, mark it failed.
 
-    Weights of more than :data:`~eadbench.harness.tracking.pyfunc.MOST_BYTES` are not copied, but named.
+    Of weights above :data:`~eadbench.harness.tracking.pyfunc.MOST_BYTES`, write only the location.
     """
     from mlflow.entities import LoggedModelStatus
 
@@ -67,15 +67,15 @@ def write_weights(client: "MlflowClient", model: "LoggedModel", victim: VictimRe
     if is_stored(stored):
         with TemporaryDirectory() as temporary:
             pyfunc.write(stored, Path(temporary, DATA))
-            _described(model, victim).save(Path(temporary, "MLmodel"))
+            _description(model, victim).save(Path(temporary, "MLmodel"))
             client.log_model_artifacts(model.model_id, temporary)
         status = LoggedModelStatus.READY
     if model.status != status:
         client.finalize_logged_model(model.model_id, status)
 
 
-def _described(model: "LoggedModel", victim: VictimRecord) -> "Model":
-    """MLflow's description of a model: how it is loaded, what it takes, what it gives; nothing of it is pickled."""
+def _description(model: "LoggedModel", victim: VictimRecord) -> "Model":
+    """Return MLflow's description of a model: its loader, inputs and outputs. Nothing is pickled."""
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
@@ -84,8 +84,8 @@ def _described(model: "LoggedModel", victim: VictimRecord) -> "Model":
         inputs=Schema([TensorSpec(single, (-1, *victim.image_shape))]),
         outputs=Schema([TensorSpec(single, (-1, victim.classes))]),
     )
-    described = Model(model_id=model.model_id, run_id=model.source_run_id, signature=signature)
-    # What `mlflow.pyfunc.add_to_model` does, whose import takes seconds and warns.
-    return described.add_flavor(
+    description = Model(model_id=model.model_id, run_id=model.source_run_id, signature=signature)
+    # `mlflow.pyfunc.add_to_model` does the same, but importing it takes seconds and warns.
+    return description.add_flavor(
         "python_function", loader_module=pyfunc.__name__, python_version=platform.python_version(), data=DATA
     )

@@ -1,6 +1,6 @@
-"""How a victim that MLflow holds is loaded: from safetensors and its recipe, which MLflow calls `_load_pyfunc` for.
+"""Load a victim from MLflow, from safetensors and its recipe. MLflow calls `_load_pyfunc`.
 
-``mlflow.pyfunc.load_model("models:/MODEL_ID").predict(images)`` gives logits. Nothing is unpickled. A recipe may name
+``mlflow.pyfunc.load_model("models:/MODEL_ID").predict(images)`` returns logits. Nothing is unpickled. A recipe may name
 its architecture by import path; with ``EADBENCH_NO_CODE`` set, such a model is refused.
 
 Shape letters: N images, C channels, H rows, W columns, K classes.
@@ -19,13 +19,13 @@ from eadbench.harness.storage import located
 from eadbench.models.store import WEIGHTS
 
 MOST_BYTES = 64 * 2**20
-"""Of weights that are copied."""
+"""Largest size of weights that are copied."""
 ELSEWHERE = "elsewhere.json"
 AT_ONCE = 256
 
 
 def write(stored: Path, data: Path) -> None:
-    """Write what `_load_pyfunc` reads into the folder `data`: a copy of a stored model, or where it is."""
+    """Write the input of `_load_pyfunc` to the folder `data`: a copy of the stored model, or its location."""
     if (stored / WEIGHTS).stat().st_size <= MOST_BYTES:
         models.copy(stored, data)
     else:
@@ -33,12 +33,12 @@ def write(stored: Path, data: Path) -> None:
 
 
 def _load_pyfunc(data: str) -> "Victim":
-    """The victim that :func:`write` wrote, on the GPU if there is one.
+    """Load the victim that :func:`write` wrote, on the GPU if there is one.
 
     Raises
     ------
     UserError, ValueError
-        Its weights are not there, do not fit, or its recipe names code where code is refused.
+        The weights are missing or do not fit, or the recipe names code although code is refused.
     """
     folder = Path(data)
     if (folder / ELSEWHERE).is_file():
@@ -49,19 +49,19 @@ def _load_pyfunc(data: str) -> "Victim":
 
 
 class Victim:
-    """A model as MLflow calls it."""
+    """A victim with the interface that MLflow expects."""
 
     def __init__(self, model: nn.Module, device: str) -> None:
         self._model, self._device = model, device
 
     @torch.no_grad()
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (N, K) of images (N, C, H, W) in [0, 1].
+        """Return logits (N, K) of images (N, C, H, W) in [0, 1].
 
         Raises
         ------
         ValueError
-            Images outside [0, 1].
+            Images are outside [0, 1].
         """
         if images.size and not (images.min() >= 0 and images.max() <= 1):
             raise ValueError(f"images must be in [0, 1], got {images.min()} to {images.max()}")

@@ -1,4 +1,4 @@
-"""MLflow's store: how it is reached, patiently for seconds only, and how what is in it is found."""
+"""Connect to MLflow's store, give up after seconds, and search it."""
 
 import os
 from collections.abc import Iterator
@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from eadbench.harness.errors import TrackingFault
-from eadbench.harness.tracking_uri import artifact_location, database_file, redact
-from eadbench.models import claim
+from eadbench.harness.messages import one_line, redact
+from eadbench.harness.tracking.uri import artifact_location, database_file
+from eadbench.models import lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 RUNS_PER_PAGE = 1000
 MAX_REASON = 300
 
-# A dead server has to cost seconds. And no retries at all: a request that timed out may have been served;
-# MLflow would repeat "create a run" blindly, where logging the sweep again looks for the run first.
+# A dead server must cost seconds only. Never retry: the server may have carried out a request that timed out, and
+# MLflow would blindly repeat "create a run". Logging the sweep again searches for the run first.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -29,70 +30,70 @@ DATABASE_ATTEMPTS = 2
 
 
 @contextmanager
-def opened(tracking_uri: str) -> Iterator["MlflowClient"]:
-    """MLflow's client of a store, of which this process is the only writer if it is SQLite.
+def open_store(tracking_uri: str) -> Iterator["MlflowClient"]:
+    """Yield MLflow's client of a store. A SQLite store stays locked meanwhile, so this process is the only writer.
 
     Raises
     ------
     TrackingFault
-        Whatever fails within.
+        Anything in the block failed.
     """
     try:
         with _only_writer(tracking_uri):
             yield _connect(tracking_uri)
-    # Anything at all: MLflow passes on what its database drivers and artifact stores (boto, azure) raise, and
-    # none of it may end a sweep. The chain is cut because its messages quote the URI, password included.
+    # MLflow passes on every error of its database drivers and artifact stores (boto, azure). None may end a sweep.
+    # Cut the chain of causes: their messages quote the URI with its password.
     except Exception as error:
-        reason = f"{type(error).__name__}: {_one_line(redact(str(error)))}"
+        reason = f"{type(error).__name__}: {_shortened(redact(str(error)))}"
         raise TrackingFault(f"cannot log to MLflow at {redact(tracking_uri)}: {reason}") from None
 
 
-def _one_line(message: str) -> str:
-    """Return a message on one line, a long one without its middle: MLflow puts the cause at the end."""
-    line = " ".join(message.split())
+def _shortened(message: str) -> str:
+    """Return a message on one line. Cut the middle of a long one: MLflow puts the cause at the end."""
+    line = one_line(message)
     return line if len(line) <= MAX_REASON else f"{line[: MAX_REASON // 2]} ... {line[-MAX_REASON // 2 :]}"
 
 
 def _connect(tracking_uri: str) -> "MlflowClient":
-    """Import MLflow, patient for seconds only and silent, and return its client."""
+    """Import MLflow with short timeouts and without output, and return its client."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import mlflow.store.db.utils
     from mlflow import MlflowClient
 
-    # Ten attempts, MLflow's own choice without a setting, take 100 s for a database that is not there.
+    # MLflow makes ten attempts, 100 s for a missing database, and has no setting for it.
     mlflow.store.db.utils.MAX_RETRY_COUNT = DATABASE_ATTEMPTS
     return MlflowClient(tracking_uri=tracking_uri)
 
 
 def _only_writer(tracking_uri: str) -> AbstractContextManager[None]:
-    """Keep other sweeps out of a SQLite store: two that open a fresh one break each other's migration."""
+    """Lock a SQLite store: two sweeps that open a new store at the same time break each other's migration."""
     database = database_file(tracking_uri)
-    return nullcontext() if database is None else claim(database)
+    return nullcontext() if database is None else lock(database)
 
 
 def experiment(client: "MlflowClient", name: str) -> str:
-    """The id of the experiment of that name, which is created if it is not there."""
+    """Return the id of the experiment called `name`, and create it if missing."""
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    known = client.get_experiment_by_name(name)
+    if known is None:
         try:
             location = artifact_location(client.tracking_uri)
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException:
-            # Another sweep of the same name may have been first.
-            found = client.get_experiment_by_name(name)
-            if found is None:
+            # Another sweep of this name may have created it meanwhile.
+            known = client.get_experiment_by_name(name)
+            if known is None:
                 raise
-    if found.lifecycle_stage != "active":
-        restore = f"mlflow experiments restore --experiment-id {found.experiment_id}"
+    if known.lifecycle_stage != "active":
+        restore = f"mlflow experiments restore --experiment-id {known.experiment_id}"
         raise LookupError(f"experiment {name!r} is deleted there: restore it ({restore}) or rename the spec")
-    return str(found.experiment_id)
+    return str(known.experiment_id)
 
 
 def runs(client: "MlflowClient", experiment_id: str, tag: str, value: str) -> "Iterator[Run]":
-    """Every run of an experiment that has that value of a tag."""
+    """Yield every run of an experiment with this value of a tag."""
     token: str | None = None
     while True:
         page = client.search_runs(
@@ -105,5 +106,5 @@ def runs(client: "MlflowClient", experiment_id: str, tag: str, value: str) -> "I
 
 
 def ended(run: "Run") -> bool:
-    """Whether all of a run has been written."""
+    """Return whether a run is complete."""
     return bool(run.info.status == "FINISHED")

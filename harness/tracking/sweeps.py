@@ -1,10 +1,10 @@
-"""A sweep as runs: the parent, its victims and its cells."""
+"""Write a sweep to MLflow as runs: the parent, its victims and its cells."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eadbench.harness.records import CellRecord, Logged, SweepRecord, VictimRecord
 from eadbench.harness.tracking import artifacts, logged_models, store, values
+from eadbench.harness.tracking.records import CellRecord, Logged, SweepRecord, VictimRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -17,10 +17,10 @@ PARENT_TAG = "mlflow.parentRunId"
 
 
 def log_sweep(record: SweepRecord, tracking_uri: str, folder: Path) -> Logged:
-    """Write to MLflow what is missing there of a sweep.
+    """Write to MLflow what it lacks of a sweep.
 
-    May be called during the sweep (``finished=False``), after it, and again after a failure. A SQLite store
-    is locked meanwhile; on a server, two calls at the same time for one invocation could both write a cell.
+    Call this during the sweep (``finished=False``), after it, or again after a failure. It locks a SQLite store. On a
+    server, two simultaneous calls for one invocation could both write a cell.
 
     Parameters
     ----------
@@ -29,19 +29,19 @@ def log_sweep(record: SweepRecord, tracking_uri: str, folder: Path) -> Logged:
     tracking_uri
         An MLflow tracking URI, such as ``http://host:5000`` or ``sqlite:////folder/mlflow.db``.
     folder
-        The results, where the victims' weights are.
+        The results, which hold the victims' weights.
 
     Returns
     -------
     Logged
-        The parent run and how many cells were written and found.
+        The parent run, and the numbers of cells that were written and that were complete before.
 
     Raises
     ------
     TrackingFault
-        The store cannot be reached or refuses; what was written so far stays and is not written again.
+        The store cannot be reached, or refuses. What was written stays, and is not written again.
     """
-    with store.opened(tracking_uri) as client:
+    with store.open_store(tracking_uri) as client:
         return _write_sweep(client, record, folder)
 
 
@@ -63,7 +63,7 @@ def _write_sweep(client: "MlflowClient", record: SweepRecord, folder: Path) -> L
     missing = [cell for cell in record.cells if not _complete(children.get(cell.digest))]
     for cell in missing:
         _write_cell(client, run_id, experiment_id, cell, children.get(cell.digest), models)
-    # Files last: where they are slow, or their store is away, every cell is there.
+    # Write the files last: if they are slow or their store is down, every cell is complete.
     artifacts.write_artifacts(client, parent, record)
     for victim in record.victims:
         logged_models.write_weights(client, models[victim.digest], victim, folder)
@@ -79,14 +79,14 @@ def _write_sweep(client: "MlflowClient", record: SweepRecord, folder: Path) -> L
 
 
 def _children(client: "MlflowClient", experiment_id: str, parent_id: str) -> "dict[str, Run]":
-    """The runs of a parent's victims and cells, by their digests."""
-    found: dict[str, Run] = {}
+    """Return the runs of a parent's victims and cells, by their digests."""
+    runs: dict[str, Run] = {}
     for child in store.runs(client, experiment_id, PARENT_TAG, parent_id):
         digest = child.data.tags.get(CELL_TAG) or child.data.tags.get(VICTIM_TAG)
-        # Should a cell have two runs all the same, the one that has ended counts.
-        if digest and (digest not in found or store.ended(child)):
-            found[digest] = child
-    return found
+        # If a cell has two runs after all, the complete one counts.
+        if digest and (digest not in runs or store.ended(child)):
+            runs[digest] = child
+    return runs
 
 
 def _complete(run: "Run | None") -> bool:
@@ -94,11 +94,11 @@ def _complete(run: "Run | None") -> bool:
 
 
 def _write_victim(
-    client: "MlflowClient", parent_id: str, experiment_id: str, victim: VictimRecord, begun: "Run | None"
+    client: "MlflowClient", parent_id: str, experiment_id: str, victim: VictimRecord, run: "Run | None"
 ) -> "LoggedModel":
-    """Write what is missing of a victim's run and of its model, but for the weights."""
+    """Write what is missing of a victim's run and model, except the weights; create the run if it is None."""
     tags = {**victim.tags, PARENT_TAG: parent_id, VICTIM_TAG: victim.digest}
-    run = begun or client.create_run(experiment_id, run_name=victim.name, tags=values.as_tags(tags))
+    run = run or client.create_run(experiment_id, run_name=victim.name, tags=values.as_tags(tags))
     model = logged_models.find_or_create(client, run, victim)
     values.write_values(client, run, params=victim.params, metrics={}, tags=tags)
     values.write_model_metrics(client, run, model, victim)
@@ -115,14 +115,14 @@ def _write_cell(
     parent_id: str,
     experiment_id: str,
     cell: CellRecord,
-    begun: "Run | None",
+    run: "Run | None",
     models: "dict[str, LoggedModel]",
 ) -> None:
-    """Write one cell's run, or the rest of one that was begun; its end comes last and marks it complete."""
+    """Write or complete a cell's run; create it if it is None. Its end, written last, marks it complete."""
     from mlflow.entities import LoggedModelInput
 
     tags = {**cell.tags, PARENT_TAG: parent_id, CELL_TAG: cell.digest}
-    run = begun or client.create_run(experiment_id, run_name=cell.name, tags=values.as_tags(tags))
+    run = run or client.create_run(experiment_id, run_name=cell.name, tags=values.as_tags(tags))
     values.write_values(client, run, params=cell.params, metrics=cell.metrics, tags=tags)
     attacked = [LoggedModelInput(models[cell.victim].model_id)] if cell.victim in models else []
     client.log_inputs(run.info.run_id, [values.dataset_input(cell)], attacked)

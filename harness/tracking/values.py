@@ -1,4 +1,4 @@
-"""Params, metrics and tags of runs, within MLflow's limits."""
+"""Write params, metrics and tags of runs within MLflow's limits."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from eadbench.harness.records import CellRecord, Curve, ParamValue, VictimRecord
+from eadbench.harness.tracking.records import CellRecord, Curve, ParamValue, VictimRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,19 +33,19 @@ def write_values(
     metrics: Mapping[str, float | None],
     tags: Mapping[str, str],
 ) -> None:
-    """Write what the run does not hold: MLflow refuses to change a param and keeps all values of a metric."""
-    held = run.data
+    """Write the values that the run lacks: MLflow refuses to change a param, and keeps every value of a metric."""
+    stored = run.data
     _send(
         client,
         run,
-        params={key: value for key, value in as_params(params).items() if key not in held.params},
-        metrics=[_metric(key, value) for key, value in as_metrics(metrics).items() if held.metrics.get(key) != value],
-        tags={key: value for key, value in as_tags(tags).items() if held.tags.get(key) != value},
+        params={key: value for key, value in as_params(params).items() if key not in stored.params},
+        metrics=[_metric(key, value) for key, value in as_metrics(metrics).items() if stored.metrics.get(key) != value],
+        tags={key: value for key, value in as_tags(tags).items() if stored.tags.get(key) != value},
     )
 
 
 def write_model_metrics(client: "MlflowClient", run: "Run", model: "LoggedModel", victim: VictimRecord) -> None:
-    """Write the metrics of a victim's run that it, or the model, does not hold; MLflow puts them on both."""
+    """Write the metrics that a victim's run or its model lacks; MLflow stores them with both."""
     on_model = {metric.key: metric.value for metric in model.metrics or () if metric.run_id == run.info.run_id}
     source: dict[str, Any] = {
         "model_id": model.model_id,
@@ -61,7 +61,7 @@ def write_model_metrics(client: "MlflowClient", run: "Run", model: "LoggedModel"
 
 
 def write_curves(client: "MlflowClient", run: "Run", curves: Mapping[str, Curve]) -> None:
-    """Write the metrics with steps that the run has nothing of; a curve is in one request, so whole or not there."""
+    """Write the curves that the run lacks. Each curve goes into one request, so it is stored whole or not at all."""
     batch: list[Metric] = []
     for name, curve in curves.items():
         if as_key(name) in run.data.metrics:
@@ -82,7 +82,7 @@ def _send(
     metrics: Sequence["Metric"] = (),
     tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Write values in as few requests as MLflow's limits allow."""
+    """Send values in as few requests as MLflow's limits allow."""
     from mlflow.entities import Param, RunTag
 
     parts = zip_longest(
@@ -96,6 +96,7 @@ def _send(
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Split `items` into parts of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
@@ -107,41 +108,41 @@ def _metric(key: str, value: float, step: int = 0, **source: Any) -> "Metric":
 
 
 def as_key(key: str) -> str:
-    """Return a key that MLflow takes for params, metrics and tags."""
+    """Return a key that MLflow accepts for params, metrics and tags."""
     return re.sub(r"[^\w./ -]", "_", key)[:MAX_KEY]
 
 
 def as_params(params: Mapping[str, ParamValue]) -> dict[str, str]:
-    """Return params as MLflow takes them; 40 and 40.0 are one value and must fall in one group."""
-    found = {}
+    """Return params as texts that MLflow accepts; 40 and 40.0 become the same text, so that MLflow groups them."""
+    texts = {}
     for key, value in params.items():
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if value is not None:
-            found[as_key(key)] = str(value)[:MAX_PARAM]
-    return found
+            texts[as_key(key)] = str(value)[:MAX_PARAM]
+    return texts
 
 
 def as_metrics(metrics: Mapping[str, float | None]) -> dict[str, float]:
-    """Return the metrics that are numbers."""
+    """Return the metrics with finite values."""
     return {as_key(key): value for key, value in metrics.items() if value is not None and math.isfinite(value)}
 
 
 def as_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags as MLflow takes them."""
+    """Return tags that MLflow accepts."""
     return {as_key(key): value[:MAX_TAG] for key, value in tags.items()}
 
 
-def dataset_input(of: CellRecord | VictimRecord) -> "DatasetInput":
-    """Return the data set as what a run was given."""
+def dataset_input(record: CellRecord | VictimRecord) -> "DatasetInput":
+    """Return a record's data set as the input of its run."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    source: dict[str, Any] = {"tags": {"dataset": of.dataset, "digest": of.dataset_digest}}
+    source: dict[str, Any] = {"tags": {"dataset": record.dataset, "digest": record.dataset_digest}}
     return DatasetInput(
         Dataset(
-            name=of.dataset,
-            digest=of.dataset_digest[:MAX_DATASET_DIGEST],
-            # MLflow's kind of source for data that code provides, so that `mlflow.data.get_source` works.
+            name=record.dataset,
+            digest=record.dataset_digest[:MAX_DATASET_DIGEST],
+            # MLflow's source type for data that code provides; `mlflow.data.get_source` needs it.
             source_type="code",
             source=json.dumps(source),
         ),

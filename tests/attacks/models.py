@@ -1,4 +1,4 @@
-"""Small models and images whose attacks can be followed by hand."""
+"""Small models and images on which an attack can be followed by hand."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -6,6 +6,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from eadbench.attacks.contract.victims import Constant, Linear, Poisoned
+
+__all__ = [
+    "Batch",
+    "Brightness",
+    "Constant",
+    "Crowded",
+    "Fickle",
+    "Linear",
+    "Poisoned",
+    "Shifted",
+    "Wavy",
+    "examples",
+    "linear",
+    "smooth",
+]
 
 CLASSES = 4
 
@@ -28,7 +45,7 @@ def smooth(kind: str = "mlp", *, dtype: torch.dtype = torch.float64) -> nn.Modul
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Examples with parameters of their own; N rows."""
+    """N examples, each with its own β and κ."""
 
     images: Tensor
     labels: Tensor
@@ -39,7 +56,7 @@ class Batch:
         return Batch(images=self.images[rows], labels=self.labels[rows], beta=self.beta[rows], kappa=self.kappa[rows])
 
     def rows(self, attack: Any, **fixed: float) -> Iterator[tuple[Tensor, int, dict[str, Any]]]:
-        """(image, label, settings) of each example under `attack`, in plain numbers; `fixed` overrides."""
+        """Yield the image, the label and the attack's settings of each example as plain numbers; `fixed` overrides."""
         settings = {field.name: getattr(attack, field.name) for field in fields(attack)}
         for image, label, beta, kappa in zip(self.images, self.labels, self.beta, self.kappa, strict=True):
             yield image, int(label), settings | {"beta": beta.item(), "kappa": kappa.item()} | fixed
@@ -65,20 +82,8 @@ def examples(model: nn.Module, *, channels: int = 1, count: int = 8, targeted: b
     )
 
 
-class Linear(nn.Module):
-    """logits = W·x + b; W (K, C, H, W), b (K,)."""
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1) @ self.weight.flatten(1).T + self.bias
-
-
 def linear(lead: float, *, dtype: torch.dtype = torch.float64) -> tuple[Linear, Tensor, Tensor]:
-    """Three classes, a grey image (1, 3, 8, 8): returns (model, x₀, w) with Z₁ - Z₀ = w·(x - x₀) - lead.
+    """Return (model, x₀, w): three classes and a grey image (1, 3, 8, 8), with Z₁ - Z₀ = w·(x - x₀) - lead.
 
     Class 2 follows class 0, so far behind that it never takes part. The greatest |w| belongs to one pixel.
     """
@@ -89,17 +94,6 @@ def linear(lead: float, *, dtype: torch.dtype = torch.float64) -> tuple[Linear, 
     bias = torch.stack([w.new_tensor(0), -(w * image[0]).sum() - lead, w.new_tensor(-50)])
     weight = torch.stack([torch.zeros_like(w), w, torch.zeros_like(w)])
     return Linear(weight.to(dtype), bias.to(dtype)), image.to(dtype), w
-
-
-class Constant(nn.Module):
-    """The same logits (K,) for every image; the gradient is zero, but defined."""
-
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__()
-        self.logits = logits
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.logits + 0 * x.flatten(1).sum(1, keepdim=True)
 
 
 class Shifted(nn.Module):
@@ -128,7 +122,7 @@ class Wavy(nn.Module):
 
 
 class Fickle(nn.Module):
-    """`model` for its first `faithful` calls, and `fading` times its logits afterwards; counts its calls."""
+    """`model`, whose logits are multiplied by `fading` after `faithful` calls; counts its calls."""
 
     def __init__(self, model: nn.Module, *, faithful: float = torch.inf, fading: float = 0) -> None:
         super().__init__()
@@ -148,31 +142,8 @@ class Brightness(nn.Module):
         return torch.stack([total.new_full((len(x),), 0.6 * x[0].numel()), total], dim=1)
 
 
-class Poisoned(nn.Module):
-    """`model`, except that images whose first value is 1 get an output that no model should give.
-
-    That value counts for nothing else, so no attack has a reason to change it.
-    """
-
-    def __init__(self, model: nn.Module, poison: str) -> None:
-        super().__init__()
-        self.model, self.poison = model, poison
-
-    def forward(self, x: Tensor) -> Tensor:
-        marked = x[:, 0, 0, :1] > 0.9
-        unread = torch.ones_like(x[:1])
-        unread[:, 0, 0, 0] = 0
-        logits: Tensor = self.model(x * unread)
-        if self.poison == "nan gradient":  # 0·√0: its value is 0, its derivative 0·∞
-            zero = torch.where(marked, (x - x.detach()).flatten(1).sum(1, keepdim=True), 1)
-            return logits + 0 * zero.sqrt()
-        if self.poison == "one inf":
-            return logits.masked_fill(marked & (torch.arange(logits.shape[1]) == 1), torch.inf)
-        return logits.masked_fill(marked, float(self.poison))
-
-
 class Crowded(nn.Module):
-    """The `model` on a device whose memory holds `room` images at a time."""
+    """`model` on a device whose memory holds `room` images at a time."""
 
     def __init__(self, model: nn.Module, room: int) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 @cache
 def case(name: str, kind: str = "mlp") -> tuple[Batch, CarliniWagner | COV, list[Outcome]]:
-    """The examples, the attack, and what the transcription finds for each."""
+    """The examples, the attack, and the transcription's outcome for each example."""
     algorithm, changes = SETTINGS[name]
     settings = {"max_iterations": 40, "learning_rate": 0.1} | changes
     model = smooth(kind)
@@ -55,7 +55,7 @@ def test_agrees_with_the_transcription_on_a_cnn(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["C&W", "COV"])
 def test_the_cases_have_successes_and_aborts(name: str) -> None:
-    """Lest the comparisons compare nothing."""
+    """Check that the comparisons above are not empty."""
     _, attack, outcomes = case(name)
     assert sum(outcome.winners["l2"].image is not None for outcome in outcomes) >= 4
     assert len({outcome.iterations for outcome in outcomes}) > 4
@@ -76,7 +76,7 @@ def test_cw_approaches_the_least_l2_of_a_linear_model(kappa: float) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("corner", [0.0, 1.0])
 def test_cw_moves_pixels_that_are_exactly_0_or_1(corner: float, dtype: torch.dtype) -> None:
-    """A black (white) image: only the pixels whose weights pull inwards, about half of them, can serve."""
+    """A black or white image: only pixels whose weights point into the box can move, about half of them."""
     model, grey, w = linear(lead=2.0, dtype=dtype)
     image = torch.full_like(grey, corner)
     with torch.no_grad():
@@ -91,14 +91,14 @@ def test_cw_moves_pixels_that_are_exactly_0_or_1(corner: float, dtype: torch.dty
 
 
 def test_cov_with_beta_zero_is_cw() -> None:
-    """Without the abort, which goes by the rules that an attack keeps."""
+    """Without the abort, which depends on the decision rules."""
     batch, attack, _ = case("C&W, no abort")
     same = {name: getattr(attack, name) for name in vars(attack)}
     cov = COV(beta=0.0, **same)
-    mine, theirs = (each(smooth(), batch.images, batch.labels) for each in (cov, attack))
-    assert torch.equal(mine["l2"].images, theirs["l2"].images)
-    assert torch.equal(mine["en"].images, theirs["l2"].images)
-    assert torch.equal(mine.iterations, theirs.iterations)
+    cov_result, cw_result = (each(smooth(), batch.images, batch.labels) for each in (cov, attack))
+    assert torch.equal(cov_result["l2"].images, cw_result["l2"].images)
+    assert torch.equal(cov_result["en"].images, cw_result["l2"].images)
+    assert torch.equal(cov_result.iterations, cw_result.iterations)
 
 
 def test_cov_spreads_what_ead_concentrates() -> None:
@@ -112,7 +112,7 @@ def test_cov_spreads_what_ead_concentrates() -> None:
 
 
 def test_adam_starts_afresh_at_every_search_step() -> None:
-    """Two search steps, of which the first succeeds with c, equal one that starts with c and one with c/2."""
+    """Two search steps, the first of which succeeds with c, equal single steps with c and with c/2."""
     batch = examples(smooth(), count=4)
     settings: dict[str, Any] = {"max_iterations": 30, "learning_rate": 0.1, "abort_early": False}
     attacks = [

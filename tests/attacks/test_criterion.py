@@ -1,4 +1,4 @@
-"""When an example succeeds, the loss, the distances, and the rule by which c is searched."""
+"""The criterion of success, the attack loss, the distances, and the search over c."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 
 from eadbench.attacks import COV, EAD, CarliniWagner, distances
 from eadbench.attacks.criterion import attack_loss, margin, succeeds
-from eadbench.attacks.engine.constants import UNBOUNDED, next_const
+from eadbench.attacks.engine.const_search import UNBOUNDED, next_const
 from tests.attacks.models import Shifted, examples, smooth
 from tests.attacks.transcription import next_c
 
@@ -18,7 +18,7 @@ LEADS = torch.tensor([1.0, -2.0, 0.0, 9.0])
 
 @pytest.mark.parametrize("targeted", [True, False], ids=["targeted", "untargeted"])
 def test_margin_masks_each_row_s_own_label_only(targeted: bool) -> None:
-    """Row 1 has negative logits only: a mask of 0 would find a lead of -7; row 2 is a tie."""
+    """Row 1 has negative logits only: a mask of 0 would give a margin of -7. Row 2 is a tie."""
     logits = LOGITS.clone()
     assert torch.equal(margin(logits, LABELS, targeted=targeted), LEADS if targeted else -LEADS)
     assert torch.equal(logits, LOGITS)
@@ -74,10 +74,10 @@ def test_distances() -> None:
     assert distances.linf(delta).tolist() == [4, 0]
 
 
-CS = {  # what each search step found, and the c's that follow 0.001
+CS = {  # whether each search step succeeds (x), and the values of c after 0.001
     "never": ("........", [1e-2, 1e-1, 1, 10, 100, 1e3, 1e4, 1e5]),
     "always": ("xxx", [5e-4, 2.5e-4, 1.25e-4]),
-    "then found": ("..x", [1e-2, 1e-1, 0.055]),
+    "grown, then bisected": ("..x", [1e-2, 1e-1, 0.055]),
     "bisected": ("..x.x.", [1e-2, 1e-1, 0.055, 0.0775, 0.06625, 0.071875]),
     "lost again": ("x..", [5e-4, 7.5e-4, 8.75e-4]),
 }
@@ -95,11 +95,11 @@ def test_the_search_over_c(name: str) -> None:
 
 
 def test_the_search_over_c_is_carlini_and_wagner_s_row_by_row() -> None:
-    """Every pattern of eight successes and failures, side by side, against their scalar rule."""
-    found = torch.cartesian_prod(*[torch.tensor([False, True])] * 8)
-    scalars = [(1e-3, 0.0, UNBOUNDED)] * len(found)
+    """All patterns of eight successes and failures at once, against the scalar rule of Carlini and Wagner's code."""
+    successes = torch.cartesian_prod(*[torch.tensor([False, True])] * 8)
+    scalars = [(1e-3, 0.0, UNBOUNDED)] * len(successes)
     const, lower, upper = torch.tensor(scalars, dtype=torch.float64).unbind(1)
-    for column in found.T:
+    for column in successes.T:
         const, lower, upper = next_const(const, lower, upper, column)
         scalars = [next_c(*each, success) for each, success in zip(scalars, column.tolist(), strict=True)]
         assert list(zip(const.tolist(), lower.tolist(), upper.tolist(), strict=True)) == scalars

@@ -29,7 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @cache
 def case(name: str, kind: str = "mlp") -> tuple[Batch, EAD, list[Outcome]]:
-    """The examples, the attack, and what the transcription finds for each."""
+    """The examples, the attack, and the transcription's outcome for each example."""
     settings = {"max_iterations": 40, "learning_rate": 0.03} | SETTINGS[name]
     model = smooth(kind)
     batch = examples(model, channels=1 if kind == "mlp" else 3, targeted=settings.get("targeted", True))
@@ -51,10 +51,9 @@ def test_agrees_with_the_transcription_on_a_cnn() -> None:
 
 
 def test_the_cases_have_successes_failures_and_aborts() -> None:
-    """Lest the comparisons compare nothing."""
+    """Check that the comparisons above are not empty."""
     _, attack, outcomes = case("algorithm 1")
-    found = [outcome.winners["en"].image is not None for outcome in outcomes]
-    assert sum(found) >= 4
+    assert sum(outcome.winners["en"].image is not None for outcome in outcomes) >= 4
     full = attack.binary_search_steps * attack.max_iterations
     assert len({outcome.iterations for outcome in outcomes}) > 4
     assert all(outcome.iterations < full for outcome in outcomes)
@@ -91,7 +90,7 @@ def test_shrink_is_equation_8(threshold: float) -> None:
 
 @pytest.mark.parametrize(("between", "success"), [(0.5, False), (-0.01, True)])
 def test_success_is_judged_on_x_not_on_y(between: float, success: bool) -> None:
-    """One pixel is pushed evenly: momentum takes y over a barrier that x does not reach, or just does."""
+    """One pixel moves at an even rate: momentum takes y over a barrier that x just misses, or just reaches."""
     iterations, rate, const, x0 = 12, 0.01, 1.0, 0.2
     x = y = x0
     for k in range(iterations):
@@ -123,7 +122,7 @@ def test_beta_zero_approaches_the_least_l2_of_a_linear_model(kappa: float) -> No
 def test_a_large_beta_approaches_the_least_l1_of_a_linear_model(
     threshold: Literal["beta", "scaled"], beta: float
 ) -> None:
-    """The least L1 moves the pixel of greatest weight alone; the dense step of least L2 costs far more L1."""
+    """The least L1 moves only the pixel of greatest weight; the dense step of least L2 costs far more L1."""
     model, image, w = linear(lead=2.0)
     attack = EAD(beta=beta, threshold=threshold, max_iterations=400, initial_const=1e-2)
     kept = attack(model, image, torch.tensor([1]))["l1"]
@@ -135,7 +134,7 @@ def test_a_large_beta_approaches_the_least_l1_of_a_linear_model(
 
 @pytest.mark.parametrize(("steps", "success"), [(6, False), (7, True), (9, True)])
 def test_c_grows_tenfold_until_a_search_step_succeeds(steps: int, success: bool) -> None:
-    """A model of gradients so weak that c = 0.001·10⁶ is the first that succeeds."""
+    """The model's gradients are weak: c = 0.001·10⁶ is the first that succeeds."""
     model, image, _ = linear(lead=2.0)
     weak = Linear(1e-4 * model.weight.detach(), 1e-4 * model.bias.detach())
     kept = EAD(beta=0, max_iterations=60, binary_search_steps=steps)(weak, image, torch.tensor([1]))["l2"]

@@ -1,4 +1,4 @@
-"""FGM and I-FGM against every ε tried in turn, and against linear models whose smallest ε is known."""
+"""FGM and I-FGM against a transcription at every ε, and against linear models whose smallest ε is known."""
 
 import math
 from functools import cache
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from eadbench.attacks import FGM, IFGM, AttackResult
 from eadbench.attacks.criterion import margin
-from eadbench.attacks.engine.epsilon import GRIDS
-from eadbench.attacks.ifgm import into_ball
+from eadbench.attacks.engine.epsilon_search import GRIDS
+from eadbench.attacks.ifgm import project
 from tests.attacks.models import Constant, Linear, Shifted, Wavy, examples, linear, smooth
 from tests.attacks.transcription import fgm, logit_gap
 
@@ -26,7 +26,7 @@ GRID = {
 
 @cache
 def every_epsilon(kind: str, norm: str, steps: int, targeted: bool) -> list[list[Tensor | None]]:
-    """Per example and ε of the grid, the image made, or None where it fails."""
+    """For each example and ε of the grid: the adversarial image, or None if it fails."""
     model, images, labels = material(kind, targeted)
     table: list[list[Tensor | None]] = []
     for image, label in zip(images, labels.tolist(), strict=True):
@@ -64,24 +64,24 @@ def test_finds_the_first_success_of_the_whole_grid(
     built = attack(norm=norm, epsilons=GRID[norm], targeted=targeted)
     result = built(model, images, labels, batch_size=batch_size)
     kept = result[norm]
-    for row, made in enumerate(table):
-        first = next((column for column, x in enumerate(made) if x is not None), None)
+    for row, candidates in enumerate(table):
+        first = next((column for column, x in enumerate(candidates) if x is not None), None)
         assert kept.success[row].item() == (first is not None)
-        tried = len(made) if first is None else first + 1
+        tried = len(candidates) if first is None else first + 1
         assert result.iterations[row].item() == 1 + (STEPS[attack] - 1) * tried
         if first is None:
             assert kept.epsilon[row].isnan()
         else:
             assert kept.epsilon[row].item() == pytest.approx(GRID[norm][first])
-            torch.testing.assert_close(kept.images[row], made[first], rtol=0, atol=1e-12)
+            torch.testing.assert_close(kept.images[row], candidates[first], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("attack", STEPS)
 def test_the_wavy_model_is_not_monotone_in_epsilon(attack: type, norm: str) -> None:
-    """So that bisection, or stopping at the last success, would be found out above."""
-    found = [[x is not None for x in made] for made in every_epsilon("wavy", norm, STEPS[attack], True)]
-    assert any(pattern != sorted(pattern) for pattern in found)  # a failure after a success
+    """Check that the test above would catch bisection, or a search for the last failure."""
+    patterns = [[x is not None for x in candidates] for candidates in every_epsilon("wavy", norm, STEPS[attack], True)]
+    assert any(pattern != sorted(pattern) for pattern in patterns)  # a failure after a success
 
 
 def next_on_grid(norm: str, epsilon: float) -> float:
@@ -89,7 +89,7 @@ def next_on_grid(norm: str, epsilon: float) -> float:
 
 
 def threshold_of(norm: str, lead: float, w: Tensor) -> float:
-    """The ε at which w·x has risen by `lead`, along the dense direction of the norm."""
+    """The ε at which a step along the norm's dense direction raises w·x by `lead`."""
     if norm == "l1":
         return lead * w.abs().sum().item() / w.square().sum().item()
     return lead / float(torch.linalg.vector_norm(w, ord={"l2": 2, "linf": 1}[norm]))
@@ -113,7 +113,7 @@ def test_epsilon_of_a_linear_model_is_the_next_on_the_paper_s_grid(
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("attack", STEPS)
 def test_epsilon_does_not_depend_on_the_logits_scale(attack: type, norm: str, scale: float) -> None:
-    """Squares of such gradients leave float32's range, and a softmax of such logits rounds to 0 and 1."""
+    """Squares of these gradients are outside float32's range, and a softmax of these logits rounds to 0 and 1."""
     model, image, w = linear(lead=3.0)
     scaled = Linear((scale * model.weight.detach()).float(), (scale * model.bias.detach()).float())
     kept = attack(norm=norm)(scaled, image.float(), torch.tensor([1]))[norm]
@@ -177,14 +177,12 @@ def test_every_success_holds_and_lies_in_the_ball_and_the_box(attack: type, norm
         ("linf", 4.5, [3.0, -4.0]),
     ],
 )
-def test_what_is_outside_the_ball_is_scaled_or_clipped_onto_it(
-    norm: str, radius: float, projected: list[float]
-) -> None:
-    """Ten steps of ε/10 end in the ε-ball by themselves, so this is tested by itself."""
+def test_project_scales_or_clips_onto_the_ball(norm: str, radius: float, projected: list[float]) -> None:
+    """Tested alone, since ten steps of ε/10 never leave the ε-ball."""
     delta = torch.tensor([3.0, -4.0]).view(1, 1, 1, 2)
     ball = torch.full((1, 1, 1, 1), radius)
-    assert into_ball(delta, ball, norm).flatten().tolist() == pytest.approx(projected)
-    assert not into_ball(0 * delta, ball, norm).any()
+    assert project(delta, ball, norm).flatten().tolist() == pytest.approx(projected)
+    assert not project(0 * delta, ball, norm).any()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The paper's algorithms once more: one example at a time, slowly, in the order of the paper.
+"""A slow transcription of the paper's algorithms: one example at a time, in the order of the paper.
 
 Control flow is Python's, on Python's numbers; torch serves for arrays of pixels, derivatives, and Adam.
 """
@@ -30,7 +30,7 @@ class Winner:
 
 @dataclass
 class Outcome:
-    """What an attack finds for one example."""
+    """The outcome of an attack on one example."""
 
     winners: dict[str, Winner] = field(default_factory=lambda: {rule: Winner() for rule in RULES})
     iterations: int = 0
@@ -58,7 +58,7 @@ def objective(
 def judge(
     outcome: Outcome, model: nn.Module, x: Tensor, x0: Tensor, label: int, c: float, settings: Settings
 ) -> dict[str, float] | None:
-    """Keep `x` under each rule by which it is the best success yet; its distances if it succeeds."""
+    """Keep `x` by each rule under which it is the best success so far; return its distances if it succeeds."""
     lead = -logit_gap(model, x, label, settings["targeted"]).item()
     if not (lead > 0 and lead >= settings["kappa"]):
         return None
@@ -83,7 +83,7 @@ def next_c(c: float, lower: float, upper: float, success: bool) -> tuple[float, 
 
 
 class Abort:
-    """Looks once per window of iterations: has the objective fallen, or was a success better than earlier steps'?"""
+    """Aborts a search step if, in a window, the objective did not fall and no success beat the earlier steps."""
 
     def __init__(self, outcome: Outcome, rules: tuple[str, ...], start: float, settings: Settings) -> None:
         self.before, self.enabled = start, settings["abort_early"]
@@ -92,11 +92,11 @@ class Abort:
         self.recent = dict.fromkeys(rules, math.inf)
 
     def met(self, distances: dict[str, float]) -> None:
-        """A success in this window."""
+        """Record a success in this window."""
         self.recent = {rule: min(least, distances[rule]) for rule, least in self.recent.items()}
 
     def at(self, iterations: int, loss: float) -> bool:
-        """Whether the step ends after so many iterations."""
+        """Whether the step ends after this number of iterations."""
         if not self.enabled or iterations % self.window != 0:
             return False
         before, self.before = self.before, loss
@@ -116,7 +116,7 @@ Step = Callable[["Outcome", nn.Module, Tensor, int, float, Settings], bool]
 
 
 def search(step: Step, model: nn.Module, x0: Tensor, label: int, settings: Settings) -> Outcome:
-    """The search over c; `step` runs one search step and says whether it succeeded."""
+    """Search over c; `step` runs one search step and returns whether it succeeded."""
     outcome, c, lower, upper = Outcome(), settings["initial_const"], 0.0, 1e10
     for _ in range(settings["binary_search_steps"]):
         succeeded = step(outcome, model, x0, label, c, settings)
@@ -125,7 +125,7 @@ def search(step: Step, model: nn.Module, x0: Tensor, label: int, settings: Setti
 
 
 def assert_agrees(result: AttackResult, outcomes: list[Outcome], originals: Tensor) -> None:
-    """Success, c and iterations are equal, images and distances to rounding, by every rule of `result`."""
+    """Assert that success, c and iterations are equal, and images and distances up to rounding, by every rule."""
     assert result.iterations.tolist() == [outcome.iterations for outcome in outcomes]
     for rule, kept in result.items():
         winners = [outcome.winners[rule] for outcome in outcomes]
@@ -152,7 +152,7 @@ def ead_step(outcome: Outcome, model: nn.Module, x0: Tensor, label: int, c: floa
     start = objective(model, x0, x0, label, c, beta, kappa, targeted).item()
     abort = Abort(outcome, RULES, start, settings)
     if settings["abort_early"] and not outcome.iterations:
-        outcome.iterations = 1  # the gradient at x0, which tells for every c whether a first step moves
+        outcome.iterations = 1  # the gradient at x0 shows at which c the first step moves
     for k in range(last):
         alpha = settings["learning_rate"] * math.sqrt(1 - k / last)
         y = y.detach().requires_grad_()
@@ -201,7 +201,7 @@ def tanh_step(outcome: Outcome, model: nn.Module, x0: Tensor, label: int, c: flo
 def fgm(
     model: nn.Module, x0: Tensor, label: int, epsilon: float, *, norm: str, targeted: bool, steps: int = 1
 ) -> Tensor | None:
-    """Equations 1 and 2 in `steps` steps of ε/steps; None where the gradient is zero from the start."""
+    """Equations 1 and 2 in `steps` steps of ε/steps; None if the gradient at x0 is zero."""
     x = x0
     for taken in range(steps):
         x = x.detach().requires_grad_()

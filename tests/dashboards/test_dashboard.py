@@ -1,4 +1,4 @@
-"""The explorer on real results, in headless Chromium: every page, its choices, downloads and addresses."""
+"""The explorer in headless Chromium: what needs a browser, on every page. `test_pages` has the rest."""
 
 import io
 import os
@@ -15,21 +15,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from eadbench.harness.reporting import report
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Failed
 from tests import sweeps
+from tests.dashboards.browser import CHROMIUM, PATIENCE, Visitor
+from tests.dashboards.reading import summary_of
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: uv sync --group test")
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.cluster,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
 ]
 
-PATIENCE = 240_000
-"""Milliseconds; a page takes one or two seconds on an idle machine, and half a minute on a very busy one."""
 STOP = """() => {
     const stop = document.activeElement
     const boxes = [stop, stop.closest("[role=group]"), stop.closest("label")].filter((box) => box)
@@ -37,7 +35,7 @@ STOP = """() => {
     const name = stop.matches(".gallery a") ? "link" : stop.getAttribute("aria-label") || stop.innerText
     return [name, frames.some((style) => parseFloat(style.outlineWidth) >= 3)]
 }"""
-"""What has the keyboard's focus: its name, and whether a frame shows it."""
+"""Returns the name of the element that has the focus, and whether a frame shows it."""
 CONTROLS = ["Results", "Look again", "Victim", "Attack", "Show", "link"]
 VICTIM = {"arch": "digits", "training": {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3}}
 SEARCH = {"initial_const": 1, "binary_search_steps": 2, "max_iterations": 30}
@@ -57,29 +55,29 @@ STUDY = {
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of two sweeps, of one whose victims are not ready, of none, and with a damaged part or records."""
+    """Run two sweeps; add a folder without victims, an empty one, and copies with a damaged part or damaged records."""
     root = tmp_path_factory.mktemp("explorer")
     sweeps.run(sweeps.small(**STUDY), root / "first", models=root / "models")
     attacks = [{**attack, "max_iterations": 8} for attack in STUDY["attacks"]]
     sweeps.run(sweeps.small(**STUDY | {"attacks": attacks}), root / "second", models=root / "models")
     (root / "empty").mkdir()
     Results(root / "young").begin(sweeps.small())
-    shutil.copytree(root / "first", root / "broken")
-    min((root / "broken" / "examples").glob("?" * 16 + ".parquet")).write_bytes(b"PAR1")
-    shutil.copytree(root / "first", root / "spoilt")
-    min((root / "spoilt" / "shards").glob("*.json")).write_text('{"shard": ')
-    (root / "spoilt" / "failures").mkdir()
-    (root / "spoilt" / "failures" / "77.json").write_text('{"task": 7}')
+    shutil.copytree(root / "first", root / "corrupt")
+    min((root / "corrupt" / "examples").glob("?" * 16 + ".parquet")).write_bytes(b"PAR1")
+    shutil.copytree(root / "first", root / "corrupt_records")
+    min((root / "corrupt_records" / "shards").glob("*.json")).write_text('{"shard": ')
+    (root / "corrupt_records" / "failures").mkdir()
+    (root / "corrupt_records" / "failures" / "77.json").write_text('{"task": 7}')
     return root
 
 
 @pytest.fixture(scope="module")
 def address(folders: Path) -> Iterator[str]:
-    """Where the explorer is served."""
+    """Serve the explorer, and return its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    names = ("first", "second", "empty", "young", "broken", "spoilt")
+    names = ("first", "second", "empty", "young", "corrupt", "corrupt_records")
     command = [
         sys.executable,
         "-c",
@@ -113,65 +111,17 @@ def address(folders: Path) -> Iterator[str]:
 def browser() -> Iterator["sync_api.Browser"]:
     sync_api.expect.set_options(timeout=PATIENCE)
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-class Visitor:
-    """A new visitor of the explorer, who sees to it that the browser reports no error and asks no other host."""
-
-    def __init__(self, browser: "sync_api.Browser", address: str) -> None:
-        self.address = address
-        self.context = browser.new_context(accept_downloads=True)
-        self.context.set_default_timeout(PATIENCE)
-        self.page = self.context.new_page()
-        self.problems: list[str] = []
-        self.page.on("console", lambda said: said.type == "error" and self.problems.append(said.text))
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", lambda request: self._ours(request.url) or self.problems.append(request.url))
-
-    def _ours(self, url: str) -> bool:
-        return url.startswith((self.address, self.address.replace("http", "ws"), "data:", "blob:"))
-
-    def go(self, path: str, heading: str) -> None:
-        """Open an address, and wait until its page is there."""
-        self.page.goto(f"{self.address}/{path}")
-        self.settle(heading)
-
-    def turn(self, name: str) -> None:
-        """Go to another page by its link."""
-        self.page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
-        self.settle(name)
-
-    def settle(self, heading: str) -> None:
-        self.page.get_by_role("heading", name=heading, level=1).wait_for()
-        self.page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
-        assert self.page.get_by_test_id("stException").count() == 0, self.page.get_by_test_id(
-            "stException"
-        ).inner_text()
-
-    def choose(self, label: str, option: str) -> None:
-        self.page.get_by_role("combobox", name=label).click()
-        self.page.get_by_role("option", name=option, exact=True).click()
-        self.page.keyboard.press("Escape")
-
-    def chart(self, said: str | re.Pattern[str]) -> "sync_api.Locator":
-        """The charts whose text for those who do not see them is this."""
-        return self.page.get_by_test_id("stVegaLiteChart").and_(self.page.get_by_label(said))
-
-    def expect_rows(self, names: list[str]) -> None:
-        """Wait until the table has rows of these headings."""
-        heads = self.page.locator("table.figures th[scope=row]:first-child")
-        sync_api.expect(heads).to_have_text(names)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
 def visitor(browser: "sync_api.Browser", address: str) -> Iterator[Visitor]:
-    made = Visitor(browser, address)
-    yield made
-    made.context.close()
-    assert made.problems == []
+    new = Visitor(browser, address)
+    yield new
+    new.context.close()
+    assert new.problems == []
 
 
 def test_table_is_filtered_downloaded_and_shared(visitor: Visitor, browser: "sync_api.Browser", folders: Path) -> None:
@@ -191,14 +141,12 @@ def test_table_is_filtered_downloaded_and_shared(visitor: Visitor, browser: "syn
 
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
-    found = pd.read_csv(io.StringIO(Path(download.value.path()).read_text()))
-    summary = report.read(Results(folders / "first")).summary
-    expected = summary[
-        (summary["attack"] == "EAD") & (summary["kappa"] == 2) & (summary["model"] == summary["evaluated_on"])
-    ]
+    lines = pd.read_csv(io.StringIO(Path(download.value.path()).read_text()))
+    own = summary_of(folders / "first").own
+    expected = own[(own["attack"] == "ead") & (own["kappa"] == 2)]
     columns = ["asr", "l1", "l2", "linf", "l1_lo", "linf_hi"]
-    assert len(found) == len(expected) == 24
-    pd.testing.assert_frame_equal(found[columns], expected[columns].reset_index(drop=True))
+    assert len(lines) == len(expected) == 24
+    pd.testing.assert_frame_equal(lines[columns], expected[columns].reset_index(drop=True))
     for name, beginning in (("Markdown", "**small: digits"), ("LaTeX", "% needs")):
         with page.expect_download() as download:
             page.get_by_role("button", name=name).click()
@@ -211,7 +159,7 @@ def test_table_is_filtered_downloaded_and_shared(visitor: Visitor, browser: "syn
     assert other.problems == []
 
 
-def test_curves_are_of_what_is_chosen(visitor: Visitor) -> None:
+def test_curves_are_of_the_chosen_axis(visitor: Visitor) -> None:
     visitor.go("curves?dir=second&over=κ&case=best", "Curves")
     page = visitor.page
     sync_api.expect(page.get_by_role("combobox", name="Results")).to_have_value("second")
@@ -226,11 +174,12 @@ def test_curves_are_of_what_is_chosen(visitor: Visitor) -> None:
 
 def test_transfer_has_every_pair_of_victims(visitor: Visitor, folders: Path) -> None:
     visitor.go("", "Table")
-    visitor.turn("Transfer")
-    summary = report.read(Results(folders / "first")).summary
-    lines = summary[(summary["case"] == "best") & (summary["attack"] == "C&W") & (summary["kappa"] == 2)]
+    visitor.follow("Transfer")
+    summary = summary_of(folders / "first")
+    lines = summary.lines[(summary.lines["case"] == "best") & (summary.lines["attack"] == "cw")]
+    lines = lines[lines["kappa"] == 2]
     rates = dict(zip(zip(lines["model"], lines["evaluated_on"], strict=True), lines["all_targets_asr"], strict=True))
-    first, second = (victim.digest for victim in report.read(Results(folders / "first")).victims)
+    first, second = (victim.digest for victim in summary.victims)
     matrix = visitor.page.get_by_role("table", name="C&W, κ = 2: ASR in percent")
     for model, name in ((first, "no defence"), (second, "distillation T = 10")):
         row = matrix.get_by_role("row").filter(has=visitor.page.get_by_role("rowheader", name=name))
@@ -244,7 +193,7 @@ def test_an_image_leads_to_its_example(visitor: Visitor) -> None:
     page = visitor.page
     assert page.locator("table.gallery td").count() >= 10
     page.locator("table.gallery a").nth(12).click()
-    page.get_by_role("heading", name="What the victims say").wait_for()
+    page.get_by_role("heading", name="Predictions of the victims").wait_for()
     visitor.settle("Images")
     sync_api.expect(page).to_have_url(re.compile("image=.*target="))
     sync_api.expect(page.get_by_role("combobox", name="Attack")).to_have_value("EAD (EN), β = 1e-2, κ = 0")
@@ -259,27 +208,27 @@ def test_an_image_leads_to_its_example(visitor: Visitor) -> None:
     assert example is not None and page.url.endswith(example[0])  # the same image and target
 
 
-def test_every_control_is_reached_by_tab_and_shows_that_it_is(visitor: Visitor) -> None:
+def test_tab_reaches_every_control_and_frames_it(visitor: Visitor) -> None:
     visitor.go("images?dir=second", "Images")
     page = visitor.page
     page.locator("table.gallery a").first.wait_for()
     for label in ("Results", "Attack", "Show"):  # until the page is connected, its controls are disabled
         sync_api.expect(page.get_by_role("combobox", name=label)).to_be_enabled()
     page.wait_for_timeout(1000)
-    reached = [""]
-    while reached[-1] != CONTROLS[-1]:
+    stops = [""]
+    while stops[-1] != CONTROLS[-1]:
         page.keyboard.press("Tab")
         name, framed = page.evaluate(STOP)
-        assert framed, f"{name} after {reached}"
-        reached.append(name)
-    assert reached[2:8] == ["Table", "Curves", "Transfer", "Images", "Sweep", "Compare"]
-    assert [name for name in reached if name in CONTROLS] == CONTROLS, reached
+        assert framed, f"{name} after {stops}"
+        stops.append(name)
+    assert stops[2:8] == ["Table", "Curves", "Transfer", "Images", "Sweep", "Compare"]
+    assert [name for name in stops if name in CONTROLS] == CONTROLS, stops
     page.keyboard.press("Enter")
-    page.get_by_role("heading", name="What the victims say").wait_for()
+    page.get_by_role("heading", name="Predictions of the victims").wait_for()
     assert page.locator("img:not([alt]), img[alt='']").count() == 0
 
 
-def test_a_sweep_is_watched(visitor: Visitor, folders: Path) -> None:
+def test_the_page_of_a_sweep_reads_again_by_itself(visitor: Visitor, folders: Path) -> None:
     visitor.go("sweep", "Sweep")
     page = visitor.page
     page.get_by_text("20 of 20").wait_for()
@@ -301,27 +250,26 @@ def test_sweeps_are_compared(visitor: Visitor) -> None:
     assert "p = " in text
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
-    found = pd.read_csv(Path(download.value.path()))
-    assert (found["examples"] == 27).all()
-    assert found["largest"].is_monotonic_decreasing
-    assert found["asr_change"].gt(0).any()  # more iterations break more
+    cells = pd.read_csv(Path(download.value.path()))
+    assert (cells["examples"] == 27).all()
+    assert cells["largest"].is_monotonic_decreasing
+    assert cells["asr_change"].gt(0).any()  # more iterations break more
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "said"),
+    ("name", "path", "message"),
     [
         ("empty", "", "no spec.yaml there; give the folder that `eadbench run` wrote"),
         ("young", "", "its victims are not ready"),
         ("young", "sweep", "are not ready; its attacks begin when they are"),
-        ("broken", "", "not the rows of a sweep"),
-        ("broken", "sweep", "not the rows of a sweep"),
-        ("spoilt", "sweep", ".json: not as a sweep wrote it (Invalid JSON"),
-        ("spoilt", "sweep", "77.json: not as a sweep wrote it (task"),
-        ("elsewhere", "", "asks for elsewhere, which `eadbench dashboard` was not given"),
+        ("corrupt", "", "not the rows of a sweep"),
+        ("corrupt", "sweep", "not the rows of a sweep"),
+        ("corrupt_records", "sweep", ".json: not as a sweep wrote it (Invalid JSON"),
+        ("corrupt_records", "sweep", "77.json: not as a sweep wrote it (task"),
+        ("elsewhere", "", "asks for elsewhere, which is not among the folders"),
     ],
 )
-def test_what_is_wrong_with_a_folder_is_said(visitor: Visitor, name: str, path: str, said: str) -> None:
+def test_a_page_says_what_is_wrong_with_its_folder(visitor: Visitor, name: str, path: str, message: str) -> None:
     visitor.page.goto(f"{visitor.address}/{path}?dir={name}")
-    message = visitor.page.get_by_test_id("stAlert").filter(has_text=said.replace("`", ""))
-    message.wait_for()
+    visitor.page.get_by_test_id("stAlert").filter(has_text=message.replace("`", "")).wait_for()
     assert visitor.page.get_by_test_id("stException").count() == 0

@@ -1,4 +1,4 @@
-"""The report as one HTML file: what it says, that it is whole, and that a browser shows it without a network."""
+"""The report as one HTML file: its contents, its completeness, and its display in a browser without a network."""
 
 import base64
 import io
@@ -6,34 +6,33 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from eadbench.dashboards import page
-from eadbench.dashboards.page import writing
+from eadbench.dashboards.page import report as report_page
 from eadbench.harness import datasets
+from eadbench.harness.analysis import summary as summaries
 from eadbench.harness.analysis.aggregate import FIGURES
-from eadbench.harness.labels import NO_VALUE, figure_text, rate_text
+from eadbench.harness.numbers import rate_text
 from eadbench.harness.paper import comparison
-from eadbench.harness.reporting import report
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Failed
+from eadbench.harness.results.snapshot import Snapshot
 from tests import sweeps
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+from tests.dashboards.browser import CHROMIUM
+from tests.dashboards.data_sets import SCRIPT
+from tests.dashboards.reading import Parsed, figure_texts, summary_of
 
 TRAINING = {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3}
 VICTIM = {"arch": "digits", "training": TRAINING}
 SEARCH = {"initial_const": 1, "binary_search_steps": 2, "max_iterations": 15}
 STUDY = {
     "name": "study",
-    "dataset": {"name": "tests.harness.commands.test_cli:as_mnist"},
+    "dataset": {"name": "tests.dashboards.data_sets:as_mnist"},
     "images": {"count": 4},
     "victims": [
         {**VICTIM, "evaluated_on": "all"},
@@ -46,77 +45,18 @@ STUDY = {
     "save_images": "successes",
 }
 FGM = [{"name": "fgm", "norm": "linf", "epsilons": [0.1, 0.3]}]
-EVIL = "<script>alert('&')</script>"
 ADDRESSES = ("src", "href", "xlink:href", "srcset", "data", "poster", "action", "background", "formaction")
-VOID = ("meta", "img", "br")
-
-
-def evil() -> datasets.DataSet:
-    """The digits, with names that are HTML."""
-    names = tuple(f"{EVIL}{digit}" for digit in range(10))
-    return replace(datasets.load("digits"), name=EVIL, identity=EVIL, class_names=names)
-
-
-class Parsed(HTMLParser):
-    """A page: its elements, and the texts of its tables; refuses what is not closed where it was opened."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
-        self.styles = ""
-        self.tables: dict[str, list[list[str]]] = {}
-        self._open: list[str] = []
-        self._rows: list[list[str]] = []
-        self.feed(text)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
-        self.elements.append((tag, found))
-        if tag not in VOID:
-            self._open.append(tag)
-        if tag == "div" and found.get("role") == "region":
-            self._rows = self.tables.setdefault(found["aria-label"], [])
-        if tag == "tr":
-            self._rows.append([])
-        if tag in ("td", "th"):
-            self._rows[-1].append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] == "style":
-            self.styles += data
-            return
-        self.text += data
-        if {"td", "th"} & set(self._open):
-            self._rows[-1][-1] += data
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        """The attributes of the elements of that name."""
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def sections(self) -> list[str]:
-        """What the contents lead to."""
-        return [element["href"][1:] for element in self.all("a") if element.get("href", "").startswith("#")][1:]
 
 
 def written(folder: Path) -> Parsed:
-    """The page of a folder's results, written now."""
-    results = Results(folder)
-    return Parsed(page.write(results, report.read(results)).read_text())
+    """Write the page of a folder's results, and read it."""
+    snapshot = Snapshot(Results(folder))
+    return Parsed(page.write(snapshot, summaries.read(snapshot)).read_text())
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two victims, two attacks at several β and κ, images stored and tested on the other victim."""
+    """Run a sweep of two victims and two attacks at several β and κ, whose images are tested on the other victim."""
     folder = tmp_path_factory.mktemp("report") / "study"
     sweeps.run(sweeps.small(**STUDY), folder)
     return folder
@@ -127,27 +67,19 @@ def shown(study: Path) -> Parsed:
     return written(study)
 
 
-@pytest.fixture
-def copy(study: Path, tmp_path: Path) -> Path:
-    """The same results, to be harmed."""
-    return Path(shutil.copytree(study, tmp_path / "copy"))
-
-
-def figures_said(line: "pd.Series", paper: dict[str, float], prefix: str = "") -> list[str]:
-    """The texts of a line's figures: the figure, the paper's, and the interval."""
-    found = []
-    for name in FIGURES:
-        of = rate_text if name == "asr" else figure_text
-        value, low, high = (line[f"{prefix}{name}{end}"] for end in ("", "_lo", "_hi"))
-        beside = f" ({NO_VALUE if np.isnan(paper[name]) else of(paper[name])})" if paper else ""
-        found.append(f"{of(value)}{beside}" + ("" if np.isnan(low) else f"[{of(low)}, {of(high)}]"))
-    return found
+@pytest.fixture(scope="module")
+def one_attack(study: Path) -> Path:
+    """Run the same sweep with one attack on fewer images, whose page is written sooner."""
+    folder = study.with_name("one_attack")
+    smaller = STUDY | {"images": {"count": 2}, "attacks": STUDY["attacks"][:1]}
+    sweeps.run(sweeps.small(**smaller), folder, models=study / "models")
+    return folder
 
 
 def test_tables_are_the_summary_with_its_intervals_and_the_papers_figures(study: Path, shown: Parsed) -> None:
-    found = report.read(Results(study))
-    own = found.summary[found.summary["model"] == found.summary["evaluated_on"]]
-    compared = comparison.compare(own, found.victims).drop_duplicates(["cell", "case"])
+    summary = summary_of(study)
+    own = summary.own
+    compared = comparison.compare(own, summary.victims).drop_duplicates(["cell", "case"])
     paper = {
         (line["cell"], line["case"]): {name: line[f"{name}_paper"] for name in FIGURES}
         for line in compared.to_dict("records")
@@ -159,43 +91,45 @@ def test_tables_are_the_summary_with_its_intervals_and_the_papers_figures(study:
     assert len(first) == len(second) == len(cells) == 12
     for cell, one, other in zip(cells, first, second, strict=True):
         cases = own[own["cell"] == cell].set_index("case")
-        said = {case: figures_said(cases.loc[case], paper.get((cell, case), {})) for case in cases.index}
-        everywhere = figures_said(cases.loc["best"], {}, "all_targets_")
-        assert one[3:] == said["best"] + said["average"]
-        assert other[3:] == said["worst"] + everywhere
+        texts = {case: figure_texts(cases.loc[case], paper.get((cell, case), {})) for case in cases.index}
+        assert one[3:] == texts["best"] + texts["average"]
+        assert other[3:] == texts["worst"] + figure_texts(cases.loc["best"], {}, "all_targets_")
 
 
 def test_the_transfer_matrix_is_the_summarys(study: Path, shown: Parsed) -> None:
-    found = report.read(Results(study))
-    lines = found.summary[found.summary["case"] == "best"]
+    summary = summary_of(study)
+    lines = summary.lines[summary.lines["case"] == "best"]
     rates = lines.set_index(["cell", "evaluated_on"])["all_targets_asr"].map(rate_text).unstack()
-    rates = rates[[victim.digest for victim in found.victims]].loc[list(dict.fromkeys(lines["cell"]))]
+    rates = rates[[victim.digest for victim in summary.victims]].loc[list(dict.fromkeys(lines["cell"]))]
     matrix = shown.tables["Transfer matrix"]
     assert [head.startswith("digits, no defence (") for head in matrix[1]] == [True, True]
     assert [row[4:] for row in matrix[2:]] == rates.to_numpy().tolist()
 
 
-def test_what_stands_in_the_page(study: Path, shown: Parsed) -> None:
+def test_the_sections_have_the_facts_of_the_sweep(study: Path, shown: Parsed) -> None:
     assert shown.sections == [
         *("victims", "tables", "curves", "transfer", "images"),
         *("environment", "spec", "reproduce"),
     ]
-    found, results = report.read(Results(study)), Results(study)
-    records = [results.shard_record(path.stem) for path in results.shards.iterdir()]
+    snapshot = Snapshot(Results(study))
+    records = snapshot.shard_records
     gradients = sum(record.gradient_evaluations for record in records)
     assert f"{len(records)} shards, {gradients:,} gradient evaluations" in shown.text
     assert "Complete: all 432 rows of 12 cells are there." in shown.text
-    for victim, row in zip(found.victims, shown.tables["Victims"][1:], strict=True):
+    for victim, row in zip(snapshot.victims, shown.tables["Victims"][1:], strict=True):
         assert row[1] == victim.digest and row[3] == f"{100 * victim.accuracy:.2f}"
     assert (study / "spec.yaml").read_text() in shown.text
-    [saved] = [element for element in shown.all("a") if "download" in element]
-    content = base64.b64decode(saved["href"].removeprefix("data:application/yaml;base64,"))
-    assert (saved["download"], content) == ("study.yaml", (study / "spec.yaml").read_bytes())
+    [link] = [element for element in shown.all("a") if "download" in element]
+    content = base64.b64decode(link["href"].removeprefix("data:application/yaml;base64,"))
+    assert (link["download"], content) == ("study.yaml", (study / "spec.yaml").read_bytes())
     assert "eadbench run study.yaml" in shown.text
-    said = [element["aria-label"] for element in shown.all("svg")]
-    assert any(text.startswith("ASR (%) over confidence κ, of C&W. MNIST, digits") for text in said)
+
+
+def test_curves_say_what_they_show(shown: Parsed) -> None:
+    labels = [element["aria-label"] for element in shown.all("svg")]
+    assert any(text.startswith("ASR (%) over confidence κ, of C&W. MNIST, digits") for text in labels)
     distortions = "L1 distortion, L2 distortion, L∞ distortion"
-    assert any(text.startswith(f"{distortions} over regularisation β, of EAD (EN), EAD (L1).") for text in said)
+    assert any(text.startswith(f"{distortions} over regularisation β, of EAD (EN), EAD (L1).") for text in labels)
 
 
 def test_galleries_hold_the_images_themselves(study: Path, shown: Parsed) -> None:
@@ -210,7 +144,7 @@ def test_galleries_hold_the_images_themselves(study: Path, shown: Parsed) -> Non
         assert int(label) == test.labels[int(number)]
 
 
-def test_nothing_is_loaded_from_anywhere(shown: Parsed) -> None:
+def test_the_page_loads_no_other_file(shown: Parsed) -> None:
     addresses = [attributes[name] for _, attributes in shown.elements for name in ADDRESSES if name in attributes]
     assert {address[:5] if address.startswith("data:") else address[:1] for address in addresses} == {"#", "data:"}
     assert {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in shown.elements} == set()
@@ -220,7 +154,7 @@ def test_nothing_is_loaded_from_anywhere(shown: Parsed) -> None:
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in policy
 
 
-def test_everything_is_reached_and_named(shown: Parsed) -> None:
+def test_ids_are_unique_and_every_element_has_a_label(shown: Parsed) -> None:
     ids = Counter(attributes["id"] for _, attributes in shown.elements if "id" in attributes)
     assert set(ids.values()) == {1}
     named = [attributes.get(name, "") for _, attributes in shown.elements for name in ("href", "xlink:href")]
@@ -234,36 +168,46 @@ def test_everything_is_reached_and_named(shown: Parsed) -> None:
     assert all("scope" in element for element in shown.all("th"))
 
 
-def test_what_results_say_is_text(tmp_path: Path) -> None:
-    folder = tmp_path / "evil"
-    own = {"name": "tests.dashboards.test_html_report:evil"}
-    what = {"dataset": own, "attacks": FGM, "victims": [VICTIM], "targets": {"random": 2}, "save_images": "successes"}
-    sweeps.run(sweeps.small(**what), folder)
-    failed = Failed(task=EVIL, ended="2026-01-01T00:00:00+00:00", workers=[EVIL], error=f"\x1b[31mat\n{EVIL}: 1\x1b[0m")
+def test_names_and_errors_are_shown_as_text(tmp_path: Path) -> None:
+    folder = tmp_path / "html"
+    spec = sweeps.small(
+        dataset={"name": "tests.dashboards.data_sets:with_html_names"},
+        attacks=FGM,
+        victims=[VICTIM],
+        targets={"random": 2},
+        save_images="successes",
+    )
+    sweeps.run(spec, folder)
+    error = f"\x1b[31mat\n{SCRIPT}: 1\x1b[0m"
+    failed = Failed(task=SCRIPT, ended="2026-01-01T00:00:00+00:00", workers=[SCRIPT], error=error)
     Results(folder).write_failure("one", failed)
     shown = written(folder)
     assert shown.all("script") == []
-    assert f"{EVIL}: digits, no defence" in shown.text and f"at\n{EVIL}: 1" in shown.text
-    assert any(f"of class {EVIL}" in element["alt"] for element in shown.all("img"))
-    assert f"→ {EVIL}" in shown.text and "\x1b" not in shown.text
+    assert f"{SCRIPT}: digits, no defence" in shown.text and f"at\n{SCRIPT}: 1" in shown.text
+    assert any(f"of class {SCRIPT}" in element["alt"] for element in shown.all("img"))
+    assert f"→ {SCRIPT}" in shown.text and "\x1b" not in shown.text
 
 
-def test_what_does_not_fit_is_left_out_and_counted(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = written(copy)
-    size = (copy / "report" / "report.html").stat().st_size
+def test_parts_that_do_not_fit_are_left_out_and_counted(
+    study: Path, shown: Parsed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(study, tmp_path / "copy"))
+    file = folder / "report" / "report.html"
+    size = file.stat().st_size
     assert size < 5_000_000
-    monkeypatch.setattr(writing, "_SPARE", 20_000)
-    monkeypatch.setattr(writing, "LIMIT", size - 30_000)
-    monkeypatch.setattr(writing, "_CURVES", 120_000)
-    shown = written(copy)
-    assert (copy / "report" / "report.html").stat().st_size < size - 30_000
-    [(left, of)] = re.findall(r"(\d+) of (\d+) do not fit into this file", shown.text)
-    assert 0 < int(left) < int(of) and len(shown.all("figure")) == int(of) - int(left)
-    assert len(whole.all("figure")) == int(of)
-    monkeypatch.setattr(writing, "LIMIT", (copy / "report" / "report.html").stat().st_size - 30_000)
-    [left] = re.findall(r"(\d+) of 12 cells do not fit into this file", (shown := written(copy)).text)
-    grids = [element for element in shown.all("table") if element["class"] == "gallery"]
-    assert 0 < len(grids) == 12 - int(left) < 12
+    monkeypatch.setattr(report_page, "_FRAME", 20_000)
+    monkeypatch.setattr(report_page, "LIMIT", size - 30_000)
+    monkeypatch.setattr(report_page, "_CURVES", 120_000)
+    smaller = written(folder)
+    assert file.stat().st_size < size - 30_000
+    [(left_out, total)] = re.findall(r"(\d+) of (\d+) do not fit into this file", smaller.text)
+    assert 0 < int(left_out) < int(total) and len(smaller.all("figure")) == int(total) - int(left_out)
+    assert len(shown.all("figure")) == int(total)
+    monkeypatch.setattr(report_page, "LIMIT", file.stat().st_size - 30_000)
+    smallest = written(folder)
+    [left_out] = re.findall(r"(\d+) of 12 cells do not fit into this file", smallest.text)
+    grids = [element for element in smallest.all("table") if element["class"] == "gallery"]
+    assert 0 < len(grids) == 12 - int(left_out) < 12
 
 
 def no_victims(folder: Path) -> None:
@@ -283,17 +227,15 @@ def no_rows(folder: Path) -> None:
 
 def other_data(folder: Path) -> None:
     spec = (folder / "spec.yaml").read_text()
-    (folder / "spec.yaml").write_text(spec.replace("tests.harness.commands.test_cli:as_mnist", "digits"))
+    (folder / "spec.yaml").write_text(spec.replace("tests.dashboards.data_sets:as_mnist", "digits"))
 
 
 def no_data(folder: Path) -> None:
     spec = (folder / "spec.yaml").read_text()
-    (folder / "spec.yaml").write_text(
-        spec.replace("tests.harness.commands.test_cli:as_mnist", "mnist\n  root: nowhere")
-    )
+    (folder / "spec.yaml").write_text(spec.replace("tests.dashboards.data_sets:as_mnist", "mnist\n  root: nowhere"))
 
 
-def untold(folder: Path) -> None:
+def no_models(folder: Path) -> None:
     shutil.rmtree(folder / "models")
 
 
@@ -303,23 +245,26 @@ def failure(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said", "without"),
+    ("damage", "message", "missing"),
     [
         (no_victims, "Its victims were not ready", {"curves", "transfer", "images"}),
         (no_part, "Unfinished: ", set()),
         (no_rows, "There are no rows that answer the spec yet.", {"curves", "transfer", "images"}),
-        (no_data, "There are no galleries: the data set is not at hand.", set()),
-        (other_data, "the data set at hand is digits, and the one that was attacked is mnist.", set()),
-        (untold, "the victims are not stored with the results", set()),
+        (no_data, "There are no galleries: the data set is not on this machine.", set()),
+        (other_data, "the data set here is digits, and the one that was attacked is mnist.", set()),
+        (no_models, "the victims are not stored with the results", set()),
         (failure, "Kaboom: s3://***@x", set()),
     ],
 )
-def test_what_is_not_there_is_said(copy: Path, harm: Callable[[Path], None], said: str, without: set[str]) -> None:
-    harm(copy)
-    shown = written(copy)
-    assert said in shown.text
+def test_missing_results_are_reported(
+    one_attack: Path, tmp_path: Path, damage: Callable[[Path], None], message: str, missing: set[str]
+) -> None:
+    folder = Path(shutil.copytree(one_attack, tmp_path / "damaged"))
+    damage(folder)
+    shown = written(folder)
+    assert message in shown.text
     everything = {"victims", "tables", "curves", "transfer", "images", "environment", "spec", "reproduce"}
-    assert set(shown.sections) - {"failures"} == everything - without
+    assert set(shown.sections) - {"failures"} == everything - missing
 
 
 @pytest.mark.cluster
@@ -328,15 +273,15 @@ def test_what_is_not_there_is_said(copy: Path, harm: Callable[[Path], None], sai
 def test_a_browser_without_a_network_shows_all_of_it(study: Path, shown: Parsed, width: int) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: uv sync --group test")
     file = (study / "report" / "report.html").as_uri()
-    asked: list[str] = []
+    requests: list[str] = []
     problems: list[str] = []
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = browser.new_context(offline=True, viewport={"width": width, "height": 900})
         tab = context.new_page()
-        tab.on("console", lambda said: problems.append(said.text))
+        tab.on("console", lambda message: problems.append(message.text))
         tab.on("pageerror", lambda error: problems.append(str(error)))
-        tab.on("request", lambda request: request.url.startswith("data:") or asked.append(request.url))
+        tab.on("request", lambda request: request.url.startswith("data:") or requests.append(request.url))
         tab.goto(file)
         assert tab.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
         assert tab.evaluate("document.images.length") == len(shown.all("img")) > 0
@@ -348,5 +293,5 @@ def test_a_browser_without_a_network_shows_all_of_it(study: Path, shown: Parsed,
             tab.locator(f"nav a[href='#{name}']").click()
             assert tab.locator(f"#{name}").evaluate("section => section.getBoundingClientRect().top") < 900
         texts = tab.locator("svg text").evaluate_all("texts => texts.every(text => text.getBBox().width > 0)")
-        assert texts and problems == [] and asked == [file]
+        assert texts and problems == [] and requests == [file]
         browser.close()

@@ -1,4 +1,4 @@
-"""Defences: what each trains on, and that the victims it gives are what the literature says."""
+"""Defences: what each trains on, and that its victims behave as in the literature."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +27,12 @@ def digits() -> datasets.DataSet:
     return datasets.load("digits")
 
 
-def made(of: Recipe, data: datasets.DataSet) -> nn.Module:
-    """The model of a recipe, and of what it needs, trained here."""
-    parameters = {name: value for name, value in of.defense.items() if name != "name"}
-    defense = DEFENSES[of.defense["name"]](**parameters)
-    needed = {part: made(other, data) for part, other in defense.needs(of).items()}
-    return defense.train(of, data.train, needed=needed, examples=None, fit=models.train)
+def trained(wanted: Recipe, data: datasets.DataSet) -> nn.Module:
+    """Train the model of a recipe, after the models that it needs."""
+    parameters = {name: value for name, value in wanted.defense.items() if name != "name"}
+    defense = DEFENSES[wanted.defense["name"]](**parameters)
+    needed = {part: trained(other, data) for part, other in defense.needs(wanted).items()}
+    return defense.train(wanted, data.train, needed=needed, examples=None, fit=models.train)
 
 
 class TestDistillation:
@@ -58,11 +58,11 @@ class TestDistillation:
             torch.testing.assert_close(label.double(), powers / powers.sum(), rtol=1e-5, atol=1e-7)
 
     def test_the_student_fits_the_soft_labels_at_t(self, digits: datasets.DataSet) -> None:
-        """Its cross-entropy with them at T = 20 nears their entropy, the least there is."""
+        """The cross-entropy with them at T = 20 is close to their entropy, which is the least possible."""
         training = replace(BRIEF, epochs=20)
         student = recipe(training, defense={"name": "distillation", "temperature": 20.0})
-        teacher = made(Distillation(temperature=20).needs(student)["teacher"], digits)
-        model = made(student, digits)
+        teacher = trained(Distillation(temperature=20).needs(student)["teacher"], digits)
+        model = trained(student, digits)
         soft = SoftLabels(digits.train, teacher, 20.0)
         images, labels = (torch.stack(part) for part in zip(*(soft[i] for i in range(300)), strict=True))
         least = -(labels * labels.clamp_min(1e-12).log()).sum(1).mean()
@@ -73,10 +73,10 @@ class TestDistillation:
         assert models.accuracy(model, digits.test) > 0.85
 
     def test_a_high_temperature_makes_logits_large(self, digits: datasets.DataSet) -> None:
-        """Why its softmax at T = 1 gives no gradient (Carlini and Wagner 2017), while its logits do."""
+        """So the softmax at T = 1 gives no gradient (Carlini and Wagner 2017), but the logits do."""
         spread = {}
         for temperature in (1.0, 50.0):
-            model = made(recipe(BRIEF, defense={"name": "distillation", "temperature": temperature}), digits)
+            model = trained(recipe(BRIEF, defense={"name": "distillation", "temperature": temperature}), digits)
             with torch.no_grad():
                 spread[temperature] = model(digits.test.images(range(100))).std().item()
         assert spread[50.0] > 3 * spread[1.0]
@@ -84,28 +84,30 @@ class TestDistillation:
 
 class TestAdversarialTraining:
     def test_learns_the_examples_with_their_labels(self, digits: datasets.DataSet) -> None:
-        """Images that only the examples have get the class that only the examples give them."""
+        """Patterns that only the examples contain get the class of the examples."""
         adversarial = DEFENSES["adversarial_training"](attacks=[{"name": "cw"}])
         generator = torch.Generator().manual_seed(0)
         patterns = (torch.rand(1, 1, 8, 8, generator=generator) > 0.5).float().expand(200, -1, -1, -1)
         examples = datasets.Split([3] * 200, lambda indices: patterns[list(indices)])
         training = replace(BRIEF, epochs=10, batch_size=32)
-        of = recipe(training, defense={"name": "adversarial_training", "attacks": [{"name": "cw"}]})
-        model = adversarial.train(of, digits.train, needed={}, examples=examples, fit=models.train)
+        hardened = recipe(training, defense={"name": "adversarial_training", "attacks": [{"name": "cw"}]})
+        model = adversarial.train(hardened, digits.train, needed={}, examples=examples, fit=models.train)
         assert model(patterns[:1]).argmax().item() == 3
         assert models.accuracy(model, digits.test) > 0.8
 
     def test_needs_the_undefended_network(self) -> None:
-        of = recipe(BRIEF, defense={"name": "adversarial_training", "attacks": [{"name": "cw"}]})
-        assert DEFENSES["adversarial_training"](attacks=[{"name": "cw"}]).needs(of) == {"undefended": recipe(BRIEF)}
+        hardened = recipe(BRIEF, defense={"name": "adversarial_training", "attacks": [{"name": "cw"}]})
+        assert DEFENSES["adversarial_training"](attacks=[{"name": "cw"}]).needs(hardened) == {
+            "undefended": recipe(BRIEF)
+        }
 
 
 class TestPGD:
     def test_the_victim_is_more_robust(self, digits: datasets.DataSet) -> None:
         """I-FGM at ε = 0.1 breaks most of the undefended network's images, and far fewer of the trained one's."""
         training = replace(BRIEF, epochs=8, batch_size=32)
-        plain = made(recipe(training), digits)
-        hard = made(recipe(training, defense={"name": "pgd_training", "epsilon": 0.1, "steps": 5}), digits)
+        plain = trained(recipe(training), digits)
+        hard = trained(recipe(training, defense={"name": "pgd_training", "epsilon": 0.1, "steps": 5}), digits)
         images, labels = digits.test.images(range(100)), digits.test.labels[:100]
         broken = {}
         for name, model in (("plain", plain), ("hard", hard)):
@@ -117,13 +119,13 @@ class TestPGD:
 
 
 def test_interrupted_training_on_perturbed_images_ends_with_the_same_weights(tmp_path: Path) -> None:
-    """The random starts of PGD go on where they were."""
+    """The random starts of PGD continue from the checkpoint."""
     generator = torch.Generator().manual_seed(0)
     data = TensorDataset(torch.rand(90, 1, 8, 8, generator=generator), torch.randint(10, (90,), generator=generator))
     training = Training(epochs=4, batch_size=20, learning_rate=1e-2)
     file = tmp_path / "checkpoint.safetensors"
 
-    def trained(**options: Any) -> list[Tensor]:
+    def weights(**options: Any) -> list[Tensor]:
         with models.seeded(1):
             model = models.build("digits", num_classes=10)
         models.train(model, data, training, perturb=PGDTraining(epsilon=0.1, steps=2).perturb, **options)
@@ -133,7 +135,7 @@ def test_interrupted_training_on_perturbed_images_ends_with_the_same_weights(tmp
         if done > 2.5 * 90:
             raise KeyboardInterrupt
 
-    whole = trained()
+    whole = weights()
     with pytest.raises(KeyboardInterrupt):
-        trained(checkpoint=file, on_batch=cut)
-    assert all(torch.equal(a, b) for a, b in zip(whole, trained(checkpoint=file), strict=True))
+        weights(checkpoint=file, on_batch=cut)
+    assert all(torch.equal(a, b) for a, b in zip(whole, weights(checkpoint=file), strict=True))

@@ -1,4 +1,4 @@
-"""PGD training: the attack against closed forms on a linear model, and what its training leaves alone."""
+"""PGD training: its attack against closed forms on a linear model, and the state that it must not change."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,13 +23,13 @@ def images(low: float = 0.0, high: float = 1.0, *, count: int = 4) -> Tensor:
 
 
 def linear() -> nn.Sequential:
-    """Two classes, so that the loss of an image always rises along the difference of their weights."""
+    """Two classes: the loss rises along the difference of their weights."""
     with models.seeded(0):
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
 
 
 def uphill(model: nn.Sequential) -> Tensor:
-    """Where the loss of the labels rises, (4, 1, 8, 8)."""
+    """The direction in which the loss of each image rises, (4, 1, 8, 8)."""
     weight = model.get_parameter("1.weight").detach()
     return torch.stack([weight[1 - label] - weight[label] for label in LABELS]).reshape(4, 1, 8, 8)
 
@@ -38,9 +38,9 @@ def lengths(delta: Tensor, norm: str) -> Tensor:
     return delta.flatten(1).abs().amax(1) if norm == "linf" else delta.flatten(1).norm(dim=1)
 
 
-def perturbed(defense: PGDTraining, model: nn.Module, of: Tensor, labels: Tensor = LABELS, seed: int = 0) -> Tensor:
+def perturbed(defense: PGDTraining, model: nn.Module, given: Tensor, labels: Tensor = LABELS, seed: int = 0) -> Tensor:
     with models.seeded(seed):
-        return defense.perturb(model, of, labels)
+        return defense.perturb(model, given, labels)
 
 
 def test_linf_reaches_the_corner_of_the_ball_and_the_box() -> None:
@@ -50,7 +50,7 @@ def test_linf_reaches_the_corner_of_the_ball_and_the_box() -> None:
 
 
 def test_l2_reaches_the_point_of_the_ball_along_the_gradient() -> None:
-    """Whatever the gradient's length: images far from the boundary have a small one."""
+    """For gradients of any length: images far from the boundary have a small one."""
     model, given = linear(), images(0.4, 0.6)
     x = perturbed(PGDTraining(norm="l2", epsilon=0.2, steps=200, step_size=0.05), model, given)
     along = uphill(model)
@@ -60,7 +60,7 @@ def test_l2_reaches_the_point_of_the_ball_along_the_gradient() -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_step_is_as_long_as_it_should_be(norm: Any) -> None:
-    """From the same start, however long each image's own gradient is."""
+    """Check the length of a step from the same start, for gradients of any length."""
     model, given = linear(), images(0.4, 0.6)
     one_step = PGDTraining(norm=norm, epsilon=0.3, steps=1, step_size=0.02)
     start = perturbed(replace(one_step, step_size=1e-12), model, given)
@@ -86,7 +86,7 @@ def test_stays_in_the_ball_and_in_the_box(norm: Any, epsilon: float, steps: int,
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_starts_at_random_in_the_ball(norm: Any) -> None:
-    """With steps of no length to speak of, the start is what is left: it fills the ball, and follows the seed."""
+    """With tiny steps, only the start is left: it fills the ball, and depends on the seed."""
     given, labels = torch.full((500, 1, 8, 8), 0.5), torch.zeros(500, dtype=torch.long)
     defense = PGDTraining(norm=norm, epsilon=0.2, steps=1, step_size=1e-9)
     one, again, other = (perturbed(defense, linear(), given, labels, seed) for seed in (0, 0, 1))
@@ -108,7 +108,7 @@ def test_step_size_unless_given(norm: Any) -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_rows_without_a_gradient_leave_the_others_be(norm: Any) -> None:
-    """The network sees the first two images only as zeros."""
+    """The network multiplies the first two images by zero."""
 
     class Half(nn.Module):
         def __init__(self) -> None:
@@ -127,7 +127,7 @@ def test_rows_without_a_gradient_leave_the_others_be(norm: Any) -> None:
 
 
 def test_attacks_the_network_as_it_is_used() -> None:
-    """Neither dropout nor batch normalisation's statistics take part, and nothing of the network changes."""
+    """The attack uses neither dropout nor new batch statistics, and does not change the network."""
     with models.seeded(0):
         layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5)]
         model = nn.Sequential(*layers, nn.Linear(144, 2))

@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,8 @@ import typer.main
 import yaml
 from pydantic import ByteSize, TypeAdapter
 
-from eadbench.harness import cli
-from eadbench.harness.spec import schema as spec
+from eadbench.harness import cli, spec
+from tests.command_lines import command_lines, taken
 
 ROOT = Path(__file__).parents[2]
 IN_IMAGE = "/home/ray/eadbench"
@@ -37,31 +36,12 @@ def dockerfile() -> list[list[str]]:
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-def command_lines(text: str) -> Iterator[list[str]]:
-    """The `eadbench` and `ray` commands of a text, one a line, and those that `ray job submit` is given."""
-    for line in re.sub(r"\\\n[# ]*", "", text).splitlines():
-        words = shlex.split(line.lstrip("# "), comments=True)
-        for command in (words, words[words.index("--") + 1 :] if "--" in words else []):
-            if command[:1] in (["eadbench"], ["ray"]):
-                yield command
-
-
 def documented() -> list[list[str]]:
     """Those of cluster.yaml, docs/cluster.md and rayjob.yaml."""
     blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "docs/cluster.md").read_text(), re.MULTILINE | re.DOTALL)
     header = (ROOT / "cluster.yaml").read_text().partition("\n\n")[0]
     entrypoint = list(yaml.safe_load_all((ROOT / "deploy/rayjob.yaml").read_text()))[-1]["spec"]["entrypoint"]
     return list(command_lines("\n".join([header, *blocks, entrypoint])))
-
-
-def taken(command: Any, words: list[str]) -> tuple[str, dict[str, Any]]:
-    """The command that takes `words`, and how it reads them; words that it does not know are an error."""
-    name, *rest = words
-    while hasattr(command, "commands"):
-        options, name, *rest = [[], *rest] if not rest[0].startswith("--") else [rest[:1], *rest[1:]]
-        command.make_context("", [*options, name])
-        command = command.commands[name]
-    return name, command.make_context(name, rest).params
 
 
 @pytest.mark.parametrize("words", [words for words in documented() if words[0] == "eadbench"], ids=" ".join)
@@ -206,11 +186,14 @@ class TestDashboard:
         assert undrawn == {"ray_eadbench_shard_seconds"}, "of the histogram, its buckets are drawn"
 
     def test_its_legends_are_labels(self) -> None:
+        ours, shown = self.ours(), set()
         for target in targets():
-            expression, legend = target["expr"], target["legendFormat"]
+            expression, labels = target["expr"], set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
             assert all(expression.count(one) == expression.count(other) for one, other in ("()", "{}", "[]"))
-            for metric in metrics_in(expression) & set(self.ours()):
-                assert set(re.findall(r"{{(\w+)}}", legend)) <= self.ours()[metric], expression
+            for metric in metrics_in(expression) & set(ours):
+                assert labels <= ours[metric], expression
+                shown |= labels
+        assert {"attack", "worker"} <= shown
 
     def test_its_panels_stand_apart(self) -> None:
         places = [[panel["gridPos"][key] for key in "xywh"] for panel in board()["panels"]]

@@ -1,17 +1,20 @@
-"""Results at a URI are those of a folder."""
+"""Results at a URI equal those in a folder, and a store's failures are errors of the harness."""
 
 import os
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from eadbench.dashboards import page
-from eadbench.harness.errors import UserError
+from eadbench.harness import api
+from eadbench.harness.errors import EnvironmentFault, UserError
+from eadbench.harness.frames import Results
+from eadbench.harness.parquet.adversarial import read_images
+from eadbench.harness.parquet.rows import read_rows
 from eadbench.harness.reporting import report
-from eadbench.harness.results.folder import Results
 from eadbench.harness.storage import is_local, located
 from tests.sweeps import rows, run, small
 
@@ -39,26 +42,36 @@ def bucket() -> Iterator[str]:
     server.stop()
 
 
-class TestPlaces:
+@pytest.fixture
+def own_client() -> Iterator[None]:
+    """Give the test a client of its own, with the credentials and the address of its environment."""
+    from eadbench.harness.s3 import S3FileSystem
+
+    S3FileSystem.clear_instance_cache()
+    yield
+    S3FileSystem.clear_instance_cache()
+
+
+class TestLocated:
     @pytest.mark.parametrize(
         ("text", "path"), [("results/a", "results/a"), ("file:///tmp/a%20b", "/tmp/a b"), ("/tmp/x", "/tmp/x")]
     )
-    def test_folders(self, text: str, path: str) -> None:
+    def test_a_folder(self, text: str, path: str) -> None:
         assert located(text) == Path(path) and is_local(located(text))
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("s3://key:secret@bucket/a", r"s3://\*\*\*@bucket/a: a URI must not hold a key or a password"),
             ("nowhere://a/b", "no storage is called nowhere://"),
         ],
     )
-    def test_what_is_none(self, text: str, said: str) -> None:
-        with pytest.raises(UserError, match=said):
+    def test_a_mistake(self, text: str, message: str) -> None:
+        with pytest.raises(UserError, match=message):
             located(text)
 
 
-def test_what_reads_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(UserError, match=r"pip install 'eadbench\[gcs\]'"):
         located("gs://a/b")
@@ -83,9 +96,51 @@ def test_a_sweep_on_s3_is_that_of_a_folder(bucket: str, tmp_path: Path) -> None:
     assert stored == names - {name for name in names if name.endswith(".lock")}
     for part in (tmp_path / "small" / "images").iterdir():
         assert (there / "images" / part.name).read_bytes() == part.read_bytes()
-    found = report.read(Results(there))
-    written = report.write(Results(there), found)
-    assert (there / "report" / "table.csv").read_text() == written["table.csv"]
-    shown = page.write(Results(there), found)
-    assert shown == there / "report" / "report.html" and 'class="gallery"' in shown.read_text()
+    results = Results(there)
+    texts = report.write(results.snapshot.folder, results.summary)
+    assert (there / "report" / "table.csv").read_text() == texts["table.csv"]
+    html = api.write_page(results)
+    assert html == there / "report" / "report.html" and 'class="gallery"' in html.read_text()
     assert not any(os.environ["AWS_SECRET_ACCESS_KEY"] in path.read_text() for path in there.rglob("*.json"))
+
+
+OPERATIONS: dict[str, Callable[[Path], object]] = {
+    "read": lambda path: path.read_bytes(),
+    "write": lambda path: path.write_bytes(b"x"),
+    "list": lambda path: list(path.parent.glob("*.parquet")),
+    "exists": lambda path: path.exists(),
+    "is_file": lambda path: path.is_file(),
+    "unlink": lambda path: path.unlink(missing_ok=True),
+    "rows": lambda path: read_rows([path]),
+    "images": lambda path: read_images([path]),
+}
+
+
+@pytest.mark.usefixtures("own_client")
+class TestFaults:
+    """A store that cannot be asked is a fault of the environment in every operation, never a missing file."""
+
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    def test_no_credentials(self, bucket: str, operation: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+            monkeypatch.setenv(name, str(tmp_path / "none"))
+        with pytest.raises(EnvironmentFault, match=r"^S3: Unable to locate credentials; what is committed stays$"):
+            OPERATIONS[operation](located(f"{bucket}/a/part.parquet"))
+
+    def test_a_server_that_does_not_answer(self, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
+            monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+            with pytest.raises(EnvironmentFault, match="S3: Could not connect to the endpoint URL"):
+                located(f"{bucket}/a/part.parquet").is_file()
+
+    def test_an_answer_of_the_server_is_an_os_error(self, bucket: str) -> None:
+        with pytest.raises(FileNotFoundError):
+            located(f"{bucket}/a/absent").read_bytes()
+        assert not located(f"{bucket}/a/absent").is_file()
+        with pytest.raises(FileNotFoundError, match="bucket does not exist"):
+            located("s3://of-nobody/a").write_bytes(b"x")

@@ -1,6 +1,7 @@
-"""Trainings that are cut off, checkpoints that are not what they should be, and the claim on a model's folder."""
+"""Interrupted trainings, damaged and foreign checkpoints, and the lock on a model's folder."""
 
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ DATA = TensorDataset(torch.rand(41, 2, 6, 6, generator=_draws), torch.randint(3,
 
 
 def network() -> nn.Module:
-    """Dropout, which draws, and batch normalisation, whose statistics are no parameters."""
+    """Dropout draws random numbers; batch normalisation has statistics that are not parameters."""
     with models.seeded(3):
         features = [nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5)]
         return nn.Sequential(*features, nn.Linear(64, 3))
@@ -45,7 +46,7 @@ def same(one: list[Tensor], two: list[Tensor]) -> bool:
 
 
 def cut(after: int) -> Callable[[int, int, float], None]:
-    """An `on_batch` that stops the training after that many batches."""
+    """Return an `on_batch` that interrupts the training after a number of batches."""
     left = iter(range(after - 1))
 
     def on_batch(*_: object) -> None:
@@ -61,11 +62,11 @@ def interrupted(file: Path, after: int, training: Training = TRAINING) -> None:
 
 
 def resumed(file: Path, training: Training = TRAINING) -> tuple[list[Tensor], int]:
-    """The weights, and the images that were done after the first batch."""
-    seen: list[int] = []
-    weights = trained(training, checkpoint=file, on_batch=lambda done, total, loss: seen.append(done))
-    assert seen[-1] == EPOCHS * 40
-    return weights, seen[0]
+    """Return the weights, and the number of images done after the first batch."""
+    counts: list[int] = []
+    weights = trained(training, checkpoint=file, on_batch=lambda done, total, loss: counts.append(done))
+    assert counts[-1] == EPOCHS * 40
+    return weights, counts[0]
 
 
 @pytest.mark.parametrize("after", [1, 4, 5, 9, 15, 16])
@@ -144,7 +145,7 @@ def test_the_checkpoint_of_another_model_is_discarded(tmp_path: Path) -> None:
 
 
 def test_the_optimizers_state_keeps_its_layout(tmp_path: Path) -> None:
-    """Convolutions are trained with the channels innermost; a GPU's optimizer takes another path for mixed strides."""
+    """Convolutions are trained in channels-last; a GPU's optimizer takes another path for mixed strides."""
 
     def parts() -> tuple[Checkpoint, torch.optim.Optimizer]:
         model = network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -172,12 +173,12 @@ def test_the_optimizers_state_keeps_its_layout(tmp_path: Path) -> None:
 MAKE = """
 import sys, time
 from pathlib import Path
-from eadbench.models import claim
+from eadbench.models import lock
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-with claim(folder):
-    print("held", flush=True)
+with lock(folder):
+    print("locked", flush=True)
     if not folder.exists():
         with (folder.parent / "log").open("a") as log:
             log.write("made\\n")
@@ -188,7 +189,7 @@ with claim(folder):
 
 
 def maker(folder: Path) -> subprocess.Popen[str]:
-    """A process that asks for the claim at a line of its input, makes the folder, and gives up at a second line."""
+    """Start a process that takes the lock at its first line of input, makes the folder, and ends at its second."""
     root = Path(models.__file__).parents[2]
     command = [sys.executable, "-c", MAKE, str(folder)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root)
@@ -212,33 +213,47 @@ def test_a_model_is_made_by_one_process_only(tmp_path: Path) -> None:
         assert hear(one) == hear(two) == "ready"
         for process in (one, two, one, two):
             tell(process)
-        assert hear(one) == hear(two) == "held"
+        assert hear(one) == hear(two) == "locked"
     assert one.returncode == two.returncode == 0
     assert (folder.parent / "log").read_text() == "made\n"
 
 
-def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     folder = tmp_path / "digest"
     with maker(folder) as one, maker(folder) as two:
         assert hear(one) == hear(two) == "ready"
         tell(one)
-        assert hear(one) == "held"
+        assert hear(one) == "locked"
         tell(two)
         time.sleep(0.5)
         assert not readable(two)
         one.kill()
-        assert hear(two) == "held"
+        assert hear(two) == "locked"
         tell(two)
     assert two.returncode == 0
+
+
+def test_waiting_for_a_lock_can_be_interrupted(tmp_path: Path) -> None:
+    with maker(tmp_path / "digest") as one, maker(tmp_path / "digest") as two:
+        assert hear(one) == hear(two) == "ready"
+        tell(one)
+        assert hear(one) == "locked"
+        tell(two)
+        time.sleep(0.5)
+        two.send_signal(signal.SIGINT)
+        assert two.wait(timeout=10) == -signal.SIGINT
+        assert hear(two) == ""
+        tell(one)
+    assert one.returncode == 0
 
 
 def readable(process: subprocess.Popen[str]) -> bool:
     return bool(select.select([process.stdout], [], [], 0)[0])
 
 
-def test_a_claim_ends_with_an_error_inside_and_can_be_had_again(tmp_path: Path) -> None:
+def test_a_lock_ends_with_an_error_inside_and_can_be_taken_again(tmp_path: Path) -> None:
     for _ in range(2):
-        with pytest.raises(RuntimeError, match="inside"), models.claim(tmp_path / "new" / "digest"):
+        with pytest.raises(RuntimeError, match="inside"), models.lock(tmp_path / "new" / "digest"):
             raise RuntimeError("inside")
-    with models.claim(tmp_path / "new" / "other"), models.claim(tmp_path / "new" / "digest"):
+    with models.lock(tmp_path / "new" / "other"), models.lock(tmp_path / "new" / "digest"):
         assert not (tmp_path / "new" / "digest").exists()

@@ -1,4 +1,4 @@
-"""Training: what it reaches, that it repeats itself bit for bit, and that it leaves everything else alone."""
+"""Training: its accuracy, that it repeats bit for bit, and that it leaves the random state alone."""
 
 import itertools
 import time
@@ -99,7 +99,7 @@ class TestTrain:
         models.train(model, data, Training(epochs=1, batch_size=4))
 
     def test_the_loss_may_take_soft_labels(self) -> None:
-        """As distillation needs: labels are whatever the loss takes."""
+        """Distillation needs this."""
         images = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         soft = torch.full((64, 10), 0.05)
         soft[:, 3] = 0.55
@@ -116,7 +116,7 @@ class TestTrain:
     @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
     @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
     def test_one_step_by_hand(self, optimizer: Any, weight_decay: float) -> None:
-        """Loss w*x with x = 1, so the gradient is 1; the only step is at the peak learning rate."""
+        """The loss is w*x with x = 1, so the gradient is 1. The only step is at the peak learning rate."""
 
         class Line(nn.Module):
             def __init__(self) -> None:

@@ -2,13 +2,14 @@
 
 ::
 
-    dispatch.py    RayExecutor: the loop that gives tasks to workers and takes their outcomes
-    jobs.py        which task is next, and what becomes of one that failed
-    team.py        the workers: started, greeted, replaced, as many as the cluster has room for
-    remote.py      what runs in an actor
-    code.py        the code that workers are sent
-    connection.py  joining or starting a cluster; how many workers it has room for
-    metrics.py     counters and gauges on Ray's Prometheus endpoint
+    executor.py     RayExecutor: the loop that gives tasks to workers and takes their outcomes
+    worker_pool.py  the workers: started, replaced when they are lost, as many as the cluster has room for
+    policy.py       its decisions: how many workers, when to give up, whether to retry a task
+    queue.py        which task is next
+    actor.py        the worker inside an actor
+    runtime_env.py  the code that is sent to workers
+    connection.py   joining or starting a cluster; how many workers it has room for
+    metrics.py      counters and gauges on Ray's Prometheus endpoint
 """
 
 import os

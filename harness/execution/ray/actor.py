@@ -1,4 +1,4 @@
-"""What runs in an actor: a worker, fed from Ray's object store."""
+"""A worker inside a Ray actor, fed from Ray's object store."""
 
 import socket
 from collections.abc import Mapping, Sequence
@@ -9,63 +9,75 @@ import ray
 
 from eadbench.harness.execution.ray.metrics import WorkerMeter
 from eadbench.harness.execution.worker import Worker
-from eadbench.harness.plan.tasks import Setup, Tally, Task
+from eadbench.harness.plan.tasks import Setup, Task
+from eadbench.harness.results.records import ShardRecord
+
+__all__ = ["REMOTE", "ReadyReport", "RemoteWorker", "TaskProgress"]
 
 
-class Hello(NamedTuple):
-    """What a worker says when it is ready."""
+class ReadyReport(NamedTuple):
+    """What a worker reports once it is ready."""
 
     node: str
-    unseen: str | None
-    """A folder that it should see and does not."""
-    idle_gpu: bool
-    """Whether it holds a GPU that torch cannot use."""
+    unseen_folder: str | None
+    """A folder of the driver's that the worker does not see."""
+    unusable_gpu: bool
+    """Whether the worker holds a GPU that torch cannot use."""
+
+
+class TaskProgress(NamedTuple):
+    """The arguments of the last report of a running task."""
+
+    title: str = ""
+    done: int = 0
+    total: int = 0
 
 
 class RemoteWorker:
-    """A worker in an actor; what its task reports is polled while it works.
+    """A worker in an actor. The driver polls its progress while it runs a task.
 
     Parameters
     ----------
     data
-        The data set, as a list of one reference: an object that Ray brings to each node once.
+        A list of one reference to the data set. Ray brings the object to each node once.
     """
 
     def __init__(self, setup: Setup, name: str, data: Sequence[Any]) -> None:
-        self._name, self._last = name, ("", 0, 0)
-        self._models: dict[str, Any] = {}
+        self._name, self._progress = name, TaskProgress()
+        self._victims: dict[str, Any] = {}
         self._meter = WorkerMeter(name)
         self._worker = Worker(
             setup,
             name=name,
-            report=self._remember,
-            data=lambda: ray.get(data[0]),
-            stored=lambda digest: ray.get(self._models[digest]),
+            report=self._report,
+            load_data=lambda: ray.get(data[0]),
+            read_victim=lambda digest: ray.get(self._victims[digest]),
         )
 
     def __repr__(self) -> str:
         return self._name
 
-    def _remember(self, title: str, done: int, total: int) -> None:
-        self._last = (title, done, total)
+    def _report(self, title: str, done: int, total: int) -> None:
+        self._progress = TaskProgress(title, done, total)
 
-    def hello(self, marks: Sequence[Path]) -> Hello:
-        """Say that it is ready, and whether it sees the files that the driver has just written."""
-        unseen = next((str(mark.parent) for mark in marks if not mark.exists()), None)
-        idle_gpu = bool(ray.get_gpu_ids()) and self._worker.device == "cpu"
-        return Hello(node=socket.gethostname(), unseen=unseen, idle_gpu=idle_gpu)
+    def report_ready(self, markers: Sequence[Path]) -> ReadyReport:
+        """Report that the worker is ready, and whether it sees the files that the driver has just written."""
+        unseen = next((str(marker.parent) for marker in markers if not marker.exists()), None)
+        unusable = bool(ray.get_gpu_ids()) and self._worker.device == "cpu"
+        return ReadyReport(node=socket.gethostname(), unseen_folder=unseen, unusable_gpu=unusable)
 
-    def do(self, task: Task, models: Mapping[str, Any]) -> Tally:
-        """Do a task; `models` has references to the victims that it takes, by their digests."""
-        self._models = dict(models)
-        tally = self._worker.do(task)
-        self._meter.count(task, tally)
-        return tally
+    def do(self, task: Task, victims: Mapping[str, Any]) -> ShardRecord | None:
+        """Run a task. `victims` has a reference to the victim that it needs, by digest."""
+        self._victims = dict(victims)
+        record = self._worker.do(task)
+        if record is not None:
+            self._meter.count(record)
+        return record
 
-    @ray.method(concurrency_group="watch")
-    def last(self) -> tuple[str, int, int]:
-        """What the running task last reported: what it does, how much of it, of how much."""
-        return self._last
+    @ray.method(concurrency_group="progress")
+    def progress(self) -> TaskProgress:
+        """Return what the running task reported last."""
+        return self._progress
 
 
-REMOTE: Any = ray.remote(concurrency_groups={"watch": 1})(RemoteWorker)  # type: ignore[call-overload]
+REMOTE: Any = ray.remote(concurrency_groups={"progress": 1})(RemoteWorker)  # type: ignore[call-overload]

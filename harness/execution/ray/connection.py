@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting one here; and how many workers it has room for."""
+"""Join a Ray cluster or start one on this machine, and find out how many workers it has room for."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,12 +7,12 @@ from typing import Any
 import ray
 
 from eadbench.harness.errors import EnvironmentFault
-from eadbench.harness.spec.schema import Resources
+from eadbench.harness.spec import Resources
 from eadbench.models.code import NO_CODE
 
 
 def connect(address: str | None, code: Sequence[str]) -> None:
-    """Join the cluster at `address`, which is sent the code at those paths; or start one of this machine.
+    """Join the cluster at `address` and send it the code at those paths, or start a cluster of this machine.
 
     Raises
     ------
@@ -23,9 +23,9 @@ def connect(address: str | None, code: Sequence[str]) -> None:
     if address is None:
         ray.init("local", num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, **quiet)
         return
-    trust = {NO_CODE: os.environ.get(NO_CODE, "")}
+    environment = {NO_CODE: os.environ.get(NO_CODE, "")}
     try:
-        ray.init(address, runtime_env={"py_modules": list(code), "env_vars": trust}, **quiet)
+        ray.init(address, runtime_env={"py_modules": list(code), "env_vars": environment}, **quiet)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as fault:
         reason = " ".join(str(fault).split())
         raise EnvironmentFault(
@@ -35,7 +35,7 @@ def connect(address: str | None, code: Sequence[str]) -> None:
 
 
 def needs(resources: Resources) -> dict[str, float]:
-    """What each worker asks of a node, by Ray's names: a GPU where there are any, else a core for each thread."""
+    """Return what each worker asks of a node, by Ray's names: a GPU if the cluster has any, else a core per thread."""
     gpus = resources.gpus
     if gpus is None:
         gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes()) else 0.0
@@ -43,34 +43,34 @@ def needs(resources: Resources) -> dict[str, float]:
     return {"GPU": gpus, "CPU": cpus, "memory": float(resources.memory or 0)}
 
 
-def options(each: Mapping[str, float], threads: int) -> dict[str, Any]:
-    """An actor's options: what :func:`needs` says, and as many threads of the numeric libraries."""
+def options(amounts: Mapping[str, float], threads: int) -> dict[str, Any]:
+    """Return an actor's options: the amounts of :func:`needs`, and the threads of numeric libraries on a CPU."""
     environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    asked: dict[str, Any] = {"num_gpus": each["GPU"], "num_cpus": each["CPU"]}
-    if each["memory"]:
-        asked["memory"] = each["memory"]
-    return asked if each["GPU"] else asked | {"runtime_env": {"env_vars": environment}}
+    actor: dict[str, Any] = {"num_gpus": amounts["GPU"], "num_cpus": amounts["CPU"]}
+    if amounts["memory"]:
+        actor["memory"] = amounts["memory"]
+    return actor if amounts["GPU"] else actor | {"runtime_env": {"env_vars": environment}}
 
 
-def room(each: Mapping[str, float]) -> int:
-    """How many workers that ask for `each` the nodes have room for, if nothing else runs on them."""
-    asked = {kind: amount for kind, amount in each.items() if amount}
-    return sum(min(int(node.get(kind, 0) / amount + 1e-6) for kind, amount in asked.items()) for node in nodes())
+def room(amounts: Mapping[str, float]) -> int:
+    """Return how many workers that need these amounts fit on the nodes, if nothing else runs there."""
+    needed = {kind: amount for kind, amount in amounts.items() if amount}
+    return sum(min(int(node.get(kind, 0) / amount + 1e-6) for kind, amount in needed.items()) for node in nodes())
 
 
 def nodes() -> list[dict[str, float]]:
-    """What each node that is alive has, by kind."""
+    """Return the resources of each node that is alive, by kind."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def node_ids() -> frozenset[str]:
-    """The nodes that are alive."""
+    """Return the ids of the nodes that are alive."""
     return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])  # type: ignore[no-untyped-call]
 
 
-def in_words(amounts: Mapping[str, float]) -> str:
-    """Such as ``0.5 GPU, 1 CPU, 8 GiB memory``."""
-    found = [f"{amounts[kind]:g} {kind}" for kind in ("GPU", "CPU") if amounts.get(kind)]
+def amounts_text(amounts: Mapping[str, float]) -> str:
+    """Return amounts as a text: ``0.5 GPU, 1 CPU, 8 GiB memory``."""
+    texts = [f"{amounts[kind]:g} {kind}" for kind in ("GPU", "CPU") if amounts.get(kind)]
     if amounts.get("memory"):
-        found.append(f"{amounts['memory'] / 2**30:.3g} GiB memory")
-    return ", ".join(found) or "nothing"
+        texts.append(f"{amounts['memory'] / 2**30:.3g} GiB memory")
+    return ", ".join(texts) or "nothing"

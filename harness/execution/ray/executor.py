@@ -1,4 +1,4 @@
-"""The loop that gives tasks to workers and takes their outcomes."""
+"""The loop that gives tasks to workers on a Ray cluster and takes their outcomes."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,65 +12,70 @@ from ray.exceptions import RayError, RayTaskError
 from eadbench import models
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import EnvironmentFault, UserError
-from eadbench.harness.execution.executor import Outcome, Watch, title_of
+from eadbench.harness.execution.executor import AnyTask, Observer, Outcome
+from eadbench.harness.execution.ray.actor import TaskProgress
 from eadbench.harness.execution.ray.connection import connect
 from eadbench.harness.execution.ray.metrics import DriverMeter
-from eadbench.harness.execution.ray.queue import Job, Jobs, given_up
+from eadbench.harness.execution.ray.policy import Verdict
+from eadbench.harness.execution.ray.queue import QueuedTask, TaskQueue
 from eadbench.harness.execution.ray.runtime_env import code_for
-from eadbench.harness.execution.ray.worker_pool import Member, Team
-from eadbench.harness.plan.grid import Shard
-from eadbench.harness.plan.tasks import Setup, Task, Transfer, VictimTask
+from eadbench.harness.execution.ray.worker_pool import PooledWorker, WorkerPool
+from eadbench.harness.plan.tasks import Setup, Task
 from eadbench.harness.results.folder import Results
-from eadbench.harness.spec.schema import Spec
+from eadbench.harness.spec import Spec
 from eadbench.harness.storage import marked
 
-LOOK_EVERY = 0.5
-"""Seconds between two looks at what there is to do beside ended tasks: workers to start, training to report."""
+__all__ = ["RayExecutor"]
+
+POLL_SECONDS = 0.5
+"""Seconds between two looks at what needs attention beside ended tasks: the pool's size, progress to report."""
 
 
 class RayExecutor:
-    """Workers on a Ray cluster. One that is lost is replaced, and its task goes to another.
+    """Workers on a Ray cluster. A worker that is lost is replaced, and its task goes to another.
 
     Parameters
     ----------
     data
-        The data set, which is put into Ray's object store once.
+        The data set. It is put into Ray's object store once.
     address : str or None
-        Of a running cluster ("auto" finds one on this machine); None starts one here, for as long as this lives.
+        The address of a running cluster ("auto" finds one on this machine). None starts one on this machine, which
+        ends with the executor.
     spec
-        What is run: its resources, and the user's code that it names, which goes to a running cluster.
+        The spec that is run: its resources, and the user's code that it names, which is sent to a running cluster.
 
     Raises
     ------
     UserError
-        On entry: the workers asked for do not fit on this machine.
+        On entry: the workers that the spec asks for do not fit on this machine.
     EnvironmentFault
-        On entry: the cluster does not answer. While it runs: no worker can be had, a worker does not see the results,
-        or the storage is full.
+        On entry: the cluster does not answer. While it runs: no worker can be started, a worker does not see the
+        results, or their storage is full.
     """
 
-    def __init__(self, setup: Setup, data: DataSet, watch: Watch, *, address: str | None, spec: Spec) -> None:
-        self._setup, self._data, self._watch = setup, data, watch
+    def __init__(self, setup: Setup, data: DataSet, observer: Observer, *, address: str | None, spec: Spec) -> None:
+        self._setup, self._data, self._observer = setup, data, observer
         self._address, self._spec = address, spec
         self._results = Results(setup.results)
-        self._models: dict[str, Any] = {}
+        self._victims: dict[str, Any] = {}
+        """References to victims in the object store, by digest."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             connect(self._address, code_for(self._spec))
             stack.callback(ray.shutdown)
-            places = [self._setup.results] + ([self._setup.models] if self._setup.models else [])
-            marks = [] if self._address is None else stack.enter_context(marked(places))
+            folders = [self._setup.results] + ([self._setup.models] if self._setup.models else [])
+            markers = [] if self._address is None else stack.enter_context(marked(folders))
             self._meter = DriverMeter()
-            self._team = Team(
+            self._pool = WorkerPool(
                 self._setup,
                 self._spec.resources,
                 self._put(self._data),
                 local=self._address is None,
-                marks=marks,
-                staffed=self._staffed,
-                warn=self._watch.warn,
+                markers=markers,
+                workers_ready=self._workers_ready,
+                warn=self._observer.warn,
             )
             self._stack = stack.pop_all()
         return self
@@ -80,58 +85,62 @@ class RayExecutor:
     ) -> None:
         self._stack.close()
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        """Keep every worker busy, with one task at a time."""
-        jobs, running = Jobs(tasks), dict[Any, tuple[Member, Job]]()
-        looked = 0.0
-        while running or jobs.waiting(1):
-            if time.monotonic() - looked > LOOK_EVERY:
-                looked = time.monotonic()
-                self._team.adjust(jobs.waiting)
-                self._report([member for member, job in running.values() if isinstance(job.task, VictimTask)])
-            names = self._team.names()
-            for member in self._team.idle():
-                if (job := jobs.take(member.name, names)) is not None:
-                    running[self._submit(member, job)] = (member, job)
-            greetings = self._team.greetings()
-            for reference in _ended([*running, *greetings]):
+    def run(self, tasks: Iterable[AnyTask]) -> Iterator[Outcome[AnyTask]]:
+        """Keep every worker busy, with one task at a time. Yield outcomes as tasks end."""
+        queue = TaskQueue(tasks)
+        running: dict[Any, tuple[PooledWorker, QueuedTask[AnyTask]]] = {}
+        polled = 0.0
+        while running or queue.waiting(1):
+            if time.monotonic() - polled > POLL_SECONDS:
+                polled = time.monotonic()
+                self._pool.adjust(queue.waiting)
+                self._report([worker for worker, queued in running.values() if queued.task.reports_progress])
+            names = self._pool.names()
+            for worker in self._pool.idle():
+                if (queued := queue.take(worker.name, names)) is not None:
+                    running[self._submit(worker, queued.task)] = (worker, queued)
+            for reference in _ended([*running, *self._pool.ready_reports()]):
                 if reference not in running:
-                    self._team.greet(reference)
-                elif outcome := self._outcome(reference, *running.pop(reference), jobs):
+                    self._pool.take_report(reference)
+                elif outcome := self._outcome(reference, *running.pop(reference), queue):
                     yield outcome
 
-    def _submit(self, member: Member, job: Job) -> Any:
-        member.busy = True
-        return member.handle.do.options(name=title_of(job.task)).remote(job.task, self._victims_of(job.task))
+    def _submit(self, worker: PooledWorker, task: Task) -> Any:
+        """Give a task to a worker, and return the reference to its result."""
+        worker.busy = True
+        return worker.actor.do.options(name=task.title).remote(task, self._victim_of(task))
 
-    def _outcome(self, reference: Any, member: Member, job: Job, jobs: Jobs) -> Outcome | None:
-        """What became of a job; None if it is tried again."""
-        member.busy = False
+    def _outcome(
+        self, reference: Any, worker: PooledWorker, queued: QueuedTask[AnyTask], queue: TaskQueue[AnyTask]
+    ) -> Outcome[AnyTask] | None:
+        """Return how a task ended, or None if it is queued again."""
+        worker.busy = False
         try:
-            return Outcome(task=job.task, workers=(*job.failed_on, member.name), tally=ray.get(reference))
+            return Outcome(task=queued.task, workers=(*queued.failed_on, worker.name), record=ray.get(reference))
         except RayTaskError as fault:
             if isinstance(fault.cause, EnvironmentFault):
                 raise fault.cause from None
             error = str(fault)
         except RayError as fault:
-            self._team.lost(member)
-            error = f"{member.name} was lost: {fault}"
-        job = jobs.failed(job, member.name)
-        outcome = Outcome(task=job.task, workers=job.failed_on, error=error)
-        self._meter.failed(given_up=given_up(job))
-        if given_up(job):
+            self._pool.lost(worker)
+            error = f"{worker.name} was lost: {fault}"
+        queued = queue.failed(queued, worker.name)
+        outcome = Outcome(task=queued.task, workers=queued.failed_on, error=error)
+        given_up = queued.verdict is Verdict.GIVE_UP
+        self._meter.failed(given_up=given_up)
+        if given_up:
             return outcome
-        self._watch.retried(outcome)
+        self._observer.retried(outcome)
         return None
 
-    def _victims_of(self, task: Task) -> Mapping[str, Any]:
-        """References to the victims that a task takes."""
-        digest = task.victim.digest if isinstance(task, Shard) else task.onto if isinstance(task, Transfer) else None
+    def _victim_of(self, task: Task) -> Mapping[str, Any]:
+        """Return a reference to the victim that a task needs, by digest."""
+        digest = task.victim_digest
         if digest is None:
             return {}
-        if digest not in self._models:
-            self._models[digest] = ray.put(models.read(self._results.model(digest)))
-        return {digest: self._models[digest]}
+        if digest not in self._victims:
+            self._victims[digest] = ray.put(models.read(self._results.model(digest)))
+        return {digest: self._victims[digest]}
 
     def _put(self, data: DataSet) -> Any:
         try:
@@ -142,29 +151,31 @@ class RayExecutor:
                 f"({' '.join(str(error).split())[:200]})"
             ) from error
 
-    def _staffed(self, workers: int) -> None:
-        self._meter.staffed(workers)
-        self._watch.staffed(workers)
+    def _workers_ready(self, count: int) -> None:
+        self._meter.workers_ready(count)
+        self._observer.workers_ready(count)
 
-    def _report(self, members: Iterable[Member]) -> None:
-        """Pass on what running tasks report; a worker that does not answer at once is asked the next time."""
-        asked = [member.handle.last.remote() for member in members]
-        answered, _ = ray.wait(asked, num_returns=len(asked), timeout=LOOK_EVERY) if asked else ([], [])
+    def _report(self, workers: Iterable[PooledWorker]) -> None:
+        """Pass on the progress of running tasks. A worker that does not answer at once is asked again later."""
+        references = [worker.actor.progress.remote() for worker in workers]
+        answered, _ = (
+            ray.wait(references, num_returns=len(references), timeout=POLL_SECONDS) if references else ([], [])
+        )
         for reference in answered:
             try:
-                title, done, total = ray.get(reference)
-            except RayError:  # the task that it runs says so too
+                progress: TaskProgress = ray.get(reference)
+            except RayError:  # its task will fail too, and say why
                 continue
-            if title:
-                self._watch.report(title, done, total)
+            if progress.title:
+                self._observer.report(*progress)
 
 
 def _ended(references: list[Any]) -> list[Any]:
-    """Those that have ended, after at most :data:`LOOK_EVERY` seconds."""
+    """Return the references that are available, after waiting at most :data:`POLL_SECONDS` for the first."""
     if not references:
-        time.sleep(LOOK_EVERY)
+        time.sleep(POLL_SECONDS)
         return []
-    first, _ = ray.wait(references, timeout=LOOK_EVERY)
+    first, _ = ray.wait(references, timeout=POLL_SECONDS)
     if not first:
         return []
     ended, _ = ray.wait(references, num_returns=len(references), timeout=0)

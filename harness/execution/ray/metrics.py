@@ -5,8 +5,7 @@ Ray puts ``ray_`` before a name, and ``_total`` after a counter's.
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from eadbench.harness.plan.grid import Shard
-from eadbench.harness.plan.tasks import Tally, Task
+from eadbench.harness.results.records import ShardRecord
 
 SECONDS = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000]
 """Bounds of the histogram of a shard's seconds."""
@@ -25,19 +24,18 @@ class WorkerMeter:
         )
         self._worker = {"worker": worker}
 
-    def count(self, task: Task, tally: Tally) -> None:
-        """Count what a task took; of shards only."""
-        if not isinstance(task, Shard):
-            return
-        attack = {"attack": task.setting.attack}
-        for outcome, number in (("success", tally.successes), ("failure", tally.examples - tally.successes)):
+    def count(self, record: ShardRecord) -> None:
+        """Count a shard. An example succeeds here if it does by the first decision rule."""
+        attack = {"attack": record.attack}
+        successes = next(iter(record.successes.values()))
+        for outcome, number in (("success", successes), ("failure", record.examples - successes)):
             if number:
                 self._examples.inc(number, {**attack, "outcome": outcome})
-        if tally.gradient_evaluations:
-            self._gradients.inc(tally.gradient_evaluations, attack)
-            self._slots_busy.set(tally.gradient_evaluations / tally.computed, self._worker)
-        self._seconds.observe(tally.seconds, attack)
-        self._batch_size.set(tally.batch_size, self._worker)
+        if record.gradient_evaluations:
+            self._gradients.inc(record.gradient_evaluations, attack)
+            self._slots_busy.set(record.gradient_evaluations / record.gradient_evaluations_computed, self._worker)
+        self._seconds.observe(record.seconds, attack)
+        self._batch_size.set(record.batch_size, self._worker)
 
 
 class DriverMeter:
@@ -49,9 +47,9 @@ class DriverMeter:
         self._workers = Gauge("eadbench_workers", "Workers that are ready.")
 
     def failed(self, *, given_up: bool) -> None:
-        """A task failed on a worker."""
+        """Count a failure of a task."""
         (self._set_aside if given_up else self._retries).inc()
 
-    def staffed(self, workers: int) -> None:
-        """So many workers are ready."""
-        self._workers.set(workers)
+    def workers_ready(self, count: int) -> None:
+        """Set the number of workers that are ready."""
+        self._workers.set(count)

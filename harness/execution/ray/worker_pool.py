@@ -1,4 +1,4 @@
-"""The workers of a run: started, greeted when they are ready, and replaced when they are lost."""
+"""The pool of workers: they are started, stopped, and replaced when they are lost, as the policy decides."""
 
 import re
 import time
@@ -11,50 +11,51 @@ import ray
 from ray.exceptions import RayError
 
 from eadbench.harness.errors import EnvironmentFault, UserError
-from eadbench.harness.execution.ray import connection
-from eadbench.harness.execution.ray.actor import REMOTE
+from eadbench.harness.execution.ray import connection, policy
+from eadbench.harness.execution.ray.actor import REMOTE, ReadyReport
+from eadbench.harness.execution.ray.policy import Cap, PoolState, Verdict
 from eadbench.harness.plan.tasks import Setup
-from eadbench.harness.spec.schema import Resources
+from eadbench.harness.spec import Resources
 
-PATIENCE = 900.0
-"""Seconds without any worker after which a run ends."""
-
-STILLBORN = 5
-"""Workers in a row that may end before they are ready; after that, no more are started until the nodes change."""
+__all__ = ["PooledWorker", "WorkerPool"]
 
 
 @dataclass(eq=False, kw_only=True)
-class Member:
+class PooledWorker:
     """A worker, ready or not."""
 
     name: str
-    handle: Any
-    hello: Any
-    """The reference to its :class:`Hello`; None once it has said it."""
+    actor: Any
+    ready_report: Any
+    """The reference to the worker's :class:`ReadyReport`; None once the worker is ready."""
     busy: bool = False
 
+    @property
+    def ready(self) -> bool:
+        """Whether the worker can take tasks."""
+        return self.ready_report is None
 
-class Team:
-    """As many workers as the spec allows and the cluster has room for, while that changes.
 
-    Where the spec says how many, as many are started and those that find no room wait for it: that is what an
-    autoscaler adds nodes for. Where it does not, there are as many as fit on the nodes that are there.
+class WorkerPool:
+    """As many workers as the spec allows and the cluster has room for, both of which may change.
 
     Parameters
     ----------
+    data
+        The reference to the data set in Ray's object store.
     local
-        Whether the cluster is this machine, which does not grow.
-    marks
+        Whether the cluster is this machine only, which does not grow.
+    markers
         Files that every worker must see.
-    staffed
-        Told how many workers are ready, whenever that changes.
+    workers_ready
+        Called with the number of workers that are ready, whenever it changes.
     warn
-        Told of workers that cannot be had, and once of a GPU that torch cannot use.
+        Called with a warning: no more workers can be started, or torch cannot use a GPU.
 
     Raises
     ------
     UserError
-        A cluster that does not grow has no room for the workers asked for.
+        A cluster that does not grow has no room for the workers that the spec asks for.
     """
 
     def __init__(
@@ -64,137 +65,149 @@ class Team:
         data: Any,
         *,
         local: bool,
-        marks: Sequence[Path],
-        staffed: Callable[[int], None],
+        markers: Sequence[Path],
+        workers_ready: Callable[[int], None],
         warn: Callable[[str], None],
     ) -> None:
-        self._setup, self._data, self._marks, self._staffed, self._warn = setup, data, marks, staffed, warn
-        self._warned = False
-        self._most, self._local = resources.workers, local
-        self._each = connection.needs(resources)
-        self._options = connection.options(self._each, resources.threads)
-        self._members: list[Member] = []
-        self._started = self._stillborn = 0
-        self._cap: int | None = None
-        """As many as were left when others could not be had; of the nodes `_capped_on`."""
-        self._capped_on: frozenset[str] = frozenset()
+        self._setup, self._data, self._markers = setup, data, markers
+        self._workers_ready, self._warn = workers_ready, warn
+        self._warned_of_gpu = False
+        self._asked = resources.workers
+        self._needs = connection.needs(resources)
+        self._options = connection.options(self._needs, resources.threads)
+        self._workers: list[PooledWorker] = []
+        self._started = self._failed_starts = 0
+        self._cap: Cap | None = None
         self._last_ready = time.monotonic()
         if local:
-            _check_fit(self._most, self._each)
+            _check_fit(self._asked or 1, self._needs)
 
     def names(self) -> list[str]:
-        """Of all workers, ready or not."""
-        return [member.name for member in self._members]
+        """Return the names of all workers, ready or not."""
+        return [worker.name for worker in self._workers]
 
-    def idle(self) -> list[Member]:
-        """The workers that are ready and do nothing."""
-        return [member for member in self._members if member.hello is None and not member.busy]
+    def idle(self) -> list[PooledWorker]:
+        """Return the workers that are ready and have no task."""
+        return [worker for worker in self._workers if worker.ready and not worker.busy]
 
-    def greetings(self) -> list[Any]:
-        """What to wait for, of workers that are not ready yet."""
-        return [member.hello for member in self._members if member.hello is not None]
+    def ready_reports(self) -> list[Any]:
+        """Return the references to the reports of workers that are not ready yet."""
+        return [worker.ready_report for worker in self._workers if not worker.ready]
 
     def adjust(self, waiting: Callable[[int], int]) -> None:
-        """Start or give up workers, so that there are as many as can be of use.
+        """Start and stop workers as the policy decides.
 
         Parameters
         ----------
         waiting
-            Given a number, how many tasks wait for a worker, counted up to it.
+            Counts the tasks that wait for a worker, up to a number.
 
         Raises
         ------
         EnvironmentFault
-            There has been no worker for :data:`PATIENCE` seconds.
+            No worker has been ready for too long.
         """
-        target = self._target()
-        busy = sum(member.busy for member in self._members)
-        for _ in range(min(target, busy + waiting(target)) - len(self._members)):
-            self._start()
-        for member in [member for member in self._members if member.hello is not None][::-1]:
-            if len(self._members) > target:
-                self._remove(member)
-        if any(member.hello is None for member in self._members):
+        if not self._workers or any(worker.ready for worker in self._workers):
             self._last_ready = time.monotonic()
-        elif self._members and time.monotonic() - self._last_ready > PATIENCE:
-            there = [connection.in_words(node) for node in connection.nodes()]
+        state = self._state()
+        start, stop = policy.resize(state, waiting(policy.target(state)))
+        for _ in range(start):
+            self._start()
+        if stop:
+            for worker in [worker for worker in self._workers if not worker.ready][-stop:]:
+                self._remove(worker)
+        if policy.out_of_patience(state):
+            nodes = [connection.amounts_text(node) for node in connection.nodes()]
             raise EnvironmentFault(
-                f"no worker could run for {PATIENCE / 60:.0f} minutes: each needs {connection.in_words(self._each)}, "
-                f"and the nodes have {'; '.join(there) or 'gone'}; what is done stays, run again to go on"
+                f"no worker could run for {policy.PATIENCE / 60:.0f} minutes: "
+                f"each needs {connection.amounts_text(self._needs)}, and the nodes have {'; '.join(nodes) or 'gone'}; "
+                "what is done stays, run again to go on"
             )
 
-    def greet(self, hello: Any) -> None:
-        """Take in a worker that has said hello, or failed to.
+    def take_report(self, reference: Any) -> None:
+        """Take in the report of a worker that is ready, or the failure of one that ended before.
 
         Raises
         ------
         EnvironmentFault
-            It does not see the results, or too many in a row never came to be and there is no other.
+            The worker does not see the results, or workers keep ending before they are ready.
         """
-        member = next(member for member in self._members if member.hello is hello)
+        worker = next(worker for worker in self._workers if worker.ready_report is reference)
         try:
-            said = ray.get(hello)
+            report: ReadyReport = ray.get(reference)
         except RayError as fault:
-            self.lost(member)
-            self._stillborn += 1
-            if self._stillborn >= STILLBORN:
-                self._stop_growing(fault)
+            self.lost(worker)
+            self._start_failed(fault)
             return
-        if said.unseen is not None:
+        if report.unseen_folder is not None:
             raise EnvironmentFault(
-                f"node {said.node} does not see {said.unseen}: with more than one node, --results and --models must be "
-                "folders that all of them share (NFS, EFS, Lustre), or URIs such as s3://bucket/sweep"
+                f"node {report.node} does not see {report.unseen_folder}: with more than one node, --results and "
+                "--models must be folders that all of them share (NFS, EFS, Lustre), or URIs such as s3://bucket/sweep"
             )
-        if said.idle_gpu and not self._warned:
-            self._warned = True
+        if report.unusable_gpu and not self._warned_of_gpu:
+            self._warned_of_gpu = True
             self._warn(
-                f"{member.name} on node {said.node} holds a GPU that torch cannot use, and computes on CPU cores: its "
-                "torch has no CUDA, or the node no driver for it"
+                f"{worker.name} on node {report.node} holds a GPU that torch cannot use, and computes on CPU cores: "
+                "its torch has no CUDA, or the node no driver for it"
             )
-        member.hello, self._stillborn = None, 0
-        self._tell()
+        worker.ready_report, self._failed_starts = None, 0
+        self._report_count()
 
-    def lost(self, member: Member) -> None:
-        """Give up a worker that has ended."""
-        self._remove(member)
-        self._tell()
+    def lost(self, worker: PooledWorker) -> None:
+        """Remove a worker that has ended."""
+        self._remove(worker)
+        self._report_count()
 
-    def _target(self) -> int:
-        target = max(1, connection.room(self._each)) if self._most is None else self._most
-        if self._cap is not None and connection.node_ids() != self._capped_on:
-            self._cap = None
-        return target if self._cap is None else min(target, self._cap)
+    def _state(self) -> PoolState:
+        ready = sum(worker.ready for worker in self._workers)
+        return PoolState(
+            asked=self._asked,
+            room=connection.room(self._needs),
+            nodes=connection.node_ids(),
+            ready=ready,
+            busy=sum(worker.busy for worker in self._workers),
+            starting=len(self._workers) - ready,
+            failed_starts=self._failed_starts,
+            seconds_without_worker=time.monotonic() - self._last_ready,
+            cap=self._cap,
+        )
 
-    def _stop_growing(self, fault: RayError) -> None:
-        """Be content, on these nodes, with the workers that are ready, or else with those that may still be."""
-        if not self._members:
+    def _start_failed(self, fault: RayError) -> None:
+        self._failed_starts += 1
+        decision = policy.after_failed_start(self._state())
+        if decision is Verdict.GIVE_UP:
             raise EnvironmentFault(f"workers end before they are ready: {_cause(fault)}") from fault
-        ready = sum(member.hello is None for member in self._members)
-        self._cap, self._capped_on, self._stillborn = ready or len(self._members), connection.node_ids(), 0
-        self._warn(f"{self._cap} workers at most on these nodes, as others end before they are ready: {_cause(fault)}")
+        if isinstance(decision, Cap):
+            self._cap, self._failed_starts = decision, 0
+            self._warn(
+                f"{decision.workers} workers at most on these nodes, as others end before they are ready: "
+                f"{_cause(fault)}"
+            )
 
     def _start(self) -> None:
         self._started += 1
         name = f"worker-{self._started}"
-        handle = REMOTE.options(**self._options).remote(self._setup, name, [self._data])
-        self._members.append(Member(name=name, handle=handle, hello=handle.hello.remote(self._marks)))
+        actor = REMOTE.options(**self._options).remote(self._setup, name, [self._data])
+        report = actor.report_ready.remote(self._markers)
+        self._workers.append(PooledWorker(name=name, actor=actor, ready_report=report))
 
-    def _remove(self, member: Member) -> None:
-        self._members.remove(member)
-        ray.kill(member.handle)
+    def _remove(self, worker: PooledWorker) -> None:
+        self._workers.remove(worker)
+        ray.kill(worker.actor)
 
-    def _tell(self) -> None:
-        self._staffed(sum(member.hello is None for member in self._members))
+    def _report_count(self) -> None:
+        self._workers_ready(sum(worker.ready for worker in self._workers))
 
 
-def _check_fit(asked: int | None, each: Mapping[str, float]) -> None:
-    fit = connection.room(each)
-    if (asked or 1) <= fit:
+def _check_fit(workers: int, needs: Mapping[str, float]) -> None:
+    """Refuse more workers than fit on this machine."""
+    fit = connection.room(needs)
+    if workers <= fit:
         return
-    there = connection.in_words(_sum(connection.nodes()))
+    machine = connection.amounts_text(_sum(connection.nodes()))
     raise UserError(
-        f"resources: {asked or 1} workers of {connection.in_words(each)} each do not fit on this machine's {there}; "
-        + ("ask for fewer workers" if fit else "ask for less per worker")
+        f"resources: {workers} workers of {connection.amounts_text(needs)} each do not fit on this machine's "
+        f"{machine}; ask for {'fewer workers' if fit else 'less per worker'}"
     )
 
 
@@ -204,9 +217,9 @@ def _sum(nodes: Iterable[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _cause(fault: Exception) -> str:
-    """The last line of Ray's message that names an error, or else its last line."""
-    if "out of memory" in str(fault):  # Ray says so in a paragraph, whose error may be of several kinds
+    """Return the last line of Ray's message that names an error, or else its last line."""
+    if "out of memory" in str(fault):  # Ray says so in a paragraph; the named error varies
         return "the node is short of memory; ask for fewer workers, or set resources.memory to what one takes"
     lines = str(fault).strip().splitlines()
-    named = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception): ", line)]
-    return (named or lines)[-1]
+    errors = [line.strip() for line in lines if re.match(r"\s*[\w.]*(Error|Exception): ", line)]
+    return (errors or lines)[-1]

@@ -1,4 +1,4 @@
-"""Figures of a sweep: curves over β, T and κ from the summary, galleries of adversarial images, and their files."""
+"""Figures of a sweep: curves over β, T and κ, and the files of any figure."""
 
 from eadbench.harness.reporting.figures.curves import draw
 from eadbench.harness.reporting.figures.files import save, slug

@@ -1,10 +1,10 @@
-"""Curves of the summary of ``eadbench.harness.analysis.aggregate``, as in the paper's figures 2 to 5.
+"""Curves of a summary, as in the paper's figures 2 to 5.
 
 All show the average case, with 95 % intervals as bands:
 
-- ``asr_over_AXIS`` and ``distortion_over_AXIS``, of AXIS beta (paper's figures 2 and 5), temperature (figure 3) and
-  kappa: what attacks reach on the victim that they were crafted on
-- ``transfer_asr_over_kappa`` (figure 4): the same examples on other victims, a panel for each
+- ``asr_over_AXIS`` and ``distortion_over_AXIS``: the attacks on their own victim, over beta (the paper's figures 2 and
+  5), temperature (figure 3) and kappa;
+- ``transfer_asr_over_kappa`` (figure 4): the same examples on other victims, one panel per victim.
 """
 
 from collections import Counter
@@ -19,23 +19,26 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from eadbench.harness.analysis.aggregate import METRICS
-from eadbench.harness.labels import defense_text, parameter_text
+from eadbench.harness.labels import AXES, Labels, dataset_label, family_label, family_of
+from eadbench.harness.numbers import parameter_text
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting.figures import plotting
 from eadbench.harness.reporting.figures.files import slug
+from eadbench.harness.styles import styles
 
 __all__ = ["draw"]
 
 _QUANTITIES: Mapping[str, Sequence[str]] = {"asr": ("asr",), "distortion": METRICS}
 _FIXED = {"beta": ("kappa",), "temperature": ("kappa", "beta"), "kappa": ("beta",)}
-"""By axis, what is the same throughout a figure; an attack that has no such parameter stands in each."""
+"""By axis, the parameters that are constant in a figure. Attacks without such a parameter are in every figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
-    """The lines of one figure, and what they have in common.
+    """The lines of one figure.
 
-    `common` gives in words the dataset, arch, victim, model, kappa and beta that are the same throughout.
+    `common` has the labels of their data set, victim, κ and β, and the victim's digest (over the temperature: of the
+    first victim).
     """
 
     lines: pd.DataFrame
@@ -43,113 +46,122 @@ class _Subject:
 
     @property
     def title(self) -> str:
-        """What is shown, but for the victim's digest."""
+        """The title of the figure, without the victim's digest."""
         return ", ".join(text for name, text in self.common.items() if name != "model") + ", average case"
 
 
 def draw(summary: pd.DataFrame, victims: Sequence[Victim], *, at_most: int | None = None) -> dict[str, Figure]:
-    """Draw every figure for which there are at least two values of its axis.
+    """Draw every figure whose axis has at least two values.
 
     Parameters
     ----------
     summary
-        From ``eadbench.harness.analysis.aggregate.summarise``.
+        The result of ``eadbench.harness.analysis.aggregate.summarise``.
     victims
-        Those that examples are tested on: the panels of a transfer figure, in their order.
+        The victims of the sweep; they order the panels of a transfer figure.
     at_most
-        So many figures of each quantity over each axis: of every victim the first, then the second, and so on; all of
-        them unless given.
+        The maximum number of figures per quantity and axis: the first of every victim, then the second, and so on. None
+        draws all.
 
     Returns
     -------
-    Figures by name: ``asr_over_temperature-mnist``, with the architecture, victim, κ and β in the name where a data
-    set has figures of several.
+    Figures by name: ``asr_over_temperature-mnist``. If a data set has several figures, the name also has the
+    architecture, victim, κ and β in which they differ.
     """
-    average = summary[summary["case"] == "average"]
-    here = average["model"] == average["evaluated_on"]
-    found: dict[str, Figure] = {}
+    average = summary[summary["case"] == "average"].assign(family=family_of)
+    own = average["model"] == average["evaluated_on"]
+    labels, looks = Labels(lines=summary, victims=victims), styles(summary)
+    drawn: dict[str, Figure] = {}
     with mpl.rc_context(plotting.STYLE):
         for axis, (quantity, figures) in product(_FIXED, _QUANTITIES.items()):
-            for name, subject in _named(_first(_subjects(average[here], axis), at_most)).items():
+            subjects = _limit(_subjects(average[own], axis, labels), at_most)
+            for name, subject in _by_name(subjects).items():
                 panels = [plotting.Panel(lines=subject.lines, axis=axis, figure=figure) for figure in figures]
-                found[f"{quantity}_over_{axis}-{name}"] = plotting.curves(panels, title=subject.title)
-        for name, subject in _named(_first(_subjects(average[~here], "kappa", alone=True), at_most)).items():
+                drawn[f"{quantity}_over_{axis}-{name}"] = plotting.curves(
+                    panels, labels.series, looks, title=subject.title
+                )
+        subjects = _limit(_subjects(average[~own], "kappa", labels, single_points=True), at_most)
+        for name, subject in _by_name(subjects).items():
+            panels = _panels_by_target(subject.lines, labels)
             title = f"crafted on {subject.title}"
-            found[f"transfer_asr_over_kappa-{name}"] = plotting.curves(_onto(subject.lines, victims), title=title)
-    return found
+            drawn[f"transfer_asr_over_kappa-{name}"] = plotting.curves(panels, labels.series, looks, title=title)
+    return drawn
 
 
-def _subjects(lines: pd.DataFrame, axis: str, *, alone: bool = False) -> Iterator[_Subject]:
-    """Yield the lines of every figure over an axis; attacks that have one value of it only if `alone`."""
-    group = ["dataset", "arch", "defense", *([] if axis == "temperature" else ["model"])]
-    for _, of_victim in lines[lines[axis].notna()].groupby(group, sort=False):
-        for setting in _settings(of_victim, _FIXED[axis]):
-            part = of_victim
+def _subjects(lines: pd.DataFrame, axis: str, labels: Labels, *, single_points: bool = False) -> Iterator[_Subject]:
+    """Yield the lines of every figure over an axis; `single_points` keeps attacks with one value of the axis."""
+    group = ["dataset", "family"] if axis == "temperature" else ["dataset", "model"]
+    for _, victim_lines in lines[lines[axis].notna()].groupby(group, sort=False):
+        for setting in _settings(victim_lines, _FIXED[axis]):
+            part = victim_lines
             for name, value in setting.items():
                 part = part[(part[name] == value) | part[name].isna()]
-            if not alone:
-                part = part[part.groupby(["attack", "decision_rule"])[axis].transform("nunique") > 1]
+            if not single_points:
+                part = part[part.groupby("series")[axis].transform("nunique") > 1]
             if part[axis].nunique() > 1:
-                yield _Subject(lines=part, common=_common(part.iloc[0], axis, setting))
+                yield _Subject(lines=part, common=_common(part.iloc[0].to_dict(), axis, setting, labels))
 
 
-def _first(subjects: Iterable[_Subject], at_most: int | None) -> list[_Subject]:
-    """The subjects, or at most so many: of every victim the first, then the second, and so on."""
+def _limit(subjects: Iterable[_Subject], at_most: int | None) -> list[_Subject]:
+    """Return at most `at_most` subjects (None: all): the first of every victim, then the second, and so on."""
     if at_most is None:
         return list(subjects)
-    before: Counter[tuple[str, str]] = Counter()
+    counts: Counter[str] = Counter()
     ranked = []
     for subject in subjects:
-        victim = subject.common["victim"], subject.common.get("model", "")
-        ranked.append((before[victim], subject))
-        before[victim] += 1
+        victim = subject.common["model"]
+        ranked.append((counts[victim], subject))
+        counts[victim] += 1
     return [subject for _, subject in sorted(ranked, key=itemgetter(0))][:at_most]
 
 
 def _settings(lines: pd.DataFrame, names: Sequence[str]) -> Iterator[dict[str, float]]:
-    """Yield every combination of the values that parameters have, without a parameter that no line has."""
+    """Yield every combination of the parameters' values; leave out parameters without a value."""
     values = {name: sorted(lines[name].dropna().unique().tolist()) for name in names}
-    had = {name: found for name, found in values.items() if found}
-    for combination in product(*had.values()):
-        yield dict(zip(had, combination, strict=True))
+    present = {name: parameter_values for name, parameter_values in values.items() if parameter_values}
+    for combination in product(*present.values()):
+        yield dict(zip(present, combination, strict=True))
 
 
-def _common(line: "pd.Series[Any]", axis: str, setting: Mapping[str, float]) -> dict[str, str]:
-    over_victims = axis == "temperature"
-    victim = defense_text(str(line["defense"]), None if over_victims else line["temperature"])
-    common = {"dataset": str(line["dataset"]), "arch": str(line["arch"]), "victim": victim}
-    if not over_victims:
-        common["model"] = str(line["model"])
-    symbols = {"kappa": "κ", "beta": "β"}
-    return common | {name: f"{symbols[name]} = {parameter_text(value)}" for name, value in setting.items()}
+def _common(line: Mapping[Any, Any], axis: str, setting: Mapping[str, float], labels: Labels) -> dict[str, str]:
+    """Return what the lines of a figure have in common, from one of them."""
+    family = f"{line['arch']}, {family_label(line)}"
+    common = {
+        "dataset": dataset_label(line["dataset"]),
+        "victim": family if axis == "temperature" else labels.victim_details[line["model"]],
+        "model": str(line["model"]),
+    }
+    return common | {name: f"{AXES[name]} = {parameter_text(value)}" for name, value in setting.items()}
 
 
-def _named(subjects: Sequence[_Subject]) -> dict[str, _Subject]:
-    """Name subjects by their data set and by what tells those of one data set apart."""
-    found: dict[str, _Subject] = {}
-    for subject in subjects:
-        beside = [other.common for other in subjects if other.common["dataset"] == subject.common["dataset"]]
-        alike = {other.get("model") for other in beside if other["victim"] == subject.common["victim"]}
-        differs = [
+def _by_name(subjects: Sequence[_Subject]) -> dict[str, _Subject]:
+    """Name subjects by their data set, and by whatever differs between subjects of one data set.
+
+    The victim's digest is part of a name only if two victims have the same label.
+    """
+    slugs = [{name: slug(text) for name, text in subject.common.items()} for subject in subjects]
+    by_name: dict[str, _Subject] = {}
+    for parts, subject in zip(slugs, subjects, strict=True):
+        same_dataset = [other for other in slugs if other["dataset"] == parts["dataset"]]
+        same_label = {other["model"] for other in same_dataset if other["victim"] == parts["victim"]}
+        differing = [
             name
-            for name, text in subject.common.items()
-            if any(other.get(name) != text for other in beside) and (name != "model" or len(alike) > 1)
+            for name, text in parts.items()
+            if any(other.get(name) != text for other in same_dataset) and (name != "model" or len(same_label) > 1)
         ]
-        found["-".join(slug(subject.common[name]) for name in ["dataset", *differs])] = subject
-    return found
+        by_name["-".join(parts[name] for name in ["dataset", *differing])] = subject
+    return by_name
 
 
-def _onto(lines: pd.DataFrame, victims: Sequence[Victim]) -> list[plotting.Panel]:
-    """A panel for every victim that the examples were tested on."""
-    names = {victim.digest: defense_text(victim.defense, victim.temperature) for victim in victims}
-    tested = lines["evaluated_on"].unique().tolist()
-    order = [digest for digest in names if digest in tested] + [digest for digest in tested if digest not in names]
+def _panels_by_target(lines: pd.DataFrame, labels: Labels) -> list[plotting.Panel]:
+    """Return a panel for every victim tested on, in the order of the victims."""
+    tested = set(lines["evaluated_on"])
+    order = [digest for digest in labels.victim if digest in tested]
+    order += [digest for digest in dict.fromkeys(lines["evaluated_on"]) if digest not in labels.victim]
+    names = labels.short_victims(order)
     return [
         plotting.Panel(
-            lines=lines[lines["evaluated_on"] == digest],
-            axis="kappa",
-            figure="asr",
-            title=f"tested on {names.get(digest, digest)}",
+            lines=lines[lines["evaluated_on"] == digest], axis="kappa", figure="asr", title=f"tested on {names[digest]}"
         )
         for digest in order
     ]

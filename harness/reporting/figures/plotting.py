@@ -1,8 +1,7 @@
-"""How lines of the summary are drawn: panels beside each other over one axis, and one legend below them."""
+"""Drawing: panels of summary lines side by side over one axis, with one legend below."""
 
-import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
@@ -14,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from eadbench.harness.labels import parameter_text
+from eadbench.harness.numbers import parameter_text
+from eadbench.harness.styles import Style
 
-__all__ = ["STYLE", "Panel", "curves", "fitted"]
+__all__ = ["STYLE", "Panel", "curves", "wrap"]
 
 STYLE: Any = {
     "font.size": 8,
@@ -38,38 +38,26 @@ STYLE: Any = {
     "lines.linewidth": 1.3,
     "lines.markersize": 3.8,
 }
-"""matplotlib's settings for a figure as wide as a page of text."""
+"""Settings of matplotlib for a figure as wide as a page of text."""
 
 _AXES = {"beta": "regularisation β", "temperature": "temperature T", "kappa": "confidence κ"}
 _FIGURES = {"asr": "ASR (%)", "l1": "L1 distortion", "l2": "L2 distortion", "linf": "L∞ distortion"}
 
-# Okabe and Ito's palette, told apart with any colour vision, by attack or by attack and decision rule.
-_COLOURS = {
-    "EAD": "#D55E00",
-    "EAD L1": "#E69F00",
-    "C&W": "#0072B2",
-    "COV": "#009E73",
-    "I-FGM": "#CC79A7",
-    "FGM": "#56B4E9",
-}
-_OTHER_COLOURS = ("#000000", "#808080")
-# By decision rule or norm.
-_MARKS = {"": ("-", "o"), "EN": ("-", "o"), "L1": ("--", "s"), "L2": ("-.", "^"), "Linf": (":", "D")}
-_OTHER_MARK = ("-", "v")
-
-# Inches: a figure's width with one panel and with more, and the heights and widths of its parts.
-_ALONE, _WIDE, _HEIGHT, _TITLE, _ENTRY, _HANDLE = 4.2, 7.2, 2.1, 0.45, 0.17, 0.55
+# Inches.
+_WIDTH_ONE_PANEL, _WIDTH = 4.2, 7.2
+_PANEL_HEIGHT, _TITLE_HEIGHT, _ENTRY_HEIGHT, _HANDLE_WIDTH = 2.1, 0.45, 0.17, 0.55
 _LETTERS_PER_INCH = 15
 _COLUMNS = 3
-_MOST_LABELS = 6
-_MOST_TICKS = 8
-_LEAST_GAP = 0.05
+_MAX_TICK_LABELS = 6
+_MAX_TICKS = 8
+_MIN_TICK_GAP = 0.05
+"""Share of the axis between two ticks."""
 _DECADE = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One figure (``asr``, ``l1``, ``l2`` or ``linf``) of lines of the summary over an axis."""
+    """Lines of the summary to draw over an axis; `figure` is ``asr``, ``l1``, ``l2`` or ``linf``."""
 
     lines: pd.DataFrame
     axis: str
@@ -77,63 +65,57 @@ class Panel:
     title: str = ""
 
 
-def curves(panels: Sequence[Panel], *, title: str) -> Figure:
-    """Draw panels of one axis beside each other, three in a row, under one title and above one legend."""
+def curves(panels: Sequence[Panel], labels: Mapping[str, str], looks: Mapping[str, Style], *, title: str) -> Figure:
+    """Draw panels of one axis, three in a row, under one title and above one legend.
+
+    Parameters
+    ----------
+    labels, looks
+        The label and the style of every series of the sweep.
+    """
     columns = min(len(panels), _COLUMNS)
     rows = ceil(len(panels) / columns)
-    width = _WIDE if columns > 1 else _ALONE
-    styles = _styles(name for panel in panels for name in _series(panel.lines))
-    longest = max(map(len, styles), default=0) / _LETTERS_PER_INCH
-    beside = max(1, min(len(styles), int(width / (_HANDLE + longest))))
-    height = _HEIGHT * rows + _TITLE + _ENTRY * ceil(len(styles) / beside)
+    width = _WIDTH if columns > 1 else _WIDTH_ONE_PANEL
+    present = set(pd.concat([panel.lines["series"] for panel in panels]))
+    looks = {series: look for series, look in looks.items() if series in present}
+    label_width = max((len(labels[series]) for series in looks), default=0) / _LETTERS_PER_INCH
+    legend_columns = max(1, min(len(looks), int(width / (_HANDLE_WIDTH + label_width))))
+    height = _PANEL_HEIGHT * rows + _TITLE_HEIGHT + _ENTRY_HEIGHT * ceil(len(looks) / legend_columns)
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(fitted(title, width), x=0.01, ha="left")
+    figure.suptitle(wrap(title, width), x=0.01, ha="left")
     handles: dict[str, Artist] = {}
     for index, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, index + 1)
-        series = _series(panel.lines)
-        for (name, lines), weight in zip(series.items(), _weights(panel, len(series)), strict=True):
-            handles[name] = _draw(axes, lines, panel, name, styles[name] | {"linewidth": weight})
+        by_series = dict(list(panel.lines.groupby("series", sort=False)))
+        for (series, lines), linewidth in zip(by_series.items(), _linewidths(panel, len(by_series)), strict=True):
+            look = looks[str(series)].matplotlib | {"linewidth": linewidth}
+            handles[str(series)] = _draw(axes, lines, panel, labels[str(series)], look)
         axes.set_xlabel(_AXES[panel.axis])
         axes.set_ylabel(_FIGURES[panel.figure])
-        axes.set_title(fitted(panel.title, 0.85 * width / columns), loc="left")
+        axes.set_title(wrap(panel.title, 0.85 * width / columns), loc="left")
         _scale_x(axes, panel)
         _scale_y(axes, panel, panels)
-    shown = [handles[name] for name in styles]
-    figure.legend(shown, list(styles), loc="outside lower center", ncols=beside, frameon=False, handlelength=2.6)
+    names = [labels[series] for series in looks]
+    figure.legend(
+        [handles[series] for series in looks],
+        names,
+        loc="outside lower center",
+        ncols=legend_columns,
+        frameon=False,
+        handlelength=2.6,
+    )
     return figure
 
 
-def fitted(text: str, width: float) -> str:
-    """A title broken into lines of at most so many inches."""
-    kept = text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
-    lines = textwrap.fill(kept, max(1, int(width * _LETTERS_PER_INCH)), break_on_hyphens=False)
+def wrap(text: str, width: float) -> str:
+    """Wrap a title into lines of at most `width` inches, never around ``=``."""
+    unbroken = text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+    lines = textwrap.fill(unbroken, max(1, int(width * _LETTERS_PER_INCH)), break_on_hyphens=False)
     return lines.replace("\N{NO-BREAK SPACE}", " ")
 
 
-def _series(lines: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The lines of every attack and decision rule, named as in the tables."""
-    groups = lines.groupby(["attack", "decision_rule"], sort=False)
-    return {f"{attack} ({rule})" if rule else str(attack): part for (attack, rule), part in groups}
-
-
-def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour, line and marker by name; attacks that the project does not know get what is left."""
-    styles: dict[str, dict[str, Any]] = {}
-    others: dict[str, str] = {}
-    for name in names:
-        found = re.fullmatch(r"(?P<attack>.+?)(?:-(?P<norm>L1|L2|Linf))?(?: \((?P<rule>.+)\))?", name)
-        assert found is not None
-        attack, variant = found["attack"], found["rule"] or found["norm"] or ""
-        colour = _COLOURS.get(f"{attack} {variant}") or _COLOURS.get(attack)
-        colour = colour or others.setdefault(attack, _OTHER_COLOURS[len(others) % len(_OTHER_COLOURS)])
-        line, marker = _MARKS.get(variant, _OTHER_MARK)
-        styles[name] = {"color": colour, "linestyle": line, "marker": marker}
-    return styles
-
-
 def _draw(axes: Axes, lines: pd.DataFrame, panel: Panel, name: str, style: dict[str, Any]) -> Artist:
-    """Draw a series with its intervals: as a band, or as bars where the points are no curve."""
+    """Draw a series with its intervals: a curve with a band, or points with bars if they form no curve."""
     lines = lines.sort_values(panel.axis, kind="stable")
     x, y, low, high = (
         lines[column].to_numpy(dtype=float)
@@ -147,18 +129,18 @@ def _draw(axes: Axes, lines: pd.DataFrame, panel: Panel, name: str, style: dict[
     return axes.plot(x, y, label=name, markeredgecolor="white", markeredgewidth=0.4, **style)[0]
 
 
-def _weights(panel: Panel, count: int) -> list[float]:
-    """Line widths of so many series: ASR often coincide, so that each leaves the ones before it to be seen."""
-    least, most = STYLE["lines.linewidth"], 2 * STYLE["lines.linewidth"]
+def _linewidths(panel: Panel, count: int) -> list[float]:
+    """Return the line widths of `count` series; for the ASR they decrease, so that equal curves all stay visible."""
+    thin, thick = STYLE["lines.linewidth"], 2 * STYLE["lines.linewidth"]
     if panel.figure != "asr" or count == 1:
-        return [least] * count
-    return [most + (least - most) * index / (count - 1) for index in range(count)]
+        return [thin] * count
+    return [thick + (thin - thick) * index / (count - 1) for index in range(count)]
 
 
 def _scale_x(axes: Axes, panel: Panel) -> None:
-    """β on a logarithmic scale (0 stands left of the least), with the values themselves for ticks where they fit.
+    """Scale the x axis: logarithmic for β (0 left of the least), with the values as ticks if they fit.
 
-    Of many β, the powers of ten alone are named.
+    With many β, only powers of ten have a label.
     """
     values = sorted(panel.lines[panel.axis].unique().tolist())
     if panel.axis == "beta":
@@ -170,16 +152,16 @@ def _scale_x(axes: Axes, panel: Panel) -> None:
         fit = True
     else:
         gaps = [b - a for a, b in pairwise(values)]
-        fit = min(gaps, default=1) > _LEAST_GAP * (values[-1] - values[0])
-    if fit and len(values) <= _MOST_TICKS:
-        sparse = panel.axis == "beta" and len(values) > _MOST_LABELS
+        fit = min(gaps, default=1) > _MIN_TICK_GAP * (values[-1] - values[0])
+    if fit and len(values) <= _MAX_TICKS:
+        sparse = panel.axis == "beta" and len(values) > _MAX_TICK_LABELS
         texts = [parameter_text(value) for value in values]
         axes.set_xticks(values, [text if not sparse or text.startswith(("0", "1e")) else "" for text in texts])
         axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _scale_y(axes: Axes, panel: Panel, panels: Sequence[Panel]) -> None:
-    """ASR from 0 to the highest of all panels; distortions that span a factor of ten on a logarithmic scale."""
+    """Scale the y axis: ASR from 0 to the highest of all panels; distortions logarithmic if they span a decade."""
     if panel.figure == "asr":
         top = max(other.lines[["asr", "asr_hi"]].max().max() for other in panels)
         axes.set_ylim(-0.04 * max(top, 1), 1.05 * max(top, 1))

@@ -1,4 +1,4 @@
-"""What the attacks owe each example: no row depends on its neighbours, each rule keeps its best."""
+"""The batched search: no row depends on its neighbours, and each rule keeps its best success."""
 
 import math
 from collections.abc import Callable
@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from eadbench.attacks import COV, EAD, FGM, IFGM, Adversarial, AttackResult, CarliniWagner
+from eadbench.attacks import COV, EAD, FGM, IFGM, Adversarial, AttackResult, CarliniWagner, confirmed
 from eadbench.attacks.criterion import margin
-from eadbench.attacks.result import confirmed
 from tests.attacks.models import Batch, Constant, Crowded, Fickle, Linear, Poisoned, examples, smooth
 
 SHORT: dict[str, Any] = {"binary_search_steps": 5, "max_iterations": 20, "learning_rate": 0.1}
@@ -20,7 +19,7 @@ GRID = tuple(0.05 * i for i in range(1, 21))
 
 
 def run(name: str, model: nn.Module, batch: Batch, batch_size: int = 128) -> AttackResult:
-    """The attack `name`, under the batch's β and κ where it has them."""
+    """Run the attack `name`, with the batch's β and κ if it has such parameters."""
     attacks: dict[str, Callable[[], Callable[..., AttackResult]]] = {
         "ead": lambda: EAD(beta=batch.beta, kappa=batch.kappa, **SHORT),
         "cw": lambda: CarliniWagner(kappa=batch.kappa, **SHORT),
@@ -32,7 +31,7 @@ def run(name: str, model: nn.Module, batch: Batch, batch_size: int = 128) -> Att
 
 
 def assert_same(result: AttackResult, others: list[AttackResult]) -> None:
-    """`result` is `others` one after the other: success, c, ε and iterations equal, distances to rounding."""
+    """Assert that `result` is the concatenation of `others`; distances may differ by rounding."""
     assert torch.equal(result.iterations, torch.cat([other.iterations for other in others]))
     for rule, kept in result.items():
         for name, values in vars(kept).items():
@@ -45,7 +44,7 @@ def assert_same(result: AttackResult, others: list[AttackResult]) -> None:
 @settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_attack_of_cat_is_cat_of_attacks(name: str, data: st.DataObject) -> None:
-    """Whatever the order of the rows, their mix of β, κ and targets, the cut, and the batch size."""
+    """For any order of the rows, mix of β, κ and targets, cut and batch size."""
     model = smooth()
     rows = torch.tensor(data.draw(st.lists(st.integers(0, 7), min_size=1, max_size=9), label="rows"))
     batch = examples(model)[rows]
@@ -77,13 +76,13 @@ def test_no_room_for_one_image_is_an_error() -> None:
 
 @pytest.mark.parametrize("name", ["ead", "cw", "cov", "fgm", "ifgm"])
 def test_passes_are_counted_by_example(name: str) -> None:
-    """Whatever the batch; and the rows that only fill it up are none while it is full."""
+    """Counts do not depend on the batch; a batch of one example has no rows that only fill it up."""
     batch = examples(smooth())
     whole, alone = run(name, smooth(), batch), run(name, smooth(), batch, 1)
     assert torch.equal(whole.forward_passes, alone.forward_passes)
     assert alone.computed >= alone.iterations.sum() - len(batch.labels)
     extra = whole.forward_passes - whole.iterations
-    if name == "ead":  # x is tested where it could matter, and once a tenth of the iterations
+    if name == "ead":  # x is tested where a success would change something, and once a window
         assert (extra <= whole.iterations + 5).all()
     if name in ("cw", "cov"):
         assert (extra <= 5).all()
@@ -107,7 +106,7 @@ def test_no_examples_give_an_empty_result(name: str) -> None:
 
 
 def test_a_row_that_stalls_does_not_end_its_neighbours() -> None:
-    """The first image's gradient is zero (a dead ReLU): it is aborted at every search step, before it begins."""
+    """The first image's gradient is zero (a dead ReLU): all its search steps are skipped."""
     weight = torch.tensor([0.0, 1.0], dtype=torch.float64)[:, None, None, None].repeat(1, 1, 2, 2)
     model = nn.Sequential(Linear(weight, torch.tensor([0.5, -1.0], dtype=torch.float64)), nn.ReLU())
     images = torch.tensor([0.05, 0.3, 0.45], dtype=torch.float64)[:, None, None, None].repeat(1, 1, 2, 2)
@@ -124,7 +123,7 @@ def test_a_row_that_stalls_does_not_end_its_neighbours() -> None:
 @pytest.mark.parametrize("lead", [-2.0, 0.0, 2.0])
 @pytest.mark.parametrize(("iterations", "each"), [(1, 1), (2, 2), (5, 2), (9, 2), (25, 2), (100, 10), (1000, 100)])
 def test_a_stalled_step_takes_a_tenth_of_the_iterations(iterations: int, each: int, lead: float) -> None:
-    """Whether the objective that does not fall is positive, zero or negative; but the first success is followed."""
+    """For a constant objective that is positive, zero or negative; but a step goes on after a first success."""
     attack = CarliniWagner(kappa=1, max_iterations=iterations, binary_search_steps=3)
     model, image = Constant(torch.tensor([0, lead])), torch.full((1, 1, 2, 2), 0.5)
     first = iterations if lead > 1 else each
@@ -133,7 +132,7 @@ def test_a_stalled_step_takes_a_tenth_of_the_iterations(iterations: int, each: i
 
 @pytest.mark.parametrize("threshold", ["beta", "scaled"])
 def test_a_step_that_cannot_leave_the_original_costs_nothing(threshold: Literal["beta", "scaled"]) -> None:
-    """The slope of f is 1, so c must be above threshold / learning rate = 1 to move x: 0.5 is passed over, 5 is run."""
+    """The slope of f is 1, so c must exceed threshold / learning rate = 1 to move x: 0.5 is skipped, 5 is run."""
     model = Linear(torch.tensor([[[[0.0, 0.0]]], [[[1.0, 1.0]]]]), torch.tensor([0.6, 0.0]))
     image, label = torch.full((1, 1, 1, 2), 0.2), torch.tensor([1])
     beta = 0.1 if threshold == "beta" else 1.0
@@ -178,7 +177,7 @@ def test_one_trajectory_serves_every_rule(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ["ead", "cw", "cov", "fgm", "ifgm"])
 def test_every_reported_image_holds_when_tested_again(name: str, dtype: torch.dtype) -> None:
-    """One image at a time, as it is stored: the margin is at least κ, and the distances are the image's."""
+    """Alone and as stored, each image has a margin of at least κ, and the reported distances."""
     model, batch = smooth(dtype=dtype), examples(smooth())
     batch = Batch(images=batch.images.to(dtype), labels=batch.labels, beta=batch.beta, kappa=batch.kappa)
     kappa = torch.zeros(8) if name.endswith("fgm") else batch.kappa
@@ -199,7 +198,7 @@ def test_every_reported_image_holds_when_tested_again(name: str, dtype: torch.dt
 @pytest.mark.parametrize("name", ["ead", "cw", "cov", "fgm", "ifgm"])
 @pytest.mark.parametrize("blank", [0.0, 1.0])
 def test_a_failed_example_is_a_failed_row(name: str, blank: float) -> None:
-    """A constant model: no success at any c or ε, no black image, no zero distance; blank images included."""
+    """On a constant model, blank images included: no success at any c or ε, no black image, no zero distance."""
     batch = examples(smooth())
     batch.images[3] = blank
     for kept in run(name, Constant(torch.zeros(4).double()), batch).values():
@@ -233,7 +232,7 @@ def test_a_row_of_broken_logits_fails_alone(name: str, poison: str) -> None:
 @pytest.mark.parametrize("fading", [0, 1e-3])
 @pytest.mark.parametrize("name", ["ead", "cw", "cov", "fgm", "ifgm"])
 def test_every_rule_is_tested_once_more_at_the_end(name: str, fading: float) -> None:
-    """Last calls, one per rule, that give no lead take every success back; a small lead, those with κ."""
+    """If the last calls, one per rule, give a margin of 0, every success fails; if a small one, those with κ > 0."""
     batch, counting = examples(smooth()), Fickle(smooth())
     result = run(name, counting, batch)
     fickle = Fickle(smooth(), faithful=counting.calls - len(result), fading=fading)
@@ -246,7 +245,7 @@ def test_every_rule_is_tested_once_more_at_the_end(name: str, fading: float) -> 
             assert values[~kept.success].isnan().all()
 
 
-def test_what_is_found_but_not_confirmed_is_a_failed_row() -> None:
+def test_a_claim_that_is_not_confirmed_is_a_failed_row() -> None:
     model = Linear(torch.tensor([[[[0.0]]], [[[1.0]]]]), torch.tensor([0.0, -0.5]))
     originals, candidates = torch.full((3, 1, 1, 1), 0.2), torch.tensor([0.4, 0.7, 0.9])[:, None, None, None]
     kept = confirmed(

@@ -1,4 +1,4 @@
-"""A search in lower precision: what it gives, and that float32 has the last word."""
+"""Attacks with gradients in lower precision: their results, and that successes are tested in float32."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ ATTACKS: dict[str, Any] = {
 
 
 class Watched(nn.Module):
-    """A network that notes in which precision it is asked; in lower precision it may see class 1 everywhere."""
+    """A network that records the precision of each call; an `optimist` gives class 1 in lower precision."""
 
     def __init__(self, *, optimist: bool = False) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def test_takes_gradients_in_it_and_judges_in_float32(images: Tensor, name: str, 
     result = ATTACKS[name](LowerPrecision(model, precision), images, targets)
     rules = len(result)
     assert set(model.searched) == {precision}
-    assert "float32" in model.judged[1:-rules]  # the first looks at the shape of the logits
+    assert "float32" in model.judged[1:-rules]  # the first call checks the shape of the logits
     assert model.judged[-rules:] == ["float32"] * rules
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
     for kept in result.values():
@@ -77,8 +77,8 @@ def test_takes_gradients_in_it_and_judges_in_float32(images: Tensor, name: str, 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_finds_what_float32_finds(images: Tensor, name: str) -> None:
     model, targets = Watched(), torch.arange(6) % 4
-    found, expected = (ATTACKS[name](each, images, targets) for each in (LowerPrecision(model, "bf16"), model))
-    for rule, kept in found.items():
+    lower, expected = (ATTACKS[name](each, images, targets) for each in (LowerPrecision(model, "bf16"), model))
+    for rule, kept in lower.items():
         assert torch.equal(kept.success, expected[rule].success) and kept.success.any()
         torch.testing.assert_close(kept.l2.nanmean(), expected[rule].l2.nanmean(), rtol=0.05, atol=0)
 
@@ -105,7 +105,7 @@ def test_what_only_lower_precision_takes_for_a_success_is_none(images: Tensor, n
 @pytest.mark.parametrize("name", ATTACKS)
 def test_what_does_not_hold_at_the_end_is_a_failure_and_counted(images: Tensor, name: str) -> None:
     class Wavers(Watched):
-        """Takes back what it said, once the attack is over: the final tests are its last forward passes."""
+        """Inverts its logits after `honest` forward passes; the last ones are the final tests."""
 
         passes = 0
         honest: float = torch.inf

@@ -1,4 +1,4 @@
-"""The batch size that is found, on devices whose speed and memory are known."""
+"""The fastest batch size on devices of known speed and memory."""
 
 import time
 
@@ -10,7 +10,7 @@ from tests.attacks.models import Crowded
 
 
 class Paced(nn.Module):
-    """Takes 10 ms for up to `lanes` rows at once, and as long again for each further so many."""
+    """Takes 10 ms for every `lanes` rows, or part of them."""
 
     def __init__(self, lanes: int) -> None:
         super().__init__()

@@ -1,122 +1,31 @@
-"""``harness.analysis.aggregate`` against hand-computed tables, a transcription image by image, a plain bootstrap."""
+"""The cases of the paper against hand-computed tables and a transcription image by image."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from eadbench.harness.analysis import aggregate
 from eadbench.harness.analysis.aggregate import (
     ALL_TARGETS,
-    CASES,
     COLUMNS,
     FIGURES,
-    INTERVALS,
     METRICS,
-    attack_name,
-    rule_name,
     summarise,
 )
 from eadbench.harness.errors import UserError
-
-SETTING: dict[str, Any] = {
-    "dataset": "mnist",
-    "split": "test",
-    "label": 0,
-    "model": "a" * 16,
-    "arch": "cw",
-    "defense": "none",
-    "temperature": None,
-    "trained_on": None,
-    "evaluated_on": "a" * 16,
-    "attack": "ead",
-    "norm": None,
-    "decision_rule": "en",
-    "beta": 1e-3,
-    "kappa": 0.0,
-    "iterations": 10,
-    "cell": "c" * 16,
-    "shard": "d" * 16,
-}
-
-
-def rows_of(examples: Iterable[tuple[int, int | None, float | None]], **setting: Any) -> pd.DataFrame:
-    """Rows from (image, target, L1), null where failed; L2 = 10 - L1 and Linf = 1 / L1 run against L1."""
-    rows = []
-    for image, target, l1 in examples:
-        distances = {"l1": l1, "l2": None if l1 is None else 10 - l1, "linf": None if l1 is None else 1 / l1}
-        rows.append(SETTING | {"image": image, "target": target, "success": l1 is not None} | distances | setting)
-    frame = pd.DataFrame(rows)
-    return frame.astype(dict.fromkeys(("temperature", "beta", "kappa", *METRICS), "float64"))
-
-
-def random_rows(seed: int, *, images: int = 12, targets: int = 5, **setting: Any) -> pd.DataFrame:
-    """Rows of images with some rows missing and some images that always or never succeed."""
-    generator = np.random.default_rng(seed)
-    examples: list[tuple[int, int | None, float | None]] = []
-    for image in generator.choice(1000, size=images, replace=False).tolist():
-        rate = generator.choice([0.0, 0.5, 1.0])
-        chosen = generator.choice(10, size=generator.integers(1, targets + 1), replace=False)
-        for target in chosen.tolist():
-            examples.append((image, target, generator.uniform(1, 9) if generator.random() < rate else None))
-    return rows_of(examples, **setting)
-
-
-def lines_by_case(summary: pd.DataFrame) -> dict[str, pd.Series[Any]]:
-    assert summary["case"].tolist() == list(CASES)
-    return {case: summary.iloc[index] for index, case in enumerate(CASES)}
-
-
-def drawn_target(seed: int, dataset: str, split: str, image: int, targets: Sequence[int]) -> int:
-    """The average case's target, transcribed with Python's integers: SplitMix64 of the image."""
-    word = 2**64 - 1
-    state = int.from_bytes(hashlib.sha256(f"{seed}/{dataset}/{split}".encode()).digest()[:8], "big")
-    state = (state + (image + 1) * 0x9E3779B97F4A7C15) & word
-    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & word
-    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & word
-    return sorted(targets)[(state ^ (state >> 31)) % len(targets)]
-
-
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
-def slow_figures(rows: pd.DataFrame, *, seed: int) -> dict[str, list[float]]:
-    """The figures of one cell, image by image as the paper words them."""
-    kept: dict[str, list[dict[str, float] | None]] = {case: [] for case in (*CASES, "all_targets")}
-    for (split, image), group in rows.groupby(["split", "image"]):
-        wins = {row["target"]: {m: row[m] for m in METRICS} for row in group.to_dict("records") if row["success"]}
-        targets = group["target"].tolist()
-        kept["best"].append({m: min(win[m] for win in wins.values()) for m in METRICS} if wins else None)
-        kept["average"].append(wins.get(drawn_target(seed, "mnist", str(split), int(str(image)), targets)))
-        everyone = len(wins) == len(targets)
-        kept["worst"].append({m: max(win[m] for win in wins.values()) for m in METRICS} if everyone else None)
-        kept["all_targets"] += [wins.get(target) for target in targets]
-    return {
-        case: [100 * mean([float(win is not None) for win in wins])]
-        + [mean([win[m] for win in wins if win is not None]) for m in METRICS]
-        for case, wins in kept.items()
-    }
-
-
-# Three images, three targets: the first succeeds for all, the second for two, the third for none.
-HAND = [
-    (0, 1, 1.0),
-    (0, 2, 2.0),
-    (0, 3, 4.0),
-    (1, 0, 5.0),
-    (1, 2, None),
-    (1, 3, 8.0),
-    (2, 0, None),
-    (2, 1, None),
-]
-HAND += [(2, 3, None)]
+from tests.harness.analysis.sample_rows import (
+    HAND,
+    SETTING,
+    drawn_target,
+    lines_by_case,
+    mean,
+    random_rows,
+    rows_of,
+    slow_figures,
+)
 
 
 def test_hand_computed_cases() -> None:
@@ -256,97 +165,28 @@ def test_lines_come_in_the_order_of_the_paper() -> None:
     for name in ("adversarial_training", "none", "distillation"):
         cells.append(rows_of(HAND, dataset="cifar10", defense=name, model=name, evaluated_on=name, cell=name))
     best = summarise(pd.concat(cells, ignore_index=True), seed=0, resamples=0).query("case == 'best'")
-    names = [f"{attack} {rule}".strip() for attack, rule in zip(best["attack"], best["decision_rule"], strict=True)]
-    gradient = [f"{attack}-{norm}" for attack in ("FGM", "I-FGM") for norm in ("L1", "L2", "Linf")]
-    assert names == ["C&W", *gradient, "COV EN", "EAD EN", "EAD EN", "EAD EN", "EAD L1", *["EAD EN"] * 3]
+    variants = zip(best["attack"], best["norm"], best["decision_rule"], strict=True)
+    names = [" ".join(part for part in variant if isinstance(part, str)) for variant in variants]
+    gradient = [f"{attack} {norm}" for attack in ("fgm", "ifgm") for norm in ("l1", "l2", "linf")]
+    assert names == ["cw", *gradient, "cov en", "ead en", "ead en", "ead en", "ead l1", *["ead en"] * 3]
     assert best["beta"].tolist()[8:11] == [1e-3, 1e-3, 0.1]
     assert best["kappa"].tolist()[8:11] == [0, 5, 0]
-    assert best["dataset"].tolist() == ["MNIST"] * 12 + ["CIFAR10"] * 3
+    assert best["dataset"].tolist() == ["mnist"] * 12 + ["cifar10"] * 3
     assert best["defense"].tolist()[12:] == ["none", "distillation", "adversarial_training"]
 
 
-def test_names() -> None:
-    assert [attack_name("cw", None), attack_name("ifgm", "linf"), attack_name("mine", "l1")] == [
-        "C&W",
-        "I-FGM-Linf",
-        "mine-L1",
+def test_cells_that_differ_in_a_hyperparameter_alone_are_two_lines() -> None:
+    """Both keep their own figures, and the series tells them apart; β and κ are no part of a series."""
+    cells = [
+        rows_of([(0, 1, l1)], cell=str(n) * 16, beta=beta, parameters=f'{{"max_iterations":{n}}}')
+        for n, beta, l1 in ((2, 1e-3, 1.0), (4, 1e-3, 3.0), (4, 1e-2, 5.0))
     ]
-    assert [
-        rule_name("ead", "en"),
-        rule_name("cov", "l1"),
-        rule_name("cw", "l2"),
-        rule_name("ead", None),
-    ] == [
-        "EN",
-        "L1",
-        "",
-        "",
-    ]
-
-
-def test_bootstrap_agrees_with_a_plain_loop_over_resampled_images() -> None:
-    """The same draws of images, each resample aggregated image by image."""
-    rows = random_rows(11, images=40)
-    parts = [part for _, part in rows.groupby("image")]
-    # Every image's own figures: its drawn target is the same however often the image is resampled.
-    single = [slow_figures(part, seed=4) for part in parts]
-    name = f"4/{SETTING['cell']}/{SETTING['evaluated_on']}"
-    generator = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
-    resampled: dict[tuple[str, str], list[float]] = {(case, figure): [] for case in CASES for figure in FIGURES}
-    every_asr, every_l1 = [], []
-    for _ in range(300):
-        drawn = generator.integers(0, len(parts), size=len(parts), dtype=np.uint32).tolist()
-        for case in CASES:
-            won = [single[image][case] for image in drawn if single[image][case][0]]
-            resampled[case, "asr"].append(100 * len(won) / len(drawn))
-            for index, metric in enumerate(METRICS, start=1):
-                resampled[case, metric].append(mean([figures[index] for figures in won]))
-        drawn_rows = pd.concat([parts[image] for image in drawn])
-        every_asr.append(100 * float(drawn_rows["success"].mean()))
-        every_l1.append(float(drawn_rows.loc[drawn_rows["success"], "l1"].mean()))
-    summary = lines_by_case(summarise(rows, seed=4, resamples=300))
-    resampled |= {("best", "all_targets_asr"): every_asr, ("worst", "all_targets_l1"): every_l1}
-    for (case, figure), values in resampled.items():
-        line = summary[case]
-        expected = np.percentile(values, [2.5, 97.5]).tolist()
-        assert [line[f"{figure}_lo"], line[f"{figure}_hi"]] == pytest.approx(expected, rel=1e-9)
-        assert line[f"{figure}_lo"] <= line[figure] <= line[f"{figure}_hi"]
-
-
-def test_bootstrap_does_not_depend_on_how_many_draws_are_held_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rows = random_rows(12)
-    whole = summarise(rows, seed=0, resamples=33)
-    monkeypatch.setattr(aggregate, "_DRAWS", 100)
-    pd.testing.assert_frame_equal(summarise(rows, seed=0, resamples=33), whole, rtol=1e-12)
-
-
-def test_intervals_cover_what_they_should() -> None:
-    """All targets of an image share one fate: intervals from resampled rows would be far too narrow."""
-    generator = np.random.default_rng(3)
-    cells = []
-    for index in range(150):
-        fates = (generator.random(60) < 0.6).tolist()
-        examples = [(image, target, 2.0 if fate else None) for image, fate in enumerate(fates) for target in range(9)]
-        cells.append(rows_of(examples, cell=f"{index:016x}"))
-    summary = summarise(pd.concat(cells, ignore_index=True), seed=0, resamples=400).query("case == 'best'")
-    for figure in ("asr", "all_targets_asr"):
-        covered = ((summary[f"{figure}_lo"] <= 60) & (summary[f"{figure}_hi"] >= 60)).mean()
-        assert 0.88 <= covered <= 0.99
-
-
-def test_intervals_follow_the_seed_and_the_cell() -> None:
-    def ends(seed: int, cell: str) -> list[float]:
-        return summarise(random_rows(5, cell=cell), seed=seed, resamples=200)["all_targets_l1_lo"].tolist()
-
-    assert ends(0, "0" * 16) == ends(0, "0" * 16)
-    assert ends(0, "0" * 16) != ends(1, "0" * 16)
-    assert ends(0, "0" * 16) != ends(0, "1" * 16)
-
-
-def test_no_resamples_leave_the_intervals_empty() -> None:
-    assert summarise(rows_of(HAND), seed=0, resamples=0)[list(INTERVALS)].isna().all(axis=None)
+    cells[2]["cell"] = "5" * 16
+    best = summarise(pd.concat(cells, ignore_index=True), seed=0, resamples=0).query("case == 'best'")
+    by_cell = best.set_index("cell")
+    assert by_cell["l1"].to_dict() == {"2" * 16: 1.0, "4" * 16: 3.0, "5" * 16: 5.0}
+    series = by_cell["series"]
+    assert series["4" * 16] == series["5" * 16] != series["2" * 16]
 
 
 def test_no_rows_give_no_lines() -> None:
@@ -359,11 +199,6 @@ def test_rows_that_are_there_twice_are_refused() -> None:
     rows = rows_of([(3, 1, 2.0), (4, 1, 2.0), (3, 1, 2.5)])
     with pytest.raises(UserError, match="image 3 of cell cccccccccccccccc has two rows for one target class"):
         summarise(rows, seed=0)
-
-
-def test_negative_resamples_are_refused() -> None:
-    with pytest.raises(UserError, match="resamples: must be 0"):
-        summarise(rows_of(HAND), seed=0, resamples=-1)
 
 
 def test_a_million_rows() -> None:

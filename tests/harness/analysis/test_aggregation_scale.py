@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from eadbench.harness.analysis import aggregate
+from eadbench.harness.analysis import summary as summaries
 from eadbench.harness.errors import UserError
 from eadbench.harness.parquet.rows import SCHEMA, read_rows, write_rows
 from eadbench.harness.parquet.stored import SETTING
-from eadbench.harness.plan.grid import Victim, blocks
-from eadbench.harness.reporting import report
+from eadbench.harness.plan.grid import Victim, blocks, other_parameters
 from eadbench.harness.results.folder import Results
-from eadbench.harness.spec.schema import Spec
+from eadbench.harness.results.snapshot import Snapshot
+from eadbench.harness.spec import Spec
 from tests.sweeps import small
 
 ATTACKS = [{"name": "cw", "kappa": [0, 10]}, {"name": "ead", "beta": [1e-3, 1e-2]}]
@@ -28,7 +29,8 @@ Row = dict[str, Any]
 
 def victims() -> list[Victim]:
     """Two that are attacked, on six images each, and one that their examples are only tested on."""
-    shared: dict[str, Any] = {"arch": "digits", "temperature": None, "trained_on": "digits", "accuracy": 0.9}
+    shared: dict[str, Any] = {"name": None, "arch": "digits", "defense_parameters": {}}
+    shared |= {"trained_on": "digits", "accuracy": 0.9}
     return [
         Victim(digest="a" * 16, defense="none", images=[3, 1, 4, 15, 9, 2], labels=[0, 1, 2, 3, 0, 1], **shared),
         Victim(digest="b" * 16, defense="other", images=[9, 1, 26, 5, 3, 4], labels=[0, 1, 2, 3, 0, 2], **shared),
@@ -42,7 +44,8 @@ def parts_of(spec: Spec, given: list[Victim], *, seed: int = 0) -> Iterator[list
     for block in blocks(spec, "digits", given):
         setting, victim = block.setting, block.victim
         shared = {"dataset": "digits", "split": "test", "model": victim.digest, "arch": victim.arch}
-        shared |= {"defense": victim.defense, "trained_on": "digits", "attack": setting.attack}
+        shared |= {"defense": victim.defense, "defense_parameters": "{}", "trained_on": "digits"}
+        shared |= {"attack": setting.attack, "parameters": other_parameters(setting.parameters)}
         for tested in (victim.digest, "c" * 16):
             rows = []
             for image, label in zip(victim.images, victim.labels, strict=True):
@@ -75,6 +78,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+def snapshot(place: Path) -> Snapshot:
+    return Snapshot(Results(place))
+
+
 def expected(place: Path) -> pd.DataFrame:
     """The rows that answer the spec, row by row from part after part, the first of each example."""
     given = {victim.digest: victim.images for victim in victims()}
@@ -92,17 +99,17 @@ def expected(place: Path) -> pd.DataFrame:
 
 class TestRows:
     def test_are_those_that_answer_the_spec_in_the_order_of_the_parts(self, folder: Path) -> None:
-        found, wanted = Results(folder).rows(), expected(folder)
+        found, wanted = snapshot(folder).frame(), expected(folder)
         pd.testing.assert_frame_equal(found, wanted, check_exact=True)
         everything = read_rows(sorted((folder / "examples").iterdir()))
         assert len(found) < len(everything) and not (found["l1"] == 100).any() and (everything["l1"] == 100).any()
 
     def test_some_columns(self, folder: Path) -> None:
         names = ["l2", "cell"]
-        pd.testing.assert_frame_equal(Results(folder).rows(names), expected(folder)[names], check_exact=True)
+        pd.testing.assert_frame_equal(snapshot(folder).frame(names), expected(folder)[names], check_exact=True)
 
     def test_of_a_line(self, folder: Path) -> None:
-        stored, wanted = Results(folder).stored(), expected(folder)
+        stored, wanted = snapshot(folder).stored_rows, expected(folder)
         assert len(stored.lines) == len(wanted.groupby(["cell", "evaluated_on"]))
         for line, setting in stored.lines.iterrows():
             of_line = (wanted["cell"] == setting["cell"]) & (wanted["evaluated_on"] == setting["evaluated_on"])
@@ -115,7 +122,7 @@ class TestRows:
             assert len(found) <= setting["rows"]
 
     def test_from_several_threads(self, folder: Path) -> None:
-        stored = Results(folder).stored()
+        stored = snapshot(folder).stored_rows
         once = stored.read(["l1"])
         with ThreadPoolExecutor(4) as pool:
             for again in pool.map(lambda _: stored.read(["l1"]), range(8)):
@@ -124,9 +131,10 @@ class TestRows:
     def test_of_no_parts(self, tmp_path: Path) -> None:
         results = Results(tmp_path)
         results.begin(small())
-        assert results.rows().empty and list(results.rows()) == SCHEMA.names
-        assert results.rows(["l1"]).dtypes.to_dict() == {"l1": np.float32}
-        assert report.read(results).summary.empty
+        of_none = Snapshot(results)
+        assert of_none.frame().empty and list(of_none.frame()) == SCHEMA.names
+        assert of_none.frame(["l1"]).dtypes.to_dict() == {"l1": np.float32}
+        assert summaries.read(of_none).lines.empty
 
 
 class TestBatches:
@@ -134,13 +142,13 @@ class TestBatches:
     def test_of_any_size_give_the_same_summary(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, at_most: int
     ) -> None:
-        monkeypatch.setattr(report, "AT_ONCE", at_most)
-        found = report.read(Results(folder)).summary
+        monkeypatch.setattr(summaries, "AT_ONCE", at_most)
+        found = summaries.read(snapshot(folder)).lines
         wanted = aggregate.summarise(expected(folder), seed=0).assign(table="small")
         pd.testing.assert_frame_equal(found, wanted, check_exact=True)
 
     def test_are_bounded(self, folder: Path) -> None:
-        stored = Results(folder).stored()
+        stored = snapshot(folder).stored_rows
         batches = list(stored.batches(["l1"], at_most=300))
         assert len(batches) > 2
         assert all(len(batch) <= 300 for batch in batches)
@@ -208,4 +216,4 @@ def test_a_report_names_a_part_that_is_none(folder: Path, tmp_path: Path) -> Non
     part = sorted(results.examples.iterdir())[3]
     truncated(part)
     with pytest.raises(UserError, match=f"^{part}: not the rows of a sweep"):
-        report.read(results)
+        summaries.read(Snapshot(results))

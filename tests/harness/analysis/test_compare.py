@@ -16,6 +16,7 @@ from eadbench.harness.labels import OWN
 from eadbench.harness.parquet.rows import SCHEMA, write_rows
 from eadbench.harness.parquet.stored import StoredRows, Wanted
 from eadbench.harness.plan.grid import Victim
+from eadbench.models import canonical_json
 
 
 @pytest.mark.parametrize(
@@ -78,8 +79,8 @@ def test_the_interval_has_the_width_of_a_mean() -> None:
 
 
 def victim(digest: str, **changes: Any) -> Victim:
-    known: dict[str, Any] = {"arch": "net", "defense": "none", "temperature": None, "trained_on": "digits"}
-    known |= {"accuracy": None, "images": range(100), "labels": [0] * 100}
+    known: dict[str, Any] = {"name": None, "arch": "net", "defense": "none", "defense_parameters": {}}
+    known |= {"trained_on": "digits", "accuracy": None, "images": range(100), "labels": [0] * 100}
     return Victim(digest=digest, **(known | changes))
 
 
@@ -89,7 +90,12 @@ def row(digest: str, cell: str, **changes: Any) -> dict[str, Any]:
     found |= {"dataset": "digits", "split": "test", "image": 0, "label": 0, "target": 1, "success": True}
     found |= {"model": digest, "evaluated_on": digest, "arch": "net", "defense": "none", "trained_on": "digits"}
     found |= {"attack": "ead", "decision_rule": "l1", "beta": 1e-3, "kappa": 0.0, "cell": cell, "shard": "s"}
+    found |= {"defense_parameters": "{}", "parameters": parameters(1000)}
     return found | changes
+
+
+def parameters(max_iterations: int) -> str:
+    return canonical_json({"max_iterations": max_iterations})
 
 
 def stored(folder: Path, rows: list[dict[str, Any]]) -> StoredRows:
@@ -101,14 +107,19 @@ def stored(folder: Path, rows: list[dict[str, Any]]) -> StoredRows:
 
 
 def test_cells_match_by_what_they_are(tmp_path: Path) -> None:
-    hot = {"defense": "distillation", "temperature": 10.0}
+
+    def distilled(temperature: float) -> dict[str, Any]:
+        text = canonical_json({"temperature": temperature})
+        return {"defense": "distillation", "defense_parameters": text, "temperature": temperature}
+
+    hot: dict[str, Any] = {"defense": "distillation", "defense_parameters": {"temperature": 10.0}}
     before = stored(
         tmp_path / "before",
         [
             row("a", "1"),
             row("a", "1", evaluated_on="b"),
             row("a", "2", kappa=10.0),
-            row("b", "3", **hot),
+            row("b", "3", **distilled(10.0)),
             row("c", "4", attack="cw", decision_rule=None, beta=None),
             row("d", "5", attack="cw", decision_rule=None, beta=None),
         ],
@@ -118,7 +129,7 @@ def test_cells_match_by_what_they_are(tmp_path: Path) -> None:
         [
             row("A", "6"),
             row("A", "6", evaluated_on="B"),
-            row("B", "7", **(hot | {"temperature": 100.0})),
+            row("B", "7", **distilled(100.0)),
             row("c", "4", attack="cw", decision_rule=None, beta=None),
             row("e", "8", attack="cw", decision_rule=None, beta=None),
         ],
@@ -136,6 +147,25 @@ def test_cells_match_by_what_they_are(tmp_path: Path) -> None:
         ("C&W, κ = 0", OWN, "4", "4"),  # two networks each, of which one is the same
     }
     assert (matched.alone, matched.unclear) == (3, 2)
+
+
+def test_cells_of_one_setting_match_by_their_other_hyperparameters(tmp_path: Path) -> None:
+    """Both sweeps have EAD with 2 and with 40 iterations, under other cells: each is compared with its like."""
+
+    def cells(digest: str, names: str) -> list[dict[str, Any]]:
+        return [row(digest, name, parameters=parameters(n)) for name, n in zip(names, (2, 40), strict=True)]
+
+    before = stored(tmp_path / "before", cells("a", "12"))
+    after = stored(tmp_path / "after", [*cells("b", "34")[::-1], row("b", "5", parameters=parameters(7))])
+    matched = match(before.lines, [victim("a")], after.lines, [victim("b")])
+    assert [
+        (pair.setting, before.lines.at[pair.before, "cell"], after.lines.at[pair.after, "cell"])
+        for pair in matched.pairs
+    ] == [
+        ("EAD (L1), max_iterations 2, β = 1e-3, κ = 0", "1", "3"),
+        ("EAD (L1), max_iterations 40, β = 1e-3, κ = 0", "2", "4"),
+    ]
+    assert (matched.alone, matched.unclear) == (0, 1)
 
 
 def test_a_comparison_is_of_shared_examples(tmp_path: Path) -> None:

@@ -1,12 +1,10 @@
-"""Files and servers that are not as they should be: each is one clear line, and nothing is lost."""
+"""Files that are not as they should be: each is one clear line, and nothing is lost."""
 
-import base64
 import json
 import os
 import pickle
 import resource
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,17 +13,13 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-import yaml
 
 from eadbench import models
 from eadbench.harness.errors import UserError
 from eadbench.harness.results.folder import Results
 from tests.command import Ended, eadbench, refusal
-from tests.harness.tracking.tracking_server import TrackingServer
-from tests.sweeps import SMALL, run, small
-
-QUICK: dict[str, Any] = {"attacks": [{"name": "fgm", "norm": "l2", "epsilons": [1]}]}
-"""Changes of the small sweep that leave a shard or two."""
+from tests.harness.commands.spec_files import QUICK, content, spec_file
+from tests.sweeps import run, small
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +43,6 @@ def no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
 
 
-def spec_file(**changes: Any) -> Path:
-    path = Path("spec.yaml")
-    path.write_text(yaml.safe_dump(yaml.safe_load(SMALL) | QUICK | changes))
-    return path
-
-
 def run_command(results: Path, spec: Path) -> Ended:
     return eadbench("run", spec, "--executor", "serial", "--results", results)
 
@@ -62,12 +50,6 @@ def run_command(results: Path, spec: Path) -> Ended:
 def parts(files: dict[str, bytes]) -> dict[str, bytes]:
     """Those of the files that hold rows."""
     return {name: held for name, held in files.items() if name.startswith("examples/")}
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """What is committed in a results folder."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 class _Touch:
@@ -297,74 +279,3 @@ class TestCorruptResults:
             ended = eadbench(*command)
             assert ended.code == 2 and refusal(ended).startswith(f"{file}: not as a sweep wrote it (")
             assert refusal(ended).endswith("); delete it, if MLflow has that run")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_a_cluster_that_is_not_there(scheme: str) -> None:
-    address = f"{scheme}127.0.0.1:{free_port()}"
-    ended = eadbench("run", spec_file(), "--address", address)
-    assert ended.code == 1
-    assert refusal(ended) == f"--address {address}: nothing answers there: [Errno 111] Connection refused"
-    assert not Path("results").exists()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackingServer]:
-    """MLflow's own."""
-    found = TrackingServer(tmp_path_factory.mktemp("mlflow"))
-    yield found
-    found.close()
-
-
-SECRETS = {
-    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG",
-    "AWS_SESSION_TOKEN": "FwoGZXIvYXdzEBYaDHVz",
-    "MLFLOW_S3_SECRET": "kT0pSecretOfTheStore",
-    "GOOGLE_API_KEY": "AIzaSyD-9tSrke72PouQ",
-}
-
-
-def test_a_tracking_server_that_dies_midway_and_no_secret_anywhere(
-    server: TrackingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in SECRETS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2hunter2@127.0.0.1:{server.port}")
-    spec = spec_file(attacks=[{"name": "fgm", "norm": ["l1", "l2", "linf"], "epsilons": [0.1, 1]}])
-    server.left = 20  # one cell, and the half of another
-    first = eadbench("run", spec, "--executor", "serial", "--results", "sweeps/small")
-    assert first.code == 0 and server.left == 0
-    assert "warning: cannot log to MLflow" in first.err and "`eadbench log sweeps/small` writes it later" in first.err
-    assert len(list(Path("sweeps/small/examples").iterdir())) == 6
-
-    still_away = eadbench("log", "sweeps/small")
-    assert still_away.code == 1 and refusal(still_away).startswith("cannot log to MLflow at http://***@127.0.0.1")
-
-    server.left = None
-    later = eadbench("log", "sweeps/small")
-    assert later.code == 0 and "1 invocations, 2 cells written, 1 were there" in later.out
-    again = eadbench("log", "sweeps/small")
-    assert "0 cells written, 3 were there" in again.out
-
-    user = base64.b64encode(b"me:hunter2hunter2").decode()
-    assert server.users == {f"Basic {user}"}  # the password is in use
-    printed = "".join(part for ended in (first, still_away, later, again) for part in (ended.out, ended.err))
-    written = {**content(tmp_path), **content(server.folder), "printed": printed.encode()}
-    assert b"FGM-L1" in written["mlflow.db"] and any(name.endswith("table.csv") for name in written)
-    for secret in (*SECRETS.values(), "hunter2hunter2", user):
-        assert not [name for name, held in written.items() if secret.encode() in held], secret
-
-
-def test_a_secret_in_a_spec_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    spec = spec_file(victims=[{"arch": "digits", "weights": "https://me:hunter2hunter2@host/w.pt"}])
-    ended = eadbench("run", spec, "--executor", "serial")
-    assert ended.code == 2
-    assert refusal(ended).startswith("spec.yaml: victims[0].weights: must not hold a user, a password or a token")
-    assert "hunter2hunter2" not in ended.out + ended.err
-    assert [path.name for path in tmp_path.iterdir()] == ["spec.yaml"]

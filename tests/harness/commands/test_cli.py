@@ -15,8 +15,8 @@ from eadbench.harness.reporting.tables import CSV_COLUMNS
 from tests.sweeps import SMALL
 
 PAPER_COLUMNS = [
-    *["table", "dataset", "defense", "temperature", "attack", "decision_rule", "beta", "kappa", "case"],
-    *["asr", "l1", "l2", "linf"],
+    *["table", "victim", "label", "dataset", "arch", "defense", "defense_parameters", "temperature"],
+    *["attack", "norm", "decision_rule", "beta", "kappa", "parameters", "case", "asr", "l1", "l2", "linf"],
 ]
 
 
@@ -52,7 +52,7 @@ def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, 
     planned = eadbench("plan", str(spec_file))
     assert planned.code == 0
     assert "to make first: digits, no defence, 4 epochs" in planned.out
-    assert re.search(r"EAD\s+4\s+54\s+3\s+≤ 6,480", planned.out)
+    assert re.search(r"EAD\s+4\s+54\s+3\s+≤ 19,764", planned.out)
     assert not Path("results").exists()
 
     first = eadbench("run", str(spec_file), "--executor", "serial")
@@ -69,8 +69,9 @@ def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, 
 
     tidy = pd.read_csv(io.StringIO(eadbench("report", "results/small", "--format", "csv").out))
     assert list(tidy.columns) == list(CSV_COLUMNS)
-    assert list(tidy.columns[:14]) == [*PAPER_COLUMNS, "images"]
-    assert set(tidy["attack"]) == {"C&W", "FGM-L1", "FGM-Linf", "I-FGM-L2", "EAD"}
+    assert list(tidy.columns[: len(PAPER_COLUMNS) + 1]) == [*PAPER_COLUMNS, "images"]
+    assert set(tidy["attack"]) == {"cw", "fgm", "ifgm", "ead"}
+    assert set(tidy["label"]) == {"C&W", "FGM-L1", "FGM-Linf", "I-FGM-L2", "EAD (EN)", "EAD (L1)"}
     assert set(tidy["images"]) == {3} and len(tidy) == 3 * 8
     assert (tidy["asr_lo"] <= tidy["asr"]).all() and (tidy["asr"] <= tidy["asr_hi"]).all()
     assert "that the attacked victim classifies correctly" in " ".join(eadbench("report", "results/small").out.split())
@@ -82,7 +83,7 @@ def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, 
 
     runs = _runs(tmp_path)
     by_beta = runs[runs["params.decision_rule"] == "l1"].groupby("params.beta")["metrics.average.l1"].mean().dropna()
-    expected = tidy[(tidy["decision_rule"] == "L1") & (tidy["case"] == "average")].set_index("beta")["l1"].dropna()
+    expected = tidy[(tidy["decision_rule"] == "l1") & (tidy["case"] == "average")].set_index("beta")["l1"].dropna()
     assert {float(beta): value for beta, value in by_beta.items()} == pytest.approx(expected.to_dict())
     assert len(runs) == 1 + 1 + 8
     logged = eadbench("log", "results/small")
@@ -132,7 +133,13 @@ def test_a_study_from_run_to_claims(eadbench, tmp_path: Path) -> None:  # type: 
 
     beside = pd.read_csv(io.StringIO(eadbench("report", "results/study", "--compare", "paper", "--format", "csv").out))
     assert set(zip(beside["defense"], beside["kappa"], strict=True)) >= {("none", 0), ("distillation", 0)}
-    paper = beside[(beside["defense"] == "distillation") & (beside["case"] == "average")]
+    assert set(zip(beside["crafted_on"].fillna(""), beside["defense"], strict=True)) == {
+        ("", "none"),
+        ("", "distillation"),
+        ("none", "distillation"),
+    }
+    own = beside["crafted_on"].isna()
+    paper = beside[own & (beside["defense"] == "distillation") & (beside["case"] == "average")]
     assert set(paper["l1_paper"].round(3)) == {22.74, 18.44}
     for format in ("markdown", "table"):
         assert "paper" in eadbench("report", "results/study", "--compare", "paper", "--format", format).out
@@ -162,6 +169,23 @@ def _runs(folder: Path) -> pd.DataFrame:
             for run in client.search_runs([experiment.experiment_id])
         ]
     )
+
+
+def test_a_plan_tells_settings_of_one_attack_apart(eadbench, spec_file: Path) -> None:  # type: ignore[no-untyped-def]
+    """By the hyperparameters in which they differ, and by their grids."""
+    variants = [
+        "{name: ead, max_iterations: 20, beta: [1e-3, 1e-2]}",
+        "{name: ead, max_iterations: 30, beta: [1e-3]}",
+        "{name: fgm, norm: [l1, linf]}",
+    ]
+    planned = eadbench("plan", str(spec_file), "--set", f"attacks=[{', '.join(variants)}]").out
+    for label, cells in (
+        ("EAD, max_iterations 20, β 1e-3, 1e-2", 4),
+        ("EAD, max_iterations 30, β 1e-3", 2),
+        ("FGM-L1", 1),
+        ("FGM-Linf", 1),
+    ):
+        assert re.search(rf"{label} +{cells} +", planned), planned
 
 
 def test_a_tracking_server_that_is_away_costs_a_warning(eadbench, spec_file: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]

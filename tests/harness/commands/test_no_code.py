@@ -21,7 +21,7 @@ Path({mark!r}).touch()
 
 from eadbench.attacks import CarliniWagner as attack
 from eadbench.defenses.undefended import Undefended as defence
-from eadbench.harness.datasets import digits
+from eadbench.harness.datasets.builtin import digits
 from eadbench.models.architectures import digits as arch
 
 def dataset():

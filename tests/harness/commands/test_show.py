@@ -15,6 +15,7 @@ from eadbench.harness.commands import showing
 from eadbench.harness.parquet.adversarial import read_images
 from eadbench.harness.reporting.pixels import in_terminal, signed
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.snapshot import Snapshot
 from tests import sweeps
 from tests.command import eadbench, refusal
 
@@ -38,10 +39,14 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def snapshot(folder: Path) -> Snapshot:
+    return Snapshot(Results(folder))
+
+
 @pytest.fixture(scope="module")
 def example(done: Path) -> Named:
     """One that every cell of EAD broke."""
-    rows = Results(done).rows()
+    rows = sweeps.rows(done)
     ead = rows[(rows["attack"] == "ead") & (rows["model"] == rows["evaluated_on"])]
     image, target = ead.groupby(["image", "target"])["success"].min().idxmax()
     return Named(image=int(image), target=int(target))
@@ -97,7 +102,7 @@ def test_a_perturbation_has_a_colour_for_each_sign() -> None:
 
 
 def test_pictures_are_those_of_the_example(done: Path, example: Named) -> None:
-    found = one_example.find(Results(done), example)
+    found = one_example.find(snapshot(done), example)
     data = datasets.load("digits")
     assert np.array_equal(found.original, data.test.images([example.image]).numpy()[0])
     keys, stored = read_images(sorted((done / "images").glob("*.parquet")), cells=[found.row["cell"]])
@@ -110,7 +115,7 @@ def test_pictures_are_those_of_the_example(done: Path, example: Named) -> None:
 def test_rows_are_of_every_cell_and_victim(done: Path, example: Named) -> None:
     said = eadbench("show", done, "--example", example)
     assert said.code == 0, said
-    rows = Results(done).rows()
+    rows = sweeps.rows(done)
     mine = rows[(rows["image"] == example.image) & (rows["target"] == example.target)]
     crafted = mine.loc[mine["success"] & (mine["model"] == mine["evaluated_on"]), "cell"]
     assert len(crafted) == 4 and len(mine) == 2 * 6
@@ -124,7 +129,7 @@ def test_rows_are_of_every_cell_and_victim(done: Path, example: Named) -> None:
 
 @pytest.mark.parametrize("width", [160, 80, 60, 40])
 def test_a_narrow_terminal_has_fewer_columns_and_no_line_too_long(done: Path, example: Named, width: int) -> None:
-    found = one_example.find(Results(done), example)
+    found = one_example.find(snapshot(done), example)
     console = Console(file=io.StringIO(), width=width, color_system="truecolor", force_terminal=True)
     console.print(*showing.shown(found, console), sep="\n\n")
     plain = Text.from_ansi(console.file.getvalue()).plain  # type: ignore[attr-defined]
@@ -134,21 +139,21 @@ def test_a_narrow_terminal_has_fewer_columns_and_no_line_too_long(done: Path, ex
 
 
 def test_another_cell_is_drawn_by_its_first_digits(done: Path, example: Named) -> None:
-    rows = Results(done).rows()
+    rows = sweeps.rows(done)
     fgm = rows.loc[(rows["attack"] == "fgm") & (rows["norm"] == "l2"), "cell"].iloc[0]
-    found = one_example.find(Results(done), named(f"{example}:{fgm[:8]}"))
+    found = one_example.find(snapshot(done), named(f"{example}:{fgm[:8]}"))
     assert found.row["cell"] == fgm and found.adversarial is None
     assert "FGM-L2" in eadbench("show", done, "--example", f"{example}:{fgm[:8]}").out
 
 
 def test_without_an_example_it_is_the_first_success(done: Path) -> None:
-    found = one_example.find(Results(done), one_example.first(Results(done)))
+    found = one_example.find(snapshot(done), one_example.first(Results(done)))
     assert found.row["success"] and found.adversarial is not None
     assert f"image {found.name.image}:" in eadbench("show", done).out
 
 
 def test_a_data_set_that_is_not_at_hand(done: Path, example: Named, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eadbench.harness.datasets.at_hand", lambda _: "it is on another machine")
+    monkeypatch.setattr("eadbench.harness.datasets.at_hand", lambda *_: "it is on another machine")
     said = eadbench("show", done, "--example", example)
     assert said.code == 0 and "No original: it is on another machine" in said.out
 

@@ -1,4 +1,4 @@
-"""What is killed, removed and started anew costs time and nothing else; `benchmarks/chaos.py` does more of it."""
+"""Workers and drivers are killed and nodes removed, and the rows stay the same; `benchmarks/chaos.py` does more."""
 
 from pathlib import Path
 

@@ -1,7 +1,8 @@
-"""Sweeps over defences, and examples tested on other victims."""
+"""Sweeps over defences, and transfers to other victims."""
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,19 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from PIL import Image
 from rich.console import Console
 
 from eadbench import models
 from eadbench.attacks.criterion import margin
-from eadbench.harness import datasets
+from eadbench.harness import datasets, spec
 from eadbench.harness.errors import UserError
 from eadbench.harness.execution import sweep
-from eadbench.harness.execution.executor import SerialExecutor
 from eadbench.harness.execution.progress import Progress
+from eadbench.harness.execution.serial import SerialExecutor
+from eadbench.harness.execution.victims import VictimPlanner
 from eadbench.harness.parquet.adversarial import read_images
-from eadbench.harness.plan import recipes as victims
+from eadbench.harness.plan.recipes import planned
 from eadbench.harness.results.folder import Results
-from eadbench.harness.spec import schema as spec
 from tests.sweeps import rows, run
 
 STUDY = """
@@ -70,22 +70,22 @@ def by_defense(folder: Path) -> dict[tuple[str, float | None], Any]:
 
 
 class TestVictims:
-    def test_a_list_of_temperatures_makes_as_many(self, finished: Path) -> None:
+    def test_a_list_of_temperatures_makes_one_each(self, finished: Path) -> None:
         assert list(by_defense(finished)) == [
             ("none", None),
             ("distillation", 1.0),
             ("distillation", 20.0),
-            ("adversarial_training: EAD-L1 + C&W", None),
+            ("adversarial_training", None),
         ]
 
     def test_what_they_need_is_stored_once(self, finished: Path) -> None:
-        """The undefended network serves the sweep and adversarial training; both students have one first epoch."""
+        """The sweep and adversarial training share the undefended network; both students share their first epoch."""
         recipes = [models.load(path)[1] for path in (finished / "models").iterdir() if path.is_dir()]
-        made = sorted(
+        trained = sorted(
             (str(r.defense["name"]), r.defense.get("temperature"), r.training.epochs if r.training else 0)
             for r in recipes
         )
-        assert made == [
+        assert trained == [
             ("adversarial_training", None, 4),
             ("distillation", 1.0, 4),
             ("distillation", 20.0, 4),
@@ -105,27 +105,16 @@ class TestVictims:
 
     def test_correct_on_each_draws_for_each(self, tmp_path: Path, finished: Path, digits: datasets.DataSet) -> None:
         each = study(images={"count": 390, "correct_on": "each"})
-        drawn = victims.ready(victims.planned(each, digits), each, digits, Results(finished))
-        for victim in drawn[:3]:
-            tested = Results(finished).evaluation(victim.digest, "digits", "test")
-            assert tested is not None and not set(victim.images) & set(tested.wrong)
-        assert len({tuple(victim.images) for victim in drawn[:3]}) == 3
-
-    def test_too_few_images_for_adversarial_training(self, tmp_path: Path) -> None:
-        many = [dict(victim) for victim in yaml.safe_load(STUDY)["victims"]]
-        many[2]["defense"]["adversarial_training"]["images"] = 1397
-        with pytest.raises(UserError, match=r"adversarial_training\.images: 1397 asked for, but the undefended"):
-            run(study(victims=[many[0] | {"evaluated_on": []}, many[2]]), tmp_path / "many")
-
-    def test_a_network_that_does_not_take_the_images(self, tmp_path: Path) -> None:
-        wrong = [{"arch": "cw_mnist", "training": {"epochs": 1}}]
-        with pytest.raises(UserError, match="arch cw_mnist: the network takes images 1x28x28, got 1x8x8"):
-            run(study(victims=wrong), tmp_path / "wrong")
+        victims = VictimPlanner(each, digits, Results(finished)).victims()[:3]
+        for victim in victims:
+            evaluation = Results(finished).evaluation(victim.digest, "digits", "test")
+            assert evaluation is not None and not set(victim.images) & set(evaluation.wrong)
+        assert len({tuple(victim.images) for victim in victims}) == 3
 
     def test_two_alike_are_refused(self, digits: datasets.DataSet) -> None:
         one = {"arch": "digits", "training": {"epochs": 1}}
         with pytest.raises(UserError, match=r"victims\[1\]: is the same as another victim"):
-            victims.planned(study(victims=[one, one]), digits)
+            planned(study(victims=[one, one]), digits)
 
 
 class TestAdversarialExamples:
@@ -142,7 +131,7 @@ class TestAdversarialExamples:
         assert not (given == labels).any() and len(set(keys["image"])) == 10
 
     def test_more_images_train_another_network(self, finished: Path, tmp_path: Path) -> None:
-        """Its shards are its own, though others hold some of their examples."""
+        """Its shards are not those of fewer images, although they share examples."""
         entries = yaml.safe_load(STUDY)["victims"][::2]
         entries[0]["evaluated_on"] = []
         shutil.copytree(finished, tmp_path / "more")
@@ -155,21 +144,21 @@ class TestAdversarialExamples:
 
 class TestTransfer:
     def test_a_row_for_each_victim_tested_on(self, finished: Path) -> None:
-        found, known = rows(finished), by_defense(finished)
-        source = known["none", None].digest
-        distilled = [known["distillation", t].digest for t in (1.0, 20.0)]
-        counts = found.groupby(["model", "evaluated_on"]).size().to_dict()
+        frame, victims = rows(finished), by_defense(finished)
+        source = victims["none", None].digest
+        distilled = [victims["distillation", t].digest for t in (1.0, 20.0)]
+        counts = frame.groupby(["model", "evaluated_on"]).size().to_dict()
         examples = 3 * 9 * 2 * 2
         assert counts == {(source, to): examples for to in (source, *distilled)} | {(d, d): examples for d in distilled}
 
-    def test_rows_are_what_the_other_victim_says_of_the_stored_image(self, finished: Path) -> None:
-        known, found = by_defense(finished), rows(finished)
-        own = found[found["model"] == found["evaluated_on"]]
+    def test_rows_are_the_other_victims_predictions_of_stored_images(self, finished: Path) -> None:
+        victims, frame = by_defense(finished), rows(finished)
+        own = frame[frame["model"] == frame["evaluated_on"]]
         keys, images = read_images([finished / "images" / f"{shard}.parquet" for shard in own["shard"].unique()])
         stored = {tuple(key): image for key, image in zip(keys.to_numpy().tolist(), images, strict=True)}
-        other, _, _ = models.load(Results(finished).model(known["distillation", 20.0].digest))
-        tested = found[found["evaluated_on"] == known["distillation", 20.0].digest]
-        tested = tested[tested["model"] == known["none", None].digest]
+        other, _, _ = models.load(Results(finished).model(victims["distillation", 20.0].digest))
+        tested = frame[frame["evaluated_on"] == victims["distillation", 20.0].digest]
+        tested = tested[tested["model"] == victims["none", None].digest]
         crafted = own.set_index(["cell", "image", "target"])
         assert 0 < tested["success"].sum() < len(tested)
         for row in tested.to_dict("records"):
@@ -185,12 +174,12 @@ class TestTransfer:
                 np.testing.assert_allclose(row["margin"], lead, rtol=1e-3, atol=1e-4)
                 assert row["l1"] == crafted.loc[key, "l1"]
 
-    def test_nothing_is_done_twice_and_images_come_later(self, finished: Path, tmp_path: Path) -> None:
-        """A sweep without stored images runs again what it needs once they are asked for, to the same rows."""
+    def test_nothing_runs_twice_and_images_may_come_later(self, finished: Path, tmp_path: Path) -> None:
+        """A sweep that did not store images runs its shards again when a transfer needs them, to the same rows."""
         folder, plain = tmp_path / "later", study()
         shutil.copytree(finished / "models", folder / "models")
-        kept = [victim.model_copy(update={"evaluated_on": []}) for victim in plain.victims]
-        run(plain.model_copy(update={"victims": kept, "save_images": "none"}), folder)
+        alone = [replace(victim, evaluated_on=[]) for victim in plain.victims]
+        run(replace(plain, victims=alone, save_images="none"), folder)
         done = run(plain, folder)
         assert done.shards and done.transfers and not done.victims
         pd.testing.assert_frame_equal(
@@ -206,11 +195,11 @@ class TestTransfer:
         folder, plain = tmp_path / "changed", study(images={"count": 3})
         shutil.copytree(finished / "models", folder / "models")
         run(plain, folder)
-        without = [victim.model_copy(update={"evaluated_on": []}) for victim in plain.victims[:1]]
-        for what, transferred in ((plain.model_copy(update={"victims": without}), False), (plain, True)):
+        alone = [replace(victim, evaluated_on=[]) for victim in plain.victims[:1]]
+        for what, transferred in ((replace(plain, victims=alone), False), (plain, True)):
             assert run(what, folder).nothing
-            found = rows(folder)
-            assert (found["model"] != found["evaluated_on"]).any() == transferred
+            frame = rows(folder)
+            assert (frame["model"] != frame["evaluated_on"]).any() == transferred
 
     def test_by_ray_to_the_bit(self, finished: Path, tmp_path: Path) -> None:
         run(study(), tmp_path / "ray", ray_workers=2)
@@ -228,9 +217,9 @@ class TestTransfer:
         one = [{"arch": "digits", "training": {"epochs": 3, "batch_size": 32, "seed": 5}}]
         done = transfer(study(victims=one), folder)
         assert done.victims == 1 and done.transfers > 0
-        found = rows(folder)
-        new = found[~found["evaluated_on"].isin(before["evaluated_on"])]
-        assert len(found) == len(before) + len(new) and new["evaluated_on"].nunique() == 1
+        after = rows(folder)
+        new = after[~after["evaluated_on"].isin(before["evaluated_on"])]
+        assert len(after) == len(before) + len(new) and new["evaluated_on"].nunique() == 1
         assert len(new) == (before["model"] == before["evaluated_on"]).sum()
         assert transfer(study(victims=one), folder).nothing
         assert run(study(), folder).nothing
@@ -262,61 +251,3 @@ def four() -> datasets.DataSet:
 
 def wide() -> datasets.DataSet:
     return _blank(10, 9)
-
-
-class TestSharedModels:
-    def test_are_not_trained_again(self, finished: Path, tmp_path: Path) -> None:
-        def folders(count: int) -> list[bytes]:
-            found = []
-            for i in range(count):
-                what = study(victims=yaml.safe_load(STUDY)["victims"][1:2])
-                folder = Results(tmp_path / f"sweep{i}")
-                run(what, folder.root, models=tmp_path / "store")
-                [*_, victim] = folder.victims()[1]
-                found.append((folder.model(victim.digest) / "weights.safetensors").read_bytes())
-            return found
-
-        first, second = folders(2)
-        assert first == second
-        stored = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*/recipe.json")}
-        folders(2)
-        assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*/recipe.json")} == stored
-
-
-def test_inception_on_a_folder_of_images(tmp_path: Path) -> None:
-    """ImageNet's way, with weights drawn at random: 299 x 299 RGB images, random targets of many classes."""
-    generator = np.random.default_rng(0)
-    for split in ("train", "val"):
-        for label in range(12):
-            (tmp_path / "images" / split / f"n{label:02d}").mkdir(parents=True)
-            pixels = generator.integers(0, 256, (310, 330, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "images" / split / f"n{label:02d}" / "one.png")
-    torch.manual_seed(0)
-    network = models.build("inception_v3", num_classes=12, init_weights=False)
-    torch.save(network.state_dict(), tmp_path / "inception.pt")
-    what = spec.parse(
-        {
-            "name": "inception",
-            "dataset": {"name": "folder", "path": str(tmp_path / "images"), "called": "imagenet", "size": 299},
-            "images": {"count": 1},
-            "targets": {"random": 2},
-            "victims": [
-                {
-                    "arch": "inception_v3",
-                    "parameters": {"init_weights": False},  # its own way takes ten seconds
-                    "weights": str(tmp_path / "inception.pt"),
-                }
-            ],
-            "attacks": [
-                {"name": "fgm", "norm": "linf", "epsilons": [0.01, 0.1]},
-                {"name": "ead", "binary_search_steps": 1, "max_iterations": 2, "initial_const": 10},
-            ],
-        }
-    )
-    done = run(what, tmp_path / "results")
-    assert not done.failures
-    found = rows(tmp_path / "results")
-    assert len(found) == 2 * (1 + 2)
-    assert found["target"].nunique() == 2 and set(found["dataset"]) == {"imagenet"}
-    [victim] = Results(tmp_path / "results").victims()[1]
-    assert victim.accuracy is not None and 0 < victim.accuracy <= 1

@@ -1,4 +1,4 @@
-"""A sweep gives its rows whoever computes them, once, and goes on where it was left."""
+"""A sweep gives the same rows with any executor, runs nothing twice, and continues where it stopped."""
 
 import errno
 import json
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from eadbench.attacks import FGM, AttackResult
 from eadbench.harness.errors import EnvironmentFault
+from eadbench.harness.frames import Results
 from eadbench.harness.parquet.rows import SCHEMA
-from eadbench.harness.results.folder import Results
 from tests.sweeps import rows, run, small
 
 DISTANCES = ["l0", "l1", "l2", "linf", "margin"]
@@ -22,7 +22,7 @@ DISTANCES = ["l0", "l1", "l2", "linf", "margin"]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small sweep, run in this process."""
+    """Run the small sweep in this process."""
     folder = tmp_path_factory.mktemp("finished") / "small"
     run(small(), folder)
     return folder
@@ -30,10 +30,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Fragile:
-    """An attack that fails while the file `trap` is there."""
+    """An attack that fails while the file `trap` exists."""
 
     trap: str
     targeted: bool = True
+    most_passes = 3
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int) -> AttackResult:
         if Path(self.trap).exists():
@@ -43,11 +44,12 @@ class Fragile:
 
 @dataclass(frozen=True, kw_only=True)
 class Full:
-    """An attack after whose first shards the disk is full."""
+    """An attack that reports a full disk after a number of shards."""
 
     allowed: int
     count: str
     targeted: bool = True
+    most_passes = 3
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int) -> AttackResult:
         with Path(self.count).open("a+") as file:
@@ -63,29 +65,29 @@ class TestRows:
 
     def test_one_row_per_example_and_rule(self, finished: Path) -> None:
         examples = 3 * 9
-        found = rows(finished)
-        counts = found.groupby(["attack", "norm", "decision_rule", "beta"], dropna=False).size()
+        frame = rows(finished)
+        counts = frame.groupby(["attack", "norm", "decision_rule", "beta"], dropna=False).size()
         assert set(counts) == {examples}
         assert len(counts) == 1 + 2 + 1 + 2 * 2
-        assert len(found.drop_duplicates(["cell", "image", "target"])) == len(found)
+        assert len(frame.drop_duplicates(["cell", "image", "target"])) == len(frame)
 
     def test_failures_have_no_distances(self, finished: Path) -> None:
-        found = rows(finished)
-        assert 0 < found["success"].sum() < len(found)
-        assert found.loc[~found["success"], [*DISTANCES, "const", "epsilon"]].isna().all(axis=None)
-        assert found.loc[found["success"], DISTANCES].notna().all(axis=None)
-        assert (found.loc[found["success"], "margin"] > 0).all()
-        assert (found.loc[found["success"], "l1"] > 0).all()
+        frame = rows(finished)
+        assert 0 < frame["success"].sum() < len(frame)
+        assert frame.loc[~frame["success"], [*DISTANCES, "const", "epsilon"]].isna().all(axis=None)
+        assert frame.loc[frame["success"], DISTANCES].notna().all(axis=None)
+        assert (frame.loc[frame["success"], "margin"] > 0).all()
+        assert (frame.loc[frame["success"], "l1"] > 0).all()
 
     def test_columns_without_a_meaning_are_null(self, finished: Path) -> None:
-        found = rows(finished)
-        searched = found["attack"].isin(["cw", "ead"])
-        assert (found["beta"].notna() == (found["attack"] == "ead")).all()
-        assert (found["decision_rule"].notna() == (found["attack"] == "ead")).all()
-        assert (found["norm"].notna() == ~searched).all()
-        assert (found["epsilon"].notna() == (found["success"] & ~searched)).all()
-        assert (found["const"].notna() == (found["success"] & searched)).all()
-        assert found["temperature"].isna().all()
+        frame = rows(finished)
+        searched = frame["attack"].isin(["cw", "ead"])
+        assert (frame["beta"].notna() == (frame["attack"] == "ead")).all()
+        assert (frame["decision_rule"].notna() == (frame["attack"] == "ead")).all()
+        assert (frame["norm"].notna() == ~searched).all()
+        assert (frame["epsilon"].notna() == (frame["success"] & ~searched)).all()
+        assert (frame["const"].notna() == (frame["success"] & searched)).all()
+        assert frame["temperature"].isna().all()
 
     def test_targets_are_every_incorrect_class(self, finished: Path) -> None:
         for (_, label), part in rows(finished).groupby(["image", "label"]):
@@ -93,10 +95,10 @@ class TestRows:
 
     def test_untargeted_rows_have_no_target(self, tmp_path: Path) -> None:
         run(small(targets="untargeted"), tmp_path / "untargeted")
-        found = rows(tmp_path / "untargeted")
-        assert found["target"].isna().all()
-        assert len(found) == 3 * (1 + 2 + 1 + 2 * 2)
-        assert found["success"].mean() > 0.5
+        frame = rows(tmp_path / "untargeted")
+        assert frame["target"].isna().all()
+        assert len(frame) == 3 * (1 + 2 + 1 + 2 * 2)
+        assert frame["success"].mean() > 0.5
         assert run(small(targets="untargeted"), tmp_path / "untargeted").nothing
 
     def test_a_row_names_its_shard_and_its_record(self, finished: Path) -> None:
@@ -108,8 +110,8 @@ class TestRows:
             assert record["gradient_evaluations"] == spent
 
 
-class TestAnyoneGivesTheSameRows:
-    """By Ray, see tests/test_studies.py."""
+class TestEverySizeGivesTheSameRows:
+    """For Ray, see tests/harness/execution/test_studies.py."""
 
     @pytest.mark.parametrize("sizes", [{"shard_size": 7, "batch_size": 5}, {"batch_size": "auto"}], ids=str)
     def test_other_sizes_to_rounding(self, finished: Path, tmp_path: Path, sizes: dict[str, object]) -> None:
@@ -129,17 +131,17 @@ class TestPrecision:
         [*records] = [json.loads(path.read_text()) for path in (folder / "shards").glob("*.json")]
         assert {record["precision"] for record in records} == {"bf16"}
         assert sum(sum(record["unconfirmed"].values()) for record in records) == done.unconfirmed
-        found = rows(folder)
-        assert found["success"].any() and (found.loc[found["success"], "margin"] > 0).all()
+        frame = rows(folder)
+        assert frame["success"].any() and (frame.loc[frame["success"], "margin"] > 0).all()
 
 
-class TestGoingOn:
+class TestContinuing:
     def test_a_finished_sweep_has_nothing_to_do(self, finished: Path) -> None:
         before = {path: path.stat().st_mtime_ns for path in (finished / "examples").iterdir()}
         assert run(small(), finished).nothing
         assert {path: path.stat().st_mtime_ns for path in (finished / "examples").iterdir()} == before
 
-    def test_an_interrupted_one_does_the_rest(self, finished: Path, tmp_path: Path) -> None:
+    def test_an_interrupted_sweep_continues(self, finished: Path, tmp_path: Path) -> None:
         run(small(), tmp_path / "cut")
         lost = sorted((tmp_path / "cut" / "examples").iterdir())[::2]
         for part in lost:

@@ -3,22 +3,25 @@
 import pickle
 import tracemalloc
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
 
-from eadbench.harness.execution.remaining import Missing
+from eadbench.harness.execution.remaining import Remaining
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Victim
+from eadbench.harness.results.folder import Results
 from tests.sweeps import small
 
 
 def victim(images: list[int], digest: str = "a" * 16) -> Victim:
     return Victim(
         digest=digest,
+        name=None,
         arch="digits",
         defense="none",
-        temperature=None,
+        defense_parameters={},
         trained_on="digits",
         accuracy=1.0,
         images=images,
@@ -45,7 +48,7 @@ def test_cells_are_those_of_the_examples() -> None:
     victims = [victim([1]), victim([1], "b" * 16)]
     cells = {cell.digest for block in grid.blocks(spec, "digits", victims) for cell in block.cells()}
     used = {
-        shard.cell(example.beta, example.kappa, rule).digest
+        shard.cell_digests[example.beta, example.kappa, rule]
         for shard in grid.shards(spec, "digits", 10, victims)
         for example in shard.examples
         for rule in shard.setting.decision_rules
@@ -61,14 +64,14 @@ def test_a_digest_does_not_change_from_version_to_version() -> None:
     assert first.cells()[0].digest == "52e92fcf4e105c0d"
 
 
-def test_a_large_sweep_is_planned_in_little_memory() -> None:
+def test_a_large_sweep_is_planned_in_little_memory(tmp_path: Path) -> None:
     """Its examples are never all there at once, and a shard that travels carries its own examples alone."""
     spec = small(attacks=[{"name": "ead", "beta": [1e-4, 1e-3, 1e-2]}], shard_size=200)
     many = victim(list(range(4_000)))
-    missing = Missing(lambda: grid.shards(spec, "digits", 10, [many]), (), lambda *_: ())
+    remaining = Remaining(Results(tmp_path), lambda: grid.shards(spec, "digits", 10, [many]), with_images=False)
     tracemalloc.start()
     shards = examples = 0
-    for shard in missing:
+    for shard in remaining:
         shards, examples = shards + 1, examples + len(shard.examples)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

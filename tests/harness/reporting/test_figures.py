@@ -1,9 +1,6 @@
-"""Figures: which are drawn, that they show the summary's numbers, and that galleries hold the right images."""
+"""Curves: which are drawn, and that they show the summary's numbers."""
 
-import base64
-import io
-import re
-from collections.abc import Mapping, Sequence
+import json
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,75 +10,25 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from PIL import Image
 
-from eadbench.harness.analysis.aggregate import summarise
-from eadbench.harness.parquet.adversarial import write_images
-from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting.figures import draw, save, slug
-from eadbench.harness.reporting.gallery import choose, galleries, gallery
-
-UNDEFENDED = {"model": "a" * 16, "defense": "none", "temperature": None}
-EAD = [{"attack": "ead", "norm": None, "decision_rule": rule} for rule in ("en", "l1")]
-CW = {"attack": "cw", "norm": None, "decision_rule": "l2"}
-FGM = [{"attack": "fgm", "norm": norm, "decision_rule": None, "beta": None, "kappa": 0.0} for norm in ("l1", "linf")]
-
-
-def distilled(temperature: float) -> dict[str, Any]:
-    return {"model": f"{int(temperature):016d}", "defense": "distillation", "temperature": temperature}
-
-
-def cell(*settings: Mapping[str, Any], images: int = 5, **more: Any) -> list[dict[str, Any]]:
-    """The rows of a cell: two targets of each image, distances and successes drawn from its name."""
-    shared = {"dataset": "mnist", "split": "test", "arch": "cw", "trained_on": "x", "beta": None, "kappa": 0.0}
-    for setting in (*settings, more):
-        shared |= setting
-    shared["cell"] = "/".join(str(shared[name]) for name in sorted(shared))
-    shared.setdefault("evaluated_on", shared["model"])
-    generator = np.random.default_rng(sum(map(ord, shared["cell"])))
-    rows = []
-    for image, target in product(range(images), (1, 2)):
-        l1, l2, linf = generator.uniform(1, 5, size=3).tolist()
-        figures = {"success": bool(generator.random() < 0.8), "l1": l1, "l2": l2, "linf": linf}
-        rows.append(shared | {"image": image, "label": 0, "target": target} | figures)
-    return rows
-
-
-def summary(*cells: list[dict[str, Any]], resamples: int = 20) -> pd.DataFrame:
-    rows = pd.DataFrame([row for one in cells for row in one])
-    return summarise(rows.astype({"beta": "float64", "temperature": "float64"}), seed=0, resamples=resamples)
-
-
-def victim(model: str, defense: str = "none", temperature: float | None = None) -> Victim:
-    return Victim(
-        digest=model,
-        arch="cw",
-        defense=defense,
-        temperature=temperature,
-        trained_on="x",
-        accuracy=None,
-        images=[],
-        labels=[],
-    )
-
-
-def over_beta(*betas: float, **more: Any) -> list[list[dict[str, Any]]]:
-    return [cell(UNDEFENDED, rule, {"beta": beta}, **more) for rule, beta in product(EAD, betas)]
-
-
-def over_kappa(*kappas: float, **more: Any) -> list[list[dict[str, Any]]]:
-    attacks = [CW, *(rule | {"beta": 1e-3} for rule in EAD)]
-    return [cell(UNDEFENDED, attack, {"kappa": kappa}, **more) for attack, kappa in product(attacks, kappas)]
-
-
-def over_temperature(*temperatures: float, **more: Any) -> list[list[dict[str, Any]]]:
-    attacks = [CW, *FGM, *(rule | {"beta": 1e-3} for rule in EAD)]
-    return [cell(distilled(t), attack, **more) for t, attack in product(temperatures, attacks)]
-
-
-TESTED = [{"evaluated_on": distilled(100)["model"]}, {"evaluated_on": "b" * 16}]
-KINDS = ("asr", "distortion")
+from tests.harness.reporting.sample_summaries import (
+    CW,
+    EAD,
+    FGM,
+    KINDS,
+    NAMES,
+    TESTED,
+    TRAINED,
+    UNDEFENDED,
+    cell,
+    distilled,
+    over_beta,
+    over_kappa,
+    over_temperature,
+    summary,
+    victim,
+)
 
 
 @pytest.mark.parametrize(
@@ -95,15 +42,15 @@ KINDS = ("asr", "distortion")
         (over_beta(1e-3, 1e-2) + over_beta(1e-3, 1e-2, dataset="cifar10"), ["over_beta-mnist", "over_beta-cifar10"]),
         (
             over_temperature(1.0, 100.0) + over_temperature(1.0, 100.0, arch="mlp"),
-            ["over_temperature-mnist-cw", "over_temperature-mnist-mlp"],
+            ["over_temperature-mnist-cw_distillation", "over_temperature-mnist-mlp_distillation"],
         ),
         (
             over_kappa(0.0, 10.0) + over_kappa(0.0, 10.0, model="b" * 16),
-            [f"over_kappa-mnist-{'a' * 16}", f"over_kappa-mnist-{'b' * 16}"],
+            ["over_kappa-mnist-cw_no_defence_aaaaaa", "over_kappa-mnist-cw_no_defence_bbbbbb"],
         ),
         (
-            over_kappa(0.0, 10.0) + over_kappa(0.0, 10.0, model="b" * 16, defense="adversarial_training: EAD-L1 + C&W"),
-            ["over_kappa-mnist-no_defence", "over_kappa-mnist-adversarial_training_ead-l1_c_w"],
+            over_kappa(0.0, 10.0) + over_kappa(0.0, 10.0, **TRAINED),
+            ["over_kappa-mnist-cw_no_defence", "over_kappa-mnist-cw_adversarial_training_ead-l1_c_w"],
         ),
         (
             over_beta(1e-3, 1e-2) + over_beta(1e-3, 1e-2, kappa=10.0),
@@ -126,7 +73,7 @@ def test_of_many_figures_every_victim_has_its_first() -> None:
         for who, beta, kappa in product(victims, (1e-3, 1e-2), (0.0, 20.0))
     ]
     names = [name for name in draw(summary(*cells), [], at_most=2) if name.startswith("asr_over_kappa")]
-    assert names == ["asr_over_kappa-mnist-no_defence", "asr_over_kappa-mnist-distillation_t_10"]
+    assert names == ["asr_over_kappa-mnist-cw_no_defence", "asr_over_kappa-mnist-cw_distillation_t_10"]
 
 
 def test_nothing_is_drawn_of_no_lines() -> None:
@@ -146,8 +93,8 @@ def average(lines: pd.DataFrame, axis: str, figure: str) -> dict[str, tuple[list
     found: dict[str, tuple[list[float], list[float]]] = {}
     for line in lines.sort_values(axis).to_dict("records"):
         if line["case"] == "average":
-            rule = f" ({line['decision_rule']})" if line["decision_rule"] else ""
-            x, y = found.setdefault(line["attack"] + rule, ([], []))
+            norm, rule = (None if pd.isna(line[name]) else line[name] for name in ("norm", "decision_rule"))
+            x, y = found.setdefault(NAMES[line["attack"], norm, rule], ([], []))
             x.append(line[axis])
             y.append(line[figure])
     return found
@@ -210,7 +157,9 @@ def test_a_setting_in_which_nothing_ever_succeeds_can_be_saved(tmp_path: Path) -
 
 def test_victims_that_share_an_axis_value_are_points_and_no_curve() -> None:
     lines = summary(*over_temperature(1.0, 10.0), *over_temperature(10.0, model="c" * 16))
-    for line in draw(lines, [])["asr_over_temperature-mnist"].axes[0].get_lines():
+    drawn = draw(lines, [])["asr_over_temperature-mnist"].axes[0].get_lines()
+    assert len(drawn) > 0
+    for line in drawn:
         assert list(map(float, line.get_xdata())) == [1, 10, 10]
         assert line.get_linestyle() == "None"
 
@@ -219,12 +168,13 @@ def test_transfer_has_a_panel_for_every_victim_tested_on() -> None:
     here = over_kappa(0.0, 10.0)
     there = [over_kappa(0.0, 10.0, **onto) + [cell(UNDEFENDED, one, onto) for one in FGM] for onto in TESTED]
     lines = summary(*here, *there[0], *there[1])
-    victims = [victim("b" * 16, "pgd_training: linf 0.3"), victim("a" * 16), victim(TESTED[0]["evaluated_on"])]
+    trained = victim("b" * 16, "pgd_training", epsilon=0.3)
+    victims = [trained, victim("a" * 16), victim(TESTED[0]["evaluated_on"])]
     drawn = draw(lines, victims)
     assert set(drawn) == {"asr_over_kappa-mnist", "distortion_over_kappa-mnist", "transfer_asr_over_kappa-mnist"}
     panels = drawn["transfer_asr_over_kappa-mnist"].axes
     assert [panel.get_title(loc="left") for panel in panels] == [
-        "tested on pgd training: linf 0.3",
+        "tested on PGD training: epsilon 0.3",
         "tested on no defence",
     ]
     for panel, onto in zip(panels, reversed(TESTED), strict=True):
@@ -271,150 +221,28 @@ def test_names_of_files_are_plain(text: str, part: str) -> None:
     assert slug(text) == part
 
 
-GREY, COLOUR = (1, 4, 4), (3, 4, 6)
+def test_names_of_files_stay_within_what_file_systems_take() -> None:
+    """A list of hyperparameters may be long, and victims whose names are cut alike are told apart by their digests."""
+    long = {"defense": "pgd_training", "defense_parameters": json.dumps({f"parameter_{i}": i + 1 for i in range(60)})}
+    longer = long | {"defense_parameters": long["defense_parameters"].replace("60}", "61}"), "model": "b" * 16}
+    names = list(draw(summary(*over_kappa(0.0, 10.0, **long), *over_kappa(0.0, 10.0, **longer)), []))
+    assert len(names) == 4
+    for name in names:
+        assert len(f"{name}.svg") < 255
+        assert name.endswith(("a" * 16, "b" * 16))
 
 
-def picture(number: int, shape: tuple[int, ...] = GREY) -> Any:
-    return np.random.default_rng(number).random(shape, dtype=np.float32)
-
-
-def tiles(figure: Figure) -> dict[tuple[int, int], Any]:
-    """The pixels drawn, by row and column of the middles of where they stand."""
-    images: Sequence[AxesImage] = figure.axes[0].images
-    middles = [
-        ((i.get_extent()[0] + i.get_extent()[1]) / 2, (i.get_extent()[2] + i.get_extent()[3]) / 2) for i in images
-    ]
-    xs, ys = (sorted({round(middle[i], 3) for middle in middles}) for i in (0, 1))
-    return {
-        (ys.index(round(y, 3)), xs.index(round(x, 3))): np.asarray(image.get_array())
-        for image, (x, y) in zip(images, middles, strict=True)
-    }
-
-
-def crosses(figure: Figure) -> int:
-    return len(figure.axes[0].get_lines()) // 2
-
-
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.axes[0].texts]
-
-
-@pytest.mark.parametrize("shape", [GREY, COLOUR])
-def test_a_grid_has_originals_on_its_diagonal_and_crosses_for_failures(shape: tuple[int, ...]) -> None:
-    originals = {30: picture(0, shape), 10: picture(1, shape), 20: picture(2, shape)}
-    labels = {30: 0, 10: 1, 20: 2}
-    found = {
-        (image, t): picture(10 * image + t, shape) for image, t in product(originals, range(3)) if t != labels[image]
-    }
-    figure = gallery(originals, labels, found | {(10, 2): None}, ["cat", "dog", "ship"], "some title")
-    shown = tiles(figure)
-    assert set(shown) == set(product(range(3), range(3))) - {(1, 2)}
-    for (row, column), pixels in shown.items():
-        image = list(originals)[row]
-        wanted = originals[image] if row == column else found[image, column]
-        np.testing.assert_array_equal(pixels, wanted[0] if shape is GREY else wanted.transpose(1, 2, 0))
-    assert crosses(figure) == 1
-    assert len(figure.axes[0].patches) == 3 + 1  # the originals' frames, and what the cross stands on
-    assert {"some title", "target class", "original class", "cat", "dog", "ship"} == set(texts(figure))
-
-
-@pytest.mark.parametrize(
-    ("names", "targets"),
-    [
-        (["cat", "dog", "ship", "frog"], {3: [1], 5: [0, 2]}),
-        ([f"class {i}" for i in range(12)], {3: list(range(1, 9)), 5: [0, *range(2, 11)]}),
-        (["cat", "dog"], {3: [None], 5: [None]}),
-    ],
-)
-def test_other_targets_have_a_row_for_each_image(names: list[str], targets: dict[int, list[int | None]]) -> None:
-    originals, labels = {image: picture(image) for image in targets}, {3: 0, 5: 1}
-    found = {(image, t): picture(100 * image + (t or 0)) for image in targets for t in reversed(targets[image])}
-    figure = gallery(originals, labels, found, names, "")
-    shown = tiles(figure)
-    assert len(shown) == len(originals) + len(found)
-    for row, image in enumerate(targets):
-        np.testing.assert_array_equal(shown[row, 0], originals[image][0])
-        for column, target in enumerate(targets[image], start=1):
-            np.testing.assert_array_equal(shown[row, column], found[image, target][0])
-            assert ("untargeted" if target is None else f"→ {names[target]}") in texts(figure)
-    assert crosses(figure) == 0
-
-
-def test_no_more_than_ten_targets_are_shown() -> None:
-    names = [f"class {i}" for i in range(40)]
-    found = {(7, target): picture(target) for target in range(1, 30)}
-    assert len(tiles(gallery({7: picture(0)}, {7: 0}, found, names, ""))) == 1 + 10
-
-
-def rows_of(successes: Mapping[int, tuple[int, Sequence[bool]]], **more: Any) -> pd.DataFrame:
-    """Rows from image to (label, success by incorrect class)."""
-    shared = cell(UNDEFENDED, EAD[1], beta=1e-3)[0] | {"cell": "c" * 16} | more
-    return pd.DataFrame(
-        [
-            shared | {"image": image, "label": label, "target": target, "success": success}
-            for image, (label, outcomes) in successes.items()
-            for target, success in zip((t for t in range(3) if t != label), outcomes, strict=True)
-        ]
-    ).astype({"target": "Int64"})
-
-
-def test_the_first_of_the_most_successful_images_of_each_class_is_chosen() -> None:
-    successes = {
-        9: (2, [True, True]),
-        8: (0, [True, True]),
-        4: (0, [True, True]),
-        2: (0, [True, False]),
-        7: (1, [False, False]),
-        6: (1, [False, False]),
-    }
-    assert choose(rows_of(successes)) == [4, 6, 9]
-
-
-def test_ten_classes_at_most_are_chosen() -> None:
-    rows = pd.DataFrame([{"label": i, "image": 100 - i, "success": i not in (0, 3)} for i in range(12)])
-    assert choose(rows) == [100 - i for i in range(12) if i not in (0, 3)]
-
-
-def test_every_cell_has_a_gallery_of_its_stored_images(tmp_path: Path) -> None:
-    successes = {5: (0, [True, False]), 6: (1, [True, True]), 7: (2, [True, True])}
-    two = {"cell": "d" * 16, "kappa": 10.0}
-    elsewhere = rows_of(successes, evaluated_on="b" * 16)
-    rows = pd.concat([rows_of(successes), elsewhere, rows_of(successes, **two)], ignore_index=True)
-    stored = rows[rows["success"] & (rows["evaluated_on"] == rows["model"])]
-    keys = list(zip(stored["cell"], stored["image"].tolist(), stored["target"].tolist(), strict=True))
-    pixels = np.stack([picture(i) for i in range(len(keys))])
-    write_images(tmp_path / "part.parquet", keys, pixels)
-
-    def originals(images: Sequence[int]) -> Any:
-        return np.stack([picture(1000 + image) for image in images])
-
-    drawn = dict(galleries(rows, [tmp_path / "part.parquet"], originals, ["zero", "one", "two"]))
-    assert list(drawn) == [
-        "gallery-mnist-cw-no_defence-ead_l1-beta_1e-3-kappa_0-cccccc",
-        "gallery-mnist-cw-no_defence-ead_l1-beta_1e-3-kappa_10-dddddd",
-    ]
-    for figure, name, kappa in zip(drawn.values(), ("c", "d"), (0, 10), strict=True):
-        shown = tiles(figure)
-        assert f"MNIST, cw, no defence, EAD (L1), β = 1e-3, κ = {kappa}" in texts(figure)
-        assert crosses(figure) == 1
-        for row, image in enumerate(successes):
-            np.testing.assert_array_equal(shown[row, row], picture(1000 + image)[0])
-        for i, (of_cell, image, target) in enumerate(keys):
-            if of_cell == name * 16:
-                np.testing.assert_array_equal(shown[list(successes).index(image), target], picture(i)[0])
-
-
-def test_galleries_keep_their_pixels_in_svg_and_are_the_same_bytes(tmp_path: Path) -> None:
-    found = {(0, 1): picture(1), (1, 0): None}
-    figures = {"pair": gallery({0: picture(2), 1: picture(3)}, {0: 0, 1: 1}, found, ["a", "b"], "title")}
-    first, second = (save(figures, tmp_path / folder) for folder in ("one", "two"))
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-    embedded = re.findall(r"data:image/png;base64,\s*([^\"]+)", first[0].read_text())
-    assert [Image.open(io.BytesIO(base64.b64decode(one))).size for one in embedded] == [(4, 4)] * 3
-
-
-def test_long_titles_are_broken_into_lines_above_the_images() -> None:
-    title = " ".join(["some words"] * 20)
-    short, long = (gallery({0: picture(0)}, {0: 0}, {(0, None): picture(1)}, ["a", "b"], t) for t in ("short", title))
-    assert any(text.replace("\n", " ") == title and "\n" in text for text in texts(long))
-    assert long.get_figheight() > short.get_figheight()
+def test_a_series_looks_the_same_in_every_figure() -> None:
+    """Also where a figure has no line of the series before it."""
+    variants = [EAD[0] | {"parameters": f'{{"max_iterations":{n}}}'} for n in (2, 40)]
+    cells = [cell(UNDEFENDED, one, {"beta": beta}) for one in variants for beta in (1e-3, 1e-2)]
+    cells += [cell(UNDEFENDED, variants[1], {"beta": 1e-3, "kappa": 10.0})]
+    looks: dict[str, set[Any]] = {}
+    for figure in draw(summary(*cells), []).values():
+        for line in figure.axes[0].get_lines():
+            look = (line.get_color(), line.get_linestyle(), line.get_marker())
+            looks.setdefault(str(line.get_label()), set()).add(look)
+    assert list(looks) == ["EAD (EN), max_iterations 2", "EAD (EN), max_iterations 40"]
+    first, second = looks.values()
+    assert len(first) == len(second) == 1
+    assert first.isdisjoint(second)

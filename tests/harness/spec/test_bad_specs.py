@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eadbench.harness import datasets
-from eadbench.harness.spec.schema import Spec
+from eadbench.harness.datasets import builtin
+from eadbench.harness.spec import SpecFile
 from tests.command import eadbench, refusal
 from tests.sweeps import SMALL
 
@@ -74,13 +75,13 @@ KEYS: list[Any] = [
 @functools.cache
 def few_digits() -> datasets.DataSet:
     """The digits with 20 test images: as many as are planned for."""
-    whole = datasets.digits()
+    whole = builtin.digits()
     return replace(whole, test=datasets.Split(whole.test.labels[:20], whole.test.images))
 
 
 @pytest.fixture(autouse=True)
 def digits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(datasets.DATASETS, "digits", few_digits)  # type: ignore[arg-type]
+    monkeypatch.setitem(datasets.DATASETS.table, "digits", few_digits)  # type: ignore[arg-type]
 
 
 def places(node: Any, seen: set[int]) -> Iterator[tuple[Any, Any]]:
@@ -140,7 +141,7 @@ def garbled(rng: random.Random) -> bytes:
     return text
 
 
-FIELDS = "|".join([*Spec.model_fields, "scales", "keys"])
+FIELDS = "|".join([*SpecFile.model_fields, "scales", "keys"])
 WHERE = re.compile(
     rf"({FIELDS})[.\[: ]"
     r"|('.*'|[\w.*-]+)(\[\d+\])*: (unknown key|must )"

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from eadbench.harness import datasets
+from eadbench.harness import datasets, spec
 from eadbench.harness.errors import UserError
-from eadbench.harness.spec import schema as spec
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 
@@ -18,9 +17,9 @@ BAD = {
     "unknown key": ("images.cuont=3", "images.cuont: unknown key; did you mean count?"),
     "unknown key at the top": ("imges=3", "imges: unknown key; did you mean images?"),
     "unknown parameter": ("attacks.0.beta=3", "attacks[0].beta: unknown key; known keys: kappa, learning_rate"),
-    "unknown attack": ("attacks.0.name=cww", "attacks[0].name: must name a known attack: ead, cw, cov, fgm, ifgm"),
+    "unknown attack": ("attacks.0.name=cww", "attacks[0].name: must name a known attack: cw, fgm, ifgm, cov, ead"),
     "unknown import": ("attacks.0.name=no_such:Attack", "attacks[0].name: cannot import 'no_such': No module"),
-    "unknown data set": ("dataset.name=mnst", "dataset.name: must name a known data set: digits, mnist"),
+    "unknown data set": ("dataset.name=mnst", "dataset.name: must name a known data set: mnist, cifar10, digits"),
     "unknown data set parameter": ("dataset.root=x", "dataset.root: unknown key"),
     "unknown defence": ("victims.0.defense=luck", "victims[0].defense: must name a known defence: none, distillation"),
     "two defences": ("victims.0.defense={none: {}, distillation: {}}", "victims[0].defense: must name one defence"),
@@ -92,7 +91,12 @@ BAD = {
         "attacks[3].decision_rules: must be a list",
     ),
     "no dataclass": ("attacks.0.name=builtins:object", "attacks[0].name: builtins:object must be a dataclass of its"),
-    "no parameters": ("attacks.0.name=builtins:dict", "attacks[0].name: dict does not take keyword parameters that"),
+    "no attack": ("attacks.0.name=builtins:dict", "attacks[0].name: builtins:dict must be a dataclass of its"),
+    "no parameters": ("dataset.name=builtins:dict", "dataset.name: dict does not take keyword parameters that"),
+    "a cell twice": (
+        "attacks.3={name: fgm, norm: [l2, linf]}",
+        "attacks[3]: has a cell of attacks[1] again; leave out one of them",
+    ),
     "no defence": ("victims.0.defense=math:floor", "victims[0].defense: math:floor must be a dataclass of its"),
     "no function": ("dataset.name=math:pi", "dataset.name: module 'math' has no function 'pi'"),
     "a password": (
@@ -180,7 +184,7 @@ def test_scales_are_overrides(tmp_path: Path) -> None:
     assert spec.load(path).images.count == 20
     tiny = spec.load(path, ["images.count=5"], scale="tiny")
     assert tiny.images.count == 5
-    assert [victim.training and victim.training["epochs"] for victim in tiny.victims] == [3]
+    assert [victim.training and victim.training.epochs for victim in tiny.victims] == [3]
     for scale, message in (
         ("huge", "--scale huge: the spec has full, tiny, odd"),
         ("odd", "scales.odd: the spec has no att"),
@@ -199,19 +203,21 @@ def unannotated(path, few=3):  # type: ignore[no-untyped-def]
 def test_a_data_set_of_ones_own_needs_no_annotations() -> None:
     given = {"name": f"{__name__}:unannotated", "path": "x"}
     resolved = spec.load(SWEEPS / "digits.yaml", [f"dataset={given}"]).dataset
-    assert resolved == {**given, "few": 3}
-    with pytest.raises(UserError, match=r"dataset: .*:unannotated must return a harness\.datasets\.DataSet, got str"):
-        datasets.load(**resolved)
+    assert resolved.written() == {**given, "few": 3}
+    message = r"dataset: .*:unannotated must return an eadbench\.harness\.datasets\.DataSet, got str"
+    with pytest.raises(UserError, match=message):
+        datasets.load(resolved.name, **resolved.parameters)
 
 
 def test_a_value_for_every_item_is_each_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text((SWEEPS / "digits.yaml").read_text() + "  - &fifth {name: cw, kappa: 3}\n  - *fifth\n")
     resolved = spec.load(path, ["attacks.4.kappa=5"])
-    assert [attack["kappa"] for attack in resolved.attacks[4:]] == [[5], [3]]
+    assert [attack.axes["kappa"] for attack in resolved.attacks[4:]] == [[5], [3]]
     two = "victims=[{arch: digits}, {arch: digits}]"
-    resolved = spec.load(path, [two, "victims.*.training={epochs: 3}", "victims.1.training.seed=1"])
-    assert [victim.training and victim.training["seed"] for victim in resolved.victims] == [0, 1]
+    each = ["attacks.4.kappa=5", two, "victims.*.training={epochs: 3}", "victims.1.training.seed=1"]
+    resolved = spec.load(path, each)
+    assert [victim.training and victim.training.seed for victim in resolved.victims] == [0, 1]
 
 
 def test_images_are_saved_where_they_are_needed() -> None:
@@ -228,8 +234,8 @@ def test_images_are_saved_where_they_are_needed() -> None:
 def test_overrides_and_defaults() -> None:
     resolved = spec.load(SWEEPS / "digits.yaml", ["images.count=7", "attacks.3.beta=1e-1", "targets={random: 2}"])
     assert resolved.images.count == 7
-    assert resolved.attacks[3]["beta"] == [0.1]
-    assert resolved.attacks[3]["decision_rules"] == ["en", "l1"]
-    assert resolved.attacks[3]["initial_const"] == 1e-3
+    assert resolved.attacks[3].axes["beta"] == [0.1]
+    assert resolved.attacks[3].decision_rules == ["en", "l1"]
+    assert resolved.attacks[3].parameters["initial_const"] == 1e-3
     assert resolved.targets == spec.RandomTargets(random=2)
-    assert resolved.victims[0].training is not None and resolved.victims[0].training["optimizer"] == "adam"
+    assert resolved.victims[0].training is not None and resolved.victims[0].training.optimizer == "adam"

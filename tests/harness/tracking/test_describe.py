@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eadbench.harness.analysis import summary as summaries
 from eadbench.harness.analysis.aggregate import COLUMNS, FIGURES, METRICS
+from eadbench.harness.labels import Labels, series_of
 from eadbench.harness.paper.coverage import places
 from eadbench.harness.paper.published import TITLES, published, same_setting
+from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting import report
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.storage import located
 from eadbench.harness.tracking import curves as curve_metrics
 from eadbench.harness.tracking import invocation
 from eadbench.harness.tracking.curves import curves, steps
 from eadbench.harness.tracking.describe import robustness
+from eadbench.models import canonical_json
 from tests import sweeps
 from tests.harness.paper.test_comparison import papers_own, victim
 
-PLAIN, WARM, HOT = victim("a" * 16), victim("b" * 16, "distillation", 10.0), victim("c" * 16, "distillation", 100.0)
+PLAIN = victim("a" * 16)
+WARM, HOT = (victim(name * 16, "distillation", temperature=t) for name, t in (("b", 10.0), ("c", 100.0)))
 
 
 @pytest.mark.parametrize(
@@ -46,23 +53,26 @@ def summary(*cells: dict[str, Any]) -> pd.DataFrame:
     """The average case's lines of cells of an undefended victim, unless said otherwise; all targets have twice it."""
     lines = []
     for index, given in enumerate(cells):
-        line = {"cell": f"{index:016}", "model": PLAIN.digest, "arch": "cw_mnist", "dataset": "MNIST"}
-        line |= {"defense": "none", "attack": "EAD", "decision_rule": "L1", "beta": 1e-3, "kappa": 0.0}
+        line = {"cell": f"{index:016}", **of(PLAIN), "arch": "cw_mnist", "dataset": "mnist"}
+        line |= {"attack": "ead", "decision_rule": "l1", "beta": 1e-3, "kappa": 0.0, "parameters": "{}"}
         line |= {"case": "average", "asr": 100.0, **dict.fromkeys(METRICS, float(index))} | given
         line |= {f"all_targets_{figure}": 2 * line[figure] for figure in FIGURES}
         lines.append({"evaluated_on": line["model"], **line})
-    return pd.DataFrame(lines, columns=list(COLUMNS))
+    frame = pd.DataFrame(lines, columns=list(COLUMNS))
+    return frame.assign(series=series_of(frame))
 
 
-def of(who: Any) -> dict[str, Any]:
-    return {"model": who.digest, "defense": who.defense, "temperature": who.temperature}
+def of(who: Victim) -> dict[str, Any]:
+    parameters = canonical_json(who.defense_parameters)
+    defense = {"defense": who.defense, "defense_parameters": parameters, "temperature": who.temperature}
+    return {"model": who.digest} | defense
 
 
 class TestCurves:
     def test_of_each_figure_over_kappa(self) -> None:
         found = curves(summary({"kappa": 0.0}, {"kappa": 20.0}, {"kappa": 10.0, "l1": math.nan, "asr": 0.0}), [PLAIN])
         assert len(found) == 2 * 4
-        name = "over kappa/EAD L1 beta 1e-3 on no defence"
+        name = "over kappa/EAD L1 beta 1e-3 on cw_mnist no defence"
         assert found[f"average.asr {name}"] == [(0, 100.0), (10, 0.0), (20, 100.0)]
         assert found[f"average.l1 {name}"] == [(0, 0.0), (20, 1.0)]
         assert found[f"all_targets.l2 {name}"] == [(0, 0.0), (10, 4.0), (20, 2.0)]
@@ -71,17 +81,39 @@ class TestCurves:
         cells = [{**of(who), "kappa": kappa} for who in (PLAIN, WARM, HOT) for kappa in (0.0, 20.0)]
         found = [name for name in curves(summary(*cells), [PLAIN, WARM, HOT]) if name.startswith("average.l1")]
         assert found == [
-            "average.l1 over kappa/EAD L1 beta 1e-3 on no defence",
-            "average.l1 over kappa/EAD L1 beta 1e-3 on distillation T 10",
-            "average.l1 over kappa/EAD L1 beta 1e-3 on distillation T 100",
-            "average.l1 over temperature/EAD L1 beta 1e-3 on distillation",
-            "average.l1 over temperature/EAD L1 beta 1e-3 kappa 20 on distillation",
+            "average.l1 over kappa/EAD L1 beta 1e-3 on cw_mnist no defence",
+            "average.l1 over kappa/EAD L1 beta 1e-3 on cw_mnist distillation T 10",
+            "average.l1 over kappa/EAD L1 beta 1e-3 on cw_mnist distillation T 100",
+            "average.l1 over temperature/EAD L1 beta 1e-3 on cw_mnist distillation",
+            "average.l1 over temperature/EAD L1 beta 1e-3 kappa 20 on cw_mnist distillation",
         ]
         alike = victim("d" * 16)
         twins = [{**of(who), "kappa": kappa} for who in (PLAIN, alike) for kappa in (0.0, 20.0)]
-        assert "average.l1 over kappa/EAD L1 beta 1e-3 on no defence dddddddd" in curves(
+        assert "average.l1 over kappa/EAD L1 beta 1e-3 on cw_mnist no defence dddddd" in curves(
             summary(*twins), [PLAIN, alike]
         )
+
+    def test_cells_that_differ_in_a_hyperparameter_are_two_curves(self) -> None:
+        """Neither takes the other's name, nor its steps; however long the hyperparameters are."""
+        names = [f"a_hyperparameter_with_a_long_name_{i}" for i in range(20)]
+        long = [canonical_json(dict.fromkeys(names, n)) for n in (2, 40)]
+        for variants, words in (
+            (['{"max_iterations":2}', '{"max_iterations":40}'], ["max_iterations 2", "max_iterations 40"]),
+            (long, ["a_hyperparameter_with_a_long_name_0 2", "a_hyperparameter_with_a_long_name_0 40"]),
+        ):
+            cells = [{"parameters": one, "kappa": kappa} for one in variants for kappa in (0.0, 20.0)]
+            found = {name: curve for name, curve in curves(summary(*cells), [PLAIN]).items() if "average.l1" in name}
+            assert list(found.values()) == [[(0, 0.0), (20, 1.0)], [(0, 2.0), (20, 3.0)]]
+            for name, word in zip(found, words, strict=True):
+                assert word in name and len(name) <= 250
+
+    def test_labels_that_lose_their_difference_in_a_key_are_told_apart(self) -> None:
+        """MLflow takes no '&': an attack that is called CW would otherwise be taken for C&W."""
+        cells = [{"attack": name, "decision_rule": None, "kappa": kappa} for name in ("cw", "CW") for kappa in (0, 20)]
+        found = [name for name in curves(summary(*cells), [PLAIN]) if name.startswith("average.l1")]
+        assert len(found) == 2
+        for name in found:
+            assert re.fullmatch(r"average\.l1 over kappa/CW beta 1e-3 on cw_mnist no defence [0-9a-f]+", name)
 
     def test_two_settings_of_one_name_and_steps_that_are_not_whole_are_no_curve(self) -> None:
         assert not curves(summary({"kappa": 0.0}, {"kappa": 20.0}, {"kappa": 20.0}), [PLAIN])
@@ -91,27 +123,26 @@ class TestCurves:
         monkeypatch.setattr(curve_metrics, "MOST_CURVES", 2)
         cells = [
             {"decision_rule": rule, "beta": beta, "kappa": kappa}
-            for rule in ("EN", "L1")
+            for rule in ("en", "l1")
             for beta in (1e-3, 1e-2)
             for kappa in (0.0, 20.0)
         ]
         found = [name for name in curves(summary(*cells), [PLAIN]) if name.startswith("average.l1 over kappa")]
         assert [name.partition("/")[2] for name in found] == [
-            "EAD EN beta 1e-3 on no defence",
-            "EAD L1 beta 1e-3 on no defence",
+            "EAD EN beta 1e-3 on cw_mnist no defence",
+            "EAD L1 beta 1e-3 on cw_mnist no defence",
         ]
 
 
 def test_robustness_is_against_the_strongest_cell() -> None:
-    found = robustness(
-        summary(
-            {"attack": "C&W", "decision_rule": "", "beta": math.nan, "l1": 3.0},
-            {"beta": 1e-3, "l1": 2.0, "asr": 90.0},
-            {"beta": 1e-2, "l1": 2.5},
-            {"beta": 1e-1, "l1": 4.0},
-            {"attack": "FGM-L1", "decision_rule": "", "beta": math.nan, "l1": math.nan, "asr": 0.0},
-        )
+    lines = summary(
+        {"attack": "cw", "decision_rule": None, "beta": math.nan, "l1": 3.0},
+        {"beta": 1e-3, "l1": 2.0, "asr": 90.0},
+        {"beta": 1e-2, "l1": 2.5},
+        {"beta": 1e-1, "l1": 4.0},
+        {"attack": "fgm", "norm": "l1", "decision_rule": None, "beta": math.nan, "l1": math.nan, "asr": 0.0},
     )
+    found = robustness(lines, Labels(lines=lines, victims=[PLAIN]))
     assert (found["strongest.asr"], found["strongest.l1"]) == (200.0, 5.0)
     assert (found["CW.l1"], found["EAD L1.l1"]) == (6.0, 5.0)
     assert (found["FGM-L1.asr"], found["FGM-L1.l1"]) == (0.0, None)
@@ -122,11 +153,13 @@ def test_cells_and_sweeps_are_placed_in_the_papers_tables() -> None:
     found = places(whole, victims)
     assert found.sweep == sorted({2, 3, *TITLES})
     paper = published().assign(key=lambda lines: same_setting(lines))
-    setting = "MNIST|none||EAD|L1|0.001|0|average"
-    [cell] = whole[(same_setting(whole) == setting) & (whole["model"] == whole["evaluated_on"])]["cell"]
+    setting = "mnist||none|||ead||l1|0.001|0|average"
+    ours = whole[(whole["model"] == whole["evaluated_on"]) & np.isclose(whole["beta"], 1e-3)]
+    query = "dataset == 'mnist' and defense == 'none' and attack == 'ead' and decision_rule == 'l1' and kappa == 0"
+    [cell] = ours.query(f"{query} and case == 'average'")["cell"]
     printed = paper[paper["key"] == setting]["table"].item()
     assert ", ".join(map(str, found.cells[cell])) == printed == "2, 3, 6, 8, 14"
-    assert 8 not in places(whole[whole["attack"] != "C&W"], victims).sweep
+    assert 8 not in places(whole[whole["attack"] != "cw"], victims).sweep
     assert places(whole[:0], victims).sweep == []
 
 
@@ -142,11 +175,12 @@ def test_a_sweep_at_a_uri_is_logged_with_its_figures_curves_tags_and_models(tmp_
     what = sweeps.small(**named, attacks=[{"name": "ead", "beta": [1e-3, 1e-2], **search}])
     results = Results(located(f"memory://{tmp_path.name}/small"))
     done = sweeps.run(what, results.root)
-    found = report.read(results)
+    snapshot = Snapshot(results)
+    found = summaries.read(snapshot)
     texts = report.write(results, found)
     started = datetime.now(UTC)
     (results.report / "report.html").write_text("<!doctype html>")
-    kept = invocation.keep(results, done, found, texts, started, 1.5, scale="tiny")
+    kept = invocation.keep(snapshot, done, found, texts, started, 1.5, scale="tiny")
     invocation.keep_files(results, found, kept)
     (results.report / "report.html").write_text("a later one's")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
@@ -165,14 +199,14 @@ def test_a_sweep_at_a_uri_is_logged_with_its_figures_curves_tags_and_models(tmp_
 
     tags = {name: value for name, value in parent.data.tags.items() if name.startswith("eadbench")}
     everywhere = {"eadbench.version": "0.1.0", "eadbench.dataset": "mnist", "eadbench.scale": "tiny"}
-    assert tags == everywhere | {"eadbench.invocation": kept, "eadbench.defense": "none"}
+    assert tags == everywhere | {"eadbench.invocation": kept, "eadbench.defense": "no defence"}
     cells = client.search_runs([logged.experiment_id], "tags.`eadbench.cell` != '' AND params.beta = '0.001'")
     [cell] = [client.get_run(run.info.run_id) for run in cells if run.data.params["decision_rule"] == "l1"]
     assert everywhere.items() < cell.data.tags.items()
     assert cell.data.tags["eadbench.paper_table"] == "2, 3, 6, 8, 14"
 
-    l1 = "average.l1 over beta in millionths/EAD L1 on no defence"
-    expected = found.summary[(found.summary["decision_rule"] == "L1") & (found.summary["case"] == "average")]
+    l1 = "average.l1 over beta in millionths/EAD L1 on digits no defence"
+    expected = found.lines[(found.lines["decision_rule"] == "l1") & (found.lines["case"] == "average")]
     points = {metric.step: metric.value for metric in client.get_metric_history(logged.run_id, l1)}
     assert points == pytest.approx(dict(zip((1000, 10_000), expected["l1"], strict=True)))
 

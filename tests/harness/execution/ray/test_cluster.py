@@ -1,4 +1,4 @@
-"""Several Ray nodes on this machine, with GPUs in name only."""
+"""A cluster of several Ray nodes on this machine, whose GPUs are not real."""
 
 import json
 import os
@@ -24,22 +24,22 @@ from eadbench.harness.execution import sweep
 from eadbench.harness.execution.executor import Executor
 from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.ray import RayExecutor
-from eadbench.harness.execution.ray.actor import Hello, RemoteWorker
-from eadbench.harness.execution.ray.queue import Jobs, given_up
+from eadbench.harness.execution.ray.actor import ReadyReport, RemoteWorker
 from eadbench.harness.execution.ray.runtime_env import code_for
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.folder import Results
-from eadbench.harness.spec.schema import Spec
+from eadbench.harness.spec import Spec
 from tests.sweeps import rows, run, small
 
 
 @dataclass(frozen=True, kw_only=True)
 class Meeting:
-    """An attack that waits until so many workers are in it, and notes where each is."""
+    """An attack that waits until a number of workers run it, and notes where each of them is."""
 
     place: str
     workers: int
     targeted: bool = True
+    most_passes = 3
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int) -> AttackResult:
         import ray
@@ -55,9 +55,10 @@ class Meeting:
 
 @dataclass(frozen=True, kw_only=True)
 class Broken:
-    """An attack that fails."""
+    """An attack that always fails."""
 
     targeted: bool = True
+    most_passes = 3
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *, batch_size: int) -> AttackResult:
         raise RuntimeError("it is broken")
@@ -65,7 +66,7 @@ class Broken:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A head without a GPU, and a node of two."""
+    """A head without a GPU, and a node with two."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         from ray.cluster_utils import Cluster
@@ -80,45 +81,45 @@ def on(
     cluster: Any,
     what: Spec,
     folder: Path,
-    watch: Callable[[int], None] = lambda _: None,
-    warned: Callable[[str], None] = lambda _: None,
+    on_ready: Callable[[int], None] = lambda _: None,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> sweep.Done:
-    """Run a sweep on a cluster; `watch` is told how many workers are ready."""
+    """Run a sweep on a cluster. `on_ready` is called with the number of workers that are ready."""
 
-    class Watched(Progress):
-        def staffed(self, workers: int) -> None:
-            watch(workers)
+    class Observed(Progress):
+        def workers_ready(self, count: int) -> None:
+            on_ready(count)
 
         def warn(self, text: str) -> None:
-            warned(text)
+            on_warning(text)
 
     def executor(setup: Setup, data: DataSet, progress: Progress) -> Executor:
         return RayExecutor(setup, data, progress, address=cluster.address, spec=what)
 
-    with Watched(Console(quiet=True)) as progress:
+    with Observed(Console(quiet=True)) as progress:
         return sweep.run(what, Results(folder), executor, progress)
 
 
 def meeting(place: Path, workers: int, **changes: Any) -> Spec:
-    """A sweep of nine shards whose first wait for that many workers."""
+    """Return a sweep of nine shards. The first ones wait until that number of workers runs them."""
     attack = {"name": "tests.harness.execution.ray.test_cluster:Meeting", "place": str(place), "workers": workers}
     return small(attacks=[attack], shard_size=3, **changes)
 
 
 def where(place: Path) -> Counter[tuple[str, str]]:
-    """How many workers there were by node and visible devices."""
-    found = [] if not place.exists() else [path.name.split(".")[:2] for path in place.iterdir()]
-    return Counter((node, devices) for node, devices in found)
+    """Count the workers by node and visible devices."""
+    names = [] if not place.exists() else [path.name.split(".")[:2] for path in place.iterdir()]
+    return Counter((node, devices) for node, devices in names)
 
 
 @pytest.mark.cluster
 def test_workers_come_and_go_with_nodes_each_on_its_own_gpu(cluster: Any, tmp_path: Path) -> None:
-    """Two workers wait in their shards for others; nodes join and leave until six have been there."""
+    """Two workers wait in their shards for others. Nodes join and leave until six workers have been there."""
     [first] = cluster.list_all_nodes()[1:]
     place, folder = tmp_path / "together", tmp_path / "sweep"
-    staffed: list[int] = []
+    counts: list[int] = []
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(on, cluster, meeting(place, 6), folder, staffed.append)
+        running = pool.submit(on, cluster, meeting(place, 6), folder, counts.append)
         awaited(lambda: len(where(place)) == 2, running)
         cluster.add_node(num_cpus=8, num_gpus=2)
         awaited(lambda: len(where(place)) == 4, running)
@@ -126,7 +127,7 @@ def test_workers_come_and_go_with_nodes_each_on_its_own_gpu(cluster: Any, tmp_pa
         cluster.add_node(num_cpus=8, num_gpus=2)
         done = running.result()
     assert not done.failures and done.shards == 9
-    assert max(staffed) == 4
+    assert max(counts) == 4
     assert set(where(place).values()) == {1}
     assert sorted(devices for _, devices in where(place)) == ["0", "0", "0", "1", "1", "1"]
     records = [json.loads(path.read_text()) for path in (folder / "shards").iterdir()]
@@ -141,48 +142,48 @@ def test_a_fraction_shares_a_gpu(cluster: Any, tmp_path: Path) -> None:
     place = tmp_path / "halves"
     what = meeting(place, 4, resources={"gpus": 0.5, "cpus": 1, "memory": "200MiB"})
     warnings: list[str] = []
-    done = on(cluster, what, tmp_path / "sweep", warned=warnings.append)
+    done = on(cluster, what, tmp_path / "sweep", on_warning=warnings.append)
     assert done.shards == 9
-    assert ["a GPU that torch cannot use" in text for text in warnings] == [True], "these GPUs are in name only"
+    assert ["a GPU that torch cannot use" in text for text in warnings] == [True], "these GPUs are not real"
     assert sorted(devices for _, devices in where(place)) == ["0", "1"] and set(where(place).values()) == {2}
 
 
 class Few(RemoteWorker):
-    """A worker that ends before it is ready if two others are there."""
+    """A worker that ends before it is ready if there are two others."""
 
-    def hello(self, marks: Sequence[Path]) -> Hello:
+    def report_ready(self, markers: Sequence[Path]) -> ReadyReport:
         place = self._worker.results.root.parent / "born"
         place.mkdir(exist_ok=True)
         (place / str(os.getpid())).touch()
         if len(list(place.iterdir())) > 2:
             os._exit(1)
-        return super().hello(marks)
+        return super().report_ready(markers)
 
 
 @pytest.mark.cluster
-def test_workers_that_cannot_be_had_are_done_without(
+def test_a_sweep_goes_on_without_workers_that_cannot_start(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
 
     place, warnings = tmp_path / "met", list[str]()
     monkeypatch.setattr(
-        "eadbench.harness.execution.ray.worker_pool.REMOTE", ray.remote(concurrency_groups={"watch": 1})(Few)
+        "eadbench.harness.execution.ray.worker_pool.REMOTE", ray.remote(concurrency_groups={"progress": 1})(Few)
     )
 
-    def warned(text: str) -> None:
+    def on_warning(text: str) -> None:
         warnings.append(text)
-        (place / "warned").touch()  # until then, the two wait for a third
+        (place / "warned").touch()  # the two workers have waited for this as for a third
 
     what = meeting(place, 3, resources={"gpus": 0, "workers": 4})
-    done = on(cluster, what, tmp_path / "sweep", warned=warned)
+    done = on(cluster, what, tmp_path / "sweep", on_warning=on_warning)
     assert done.shards == 9 and not done.failures
     [warning] = warnings
     assert warning.startswith("2 workers at most on these nodes, as others end before they are ready: ")
 
 
 @pytest.mark.cluster
-def test_what_fails_on_three_workers_is_set_aside_with_its_examples(cluster: Any, tmp_path: Path) -> None:
+def test_a_shard_that_fails_three_times_is_given_up_and_recorded(cluster: Any, tmp_path: Path) -> None:
     attacks = [
         {"name": "tests.harness.execution.ray.test_cluster:Broken"},
         {"name": "fgm", "norm": "linf", "epsilons": [0.5]},
@@ -219,36 +220,7 @@ def test_a_users_own_modules_are_sent_and_installed_ones_are_not(
 
 
 def awaited(happened: Callable[[], bool], running: Future[Any]) -> None:
-    """Wait until something has happened, or what runs has ended."""
+    """Wait until something has happened. Fail if what runs ends before."""
     while not happened():
         assert not running.done(), running.result()
         time.sleep(0.1)
-
-
-class TestJobs:
-    """Tasks are numbers here: what they are makes no difference to their order."""
-
-    def test_are_taken_from_their_source_as_needed(self) -> None:
-        taken: list[int] = []
-        source = (taken.append(i) or i for i in range(100))
-        jobs = Jobs(source)  # type: ignore[arg-type]
-        assert jobs.waiting(3) == 3 and taken == [0, 1, 2]
-        assert [jobs.take("a", "a").task for _ in range(4)] == [0, 1, 2, 3]  # type: ignore[union-attr]
-        assert len(taken) == 4
-
-    def test_go_to_other_workers_and_are_given_up(self) -> None:
-        jobs = Jobs([0, 1])  # type: ignore[list-item]
-        team = ["a", "b"]
-        job = jobs.take("a", team)
-        assert job is not None
-        job = jobs.failed(job, "a")
-        assert not given_up(job)
-        other = jobs.take("a", team)
-        assert other is not None and other.task == 1  # type: ignore[comparison-overlap]
-        assert jobs.take("a", team) is None and jobs.waiting(5) == 1
-        again = jobs.take("b", team)
-        assert again == job
-        job = jobs.failed(again, "b")
-        assert jobs.take("a", team) == job, "a team that has all failed it tries again"
-        job = jobs.failed(job, "a")
-        assert given_up(job) and job.failed_on == ("a", "b", "a") and jobs.waiting(1) == 0

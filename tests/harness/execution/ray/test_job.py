@@ -1,4 +1,4 @@
-"""A sweep submitted as a job to a cluster that `ray start` has started, with a token, as on machines of one's own."""
+"""A sweep submitted as a job to a cluster that `ray start` has started, with a token."""
 
 import os
 import re
@@ -29,7 +29,7 @@ PORTS = (
     *("port", "dashboard-port", "metrics-export-port", "ray-client-server-port", "dashboard-agent-listen-port"),
     *("dashboard-agent-grpc-port", "runtime-env-agent-port", "node-manager-port", "object-manager-port"),
 )
-"""What `ray start` would otherwise open where another cluster on this machine may listen."""
+"""Options of `ray start` for ports; its own choices may be taken by another cluster on this machine."""
 
 SPEC = """
 name: tiny
@@ -51,10 +51,11 @@ from eadbench.attacks import FGM
 
 @dataclass(frozen=True, kw_only=True)
 class Stumbling:
-    """An attack that fails the first time, and then takes its time."""
+    """An attack that fails the first time, and is slow."""
 
     place: str
     targeted: bool = True
+    most_passes = 3
 
     def __call__(self, model, images, targets, *, batch_size):
         time.sleep(1.2)
@@ -67,7 +68,7 @@ class Stumbling:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """A cluster of this machine, of the user's who holds the token in `environment`."""
+    """A cluster on this machine; its token is in `environment`."""
 
     environment: dict[str, str]
     ports: dict[str, int]
@@ -90,9 +91,9 @@ def cluster() -> Iterator[Cluster]:
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_metrics_report_interval_ms": "1000",
-            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",  # a store takes long to make, and is not the matter here
+            "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",  # making a store takes long and is not tested here
         }
-        for attempt in range(3):  # Ray gives a node 30 seconds to start, however busy its machine
+        for attempt in range(3):  # on a busy machine a node may not start within the 30 seconds that Ray gives it
             started = Cluster(environment=environment, ports=free_ports())
             if start(started, folder / f"{attempt}.log", stack):
                 yield started
@@ -109,7 +110,7 @@ def free_ports() -> dict[str, int]:
 
 
 def start(cluster: Cluster, log: Path, stack: ExitStack) -> bool:
-    """Start a head that ends with `stack`; False where it does not come up."""
+    """Start a head that ends with `stack`. Return whether it has started."""
     ports = [f"--{name}={port}" for name, port in cluster.ports.items()]
     here = ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", "--num-cpus=1", "--num-gpus=0"]
     with log.open("w") as file:
@@ -134,7 +135,7 @@ def test_a_job_runs_a_sweep_with_code_of_its_own(cluster: Cluster, tmp_path: Pat
     (tmp_path / "job" / "mine.py").write_text(MINE)
     sweep = ["eadbench", "run", "tiny.yaml", "--address", "auto", "--results", str(tmp_path / "results")]
     job = ["--address", cluster.url("dashboard-port"), "--working-dir", str(tmp_path / "job")]
-    seen: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     with (tmp_path / "log").open("w") as log:
         submitted = subprocess.Popen(
             [BIN / "ray", "job", "submit", *job, "--", *sweep],
@@ -143,32 +144,32 @@ def test_a_job_runs_a_sweep_with_code_of_its_own(cluster: Cluster, tmp_path: Pat
             stderr=subprocess.STDOUT,
         )
         while submitted.poll() is None:
-            seen |= scraped(cluster)
+            metrics |= scraped(cluster)
             time.sleep(0.6)
-    said = (tmp_path / "log").read_text()
-    assert submitted.returncode == 0, said
-    assert "is tried again after worker-1: RuntimeError: it stumbled" in said
+    output = (tmp_path / "log").read_text()
+    assert submitted.returncode == 0, output
+    assert "is tried again after worker-1: RuntimeError: it stumbled" in output
     rows = pd.read_parquet(tmp_path / "results" / "examples")
     assert len(rows) == 3 * 9 and set(rows["attack"]) == {"mine:Stumbling"}
 
-    names = {series.partition("{")[0] for series in seen}
+    names = {series.partition("{")[0] for series in metrics}
     elsewhere = {name for name in metrics_drawn() if name.startswith(("autoscaler_", "ray_node_g"))}  # GPUs, a cloud
     assert metrics_drawn() - elsewhere - {"ray_eadbench_set_aside_total"} <= names
     counted = {
-        outcome: sum(value for series, value in seen.items() if counts_examples(series, outcome))
+        outcome: sum(value for series, value in metrics.items() if counts_examples(series, outcome))
         for outcome in ("success", "failure")
     }
     assert counted["success"] <= rows["success"].sum() and counted["failure"] <= (~rows["success"]).sum()
     assert sum(counted.values()) in (18, 27), "a worker that ends may take the count of its last shard with it"
-    assert sum(value for series, value in seen.items() if series.startswith("ray_eadbench_retries_total")) == 1
+    assert sum(value for series, value in metrics.items() if series.startswith("ray_eadbench_retries_total")) == 1
 
 
 def scraped(cluster: Cluster) -> dict[str, float]:
-    """What is on the cluster's Prometheus endpoint now, by series."""
+    """Read the cluster's Prometheus endpoint: values by series."""
     try:
         with urllib.request.urlopen(cluster.url("metrics-export-port", "/metrics"), timeout=10) as answer:
             lines = answer.read().decode().splitlines()
-    except urllib.error.URLError:  # it is not up yet
+    except urllib.error.URLError:  # it has not started yet
         return {}
     return {
         series: float(value) for line in lines if not line.startswith("#") for series, value in [line.rsplit(" ", 1)]

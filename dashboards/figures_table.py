@@ -1,0 +1,203 @@
+"""The best/average/worst table as HTML: a section for each victim, a group of columns for each case."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from eadbench.dashboards.rendering import render
+from eadbench.harness.analysis.aggregate import ALL_TARGETS, CASES, FIGURES
+from eadbench.harness.analysis.summary import Summary
+from eadbench.harness.labels import AXES, OWN, dataset_label
+from eadbench.harness.labels import FIGURES as FIGURE_LABELS
+from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
+
+__all__ = ["HEADS", "LINE_LIMIT", "PublishedFigures", "best_figures", "figures_of", "published_figures", "table_html"]
+
+LINE_LIMIT = 400
+"""Lines that one table shows at most."""
+
+HEADS = {**FIGURE_LABELS, "asr": f"{FIGURE_LABELS['asr']}, %"}
+_GROUP_HEADS = {**{case: f"{case} case" for case in CASES}, "all_targets": "all targets"}
+_LABEL_HEADS = {"series": "attack", "beta": AXES["beta"], "kappa": AXES["kappa"], "tested": "tested on"}
+_LINE = ["cell", "evaluated_on"]
+
+PublishedFigures = Mapping[tuple[str, str, str], Mapping[str, float]]
+"""The paper's figures by cell, victim tested on, and case."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Figure:
+    """A figure as printed; `best` marks the best of its column."""
+
+    text: str
+    best: bool
+    paper: str | None
+    interval: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """A line of the table: its labels by column, and its figures by group of columns."""
+
+    labels: Mapping[str, str]
+    groups: Sequence[Sequence[_Figure]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Section:
+    """The rows of one victim."""
+
+    title: str
+    rows: Sequence[_Row]
+
+
+def figures_of(lines: pd.DataFrame, group: str) -> pd.DataFrame:
+    """Return the figures of one group of a summary's lines, with the ends of their intervals, in the same order.
+
+    Returns
+    -------
+    DataFrame by cell and victim tested on, with the columns of ``FIGURES``, each of them also with _lo and _hi.
+    """
+    case = "best" if group == "all_targets" else group  # the mean over all targets stands in each case's line
+    part = lines[lines["case"] == case].set_index(_LINE)
+    columns = dict(zip(ALL_TARGETS if group == "all_targets" else FIGURES, FIGURES, strict=True))
+    return pd.DataFrame(
+        {target + end: part[source + end] for source, target in columns.items() for end in ("", "_lo", "_hi")}
+    )
+
+
+def best_figures(figures: pd.DataFrame) -> pd.DataFrame:
+    """Mark the best figures of each column: the least distortion among the lines of the highest ASR.
+
+    A line of a lower ASR does not compete, because its mean is over easier images. Figures that print the same as the
+    least are marked too. A single line has no rival, and no mark.
+    """
+    marks = pd.DataFrame(False, index=figures.index, columns=list(FIGURES))
+    top = (figures["asr"] == figures["asr"].max()) & (len(figures) > 1)
+    for name in FIGURES[1:]:
+        least = figure_text(figures.loc[top, name].min())
+        marks[name] = top & (figures[name].map(figure_text) == least) & (least != NO_VALUE)
+    return marks
+
+
+def published_figures(compared: pd.DataFrame | None) -> PublishedFigures:
+    """Return the paper's figures of a comparison by ``eadbench.harness.paper``.
+
+    The paper prints some lines twice; the first counts.
+    """
+    if compared is None:
+        return {}
+    first = compared.drop_duplicates([*_LINE, "case"])
+    keys = zip(first["cell"], first["evaluated_on"], first["case"], strict=True)
+    columns = [f"{name}_paper" for name in FIGURES]
+    values = (dict(zip(FIGURES, line, strict=True)) for line in first[columns].to_numpy(dtype=float).tolist())
+    return dict(zip(keys, values, strict=True))
+
+
+def table_html(
+    summary: Summary,
+    lines: pd.DataFrame,
+    texts: pd.DataFrame,
+    *,
+    groups: Sequence[str],
+    intervals: bool = False,
+    paper: PublishedFigures | None = None,
+    aria_label: str = "Table of attacks",
+) -> Markup:
+    """Return the table of some lines of a summary as HTML.
+
+    Parameters
+    ----------
+    texts
+        Of those lines, from ``dashboards.lines.described``.
+    groups
+        Cases, and all_targets, in the order of the columns.
+    intervals
+        Whether 95 % intervals stand below the figures.
+    paper
+        The paper's figures, which stand beside ours in brackets.
+    aria_label
+        The table's name for screen readers.
+    """
+    labels = [name for name in _LABEL_HEADS if name == "series" or texts[name].replace(OWN, "").ne("").any()]
+    sections = [
+        _Section(
+            title=_title(summary, part),
+            rows=_rows(part, texts.loc[part.index, labels], groups, intervals=intervals, paper=paper or {}),
+        )
+        for _, part in lines.groupby(["dataset", "model"], sort=False)
+    ]
+    return render(
+        "figures_table.html.j2",
+        sections=sections,
+        labels={name: _LABEL_HEADS[name] for name in labels},
+        groups=[_GROUP_HEADS[group] for group in groups],
+        heads=[HEADS[name] for name in FIGURES],
+        aria_label=aria_label,
+    )
+
+
+def _rows(
+    lines: pd.DataFrame, texts: pd.DataFrame, groups: Sequence[str], *, intervals: bool, paper: PublishedFigures
+) -> list[_Row]:
+    """Return a row for each line of one victim."""
+    first = ~lines.duplicated(_LINE)
+    labels = texts[first].to_dict("records")
+    columns = {group: _column_figures(figures_of(lines, group), group, intervals, paper) for group in groups}
+    keys = zip(lines.loc[first, "cell"], lines.loc[first, "evaluated_on"], strict=True)
+    return [
+        _Row(
+            labels={str(name): str(text) for name, text in label.items()},
+            groups=[columns[group][key] for group in groups],
+        )
+        for label, key in zip(labels, keys, strict=True)
+    ]
+
+
+def _column_figures(
+    figures: pd.DataFrame, group: str, intervals: bool, paper: PublishedFigures
+) -> dict[tuple[str, str], list[_Figure]]:
+    """Return the printed figures of each line of one group, by cell and victim tested on."""
+    values, marks = figures.to_dict("index"), _marks(figures).to_dict("index")
+    return {
+        (cell, tested): [
+            _figure(name, values[cell, tested], marks[cell, tested][name], intervals, paper.get((cell, tested, group)))
+            for name in FIGURES
+        ]
+        for cell, tested in figures.index.tolist()
+    }
+
+
+def _marks(figures: pd.DataFrame) -> pd.DataFrame:
+    """Mark the best figures among the lines that were tested on the same victim."""
+    tested = figures.groupby(level="evaluated_on", sort=False)
+    return pd.concat([best_figures(part) for _, part in tested]) if len(figures) else best_figures(figures)
+
+
+def _figure(
+    name: str, values: Mapping[Hashable, Any], best: bool, intervals: bool, paper: Mapping[str, float] | None
+) -> _Figure:
+    as_text = rate_text if name == "asr" else figure_text
+    low, high = values[f"{name}_lo"], values[f"{name}_hi"]
+    published = None if paper is None else paper[name]
+    return _Figure(
+        text=as_text(values[name]),
+        best=best,
+        paper=None if published is None else NO_VALUE if isnan(published) else as_text(published),
+        interval=f"{as_text(low)}, {as_text(high)}" if intervals and not isnan(low) else None,
+    )
+
+
+def _title(summary: Summary, lines: pd.DataFrame) -> str:
+    """Return what was attacked: data set, victim and accuracy, and the number of images."""
+    dataset, model = lines["dataset"].iloc[0], str(lines["model"].iloc[0])
+    accuracy = next((victim.accuracy for victim in summary.victims if victim.digest == model), None)
+    least, most = lines["images"].min(), lines["images"].max()
+    images = f"{most} image{'' if most == 1 else 's'}" if least == most else f"{least} to {most} images"
+    known = [] if accuracy is None else [f"accuracy {100 * accuracy:.2f} %"]
+    victim = summary.labels.victim_details.get(model, model)
+    return f"{dataset_label(dataset)}: {', '.join([victim, *known, images])}"

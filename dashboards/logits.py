@@ -1,0 +1,27 @@
+"""The logits of a sweep's victims, from the weights that are stored with its results."""
+
+import streamlit as st
+import torch
+from numpy.typing import NDArray
+
+from eadbench import models
+from eadbench.harness.reporting.pixels import Floats
+from eadbench.harness.results.folder import Results
+from eadbench.harness.storage import located
+
+__all__ = ["logits"]
+
+
+@torch.no_grad()
+def logits(folder: str, digest: str, images: Floats) -> NDArray | str:  # type: ignore[type-arg]
+    """Return a victim's logits (N, K) for images (N, C, H, W), in float32 on the CPU; or why it cannot be loaded."""
+    victim = _victim(folder, digest)
+    return victim if isinstance(victim, str) else victim(torch.from_numpy(images)).numpy()
+
+
+@st.cache_resource(max_entries=16, show_spinner="Loading a victim …")
+def _victim(folder: str, digest: str) -> torch.nn.Module | str:
+    try:
+        return models.load(Results(located(folder)).model(digest))[0]
+    except ValueError as error:
+        return str(error)

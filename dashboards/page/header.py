@@ -1,0 +1,103 @@
+"""The beginning of the page: which sweep it is, whether it is complete, and what it took."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from eadbench.dashboards.page.provenance import attacked_shards
+from eadbench.dashboards.rendering import render
+from eadbench.harness.analysis.summary import Summary
+from eadbench.harness.labels import dataset_label
+from eadbench.harness.results.records import ShardRecord
+from eadbench.harness.results.snapshot import Snapshot
+
+__all__ = ["html", "seconds_text", "span_text"]
+
+
+class _Completion(NamedTuple):
+    """How much of a sweep is done. An example kept by two decision rules is two rows, of two cells."""
+
+    cells_done: int
+    cells: int
+    rows_done: int
+    rows: int
+
+    @property
+    def complete(self) -> bool:
+        return self.cells_done == self.cells
+
+
+def html(snapshot: Snapshot, summary: Summary) -> Markup:
+    """Return the heading, the state of the sweep, and its size."""
+    completion = _completion(snapshot)
+    return render(
+        "header.html.j2",
+        name=summary.spec.name,
+        rows_text=_rows_text(snapshot, completion),
+        finished=completion is not None and completion.complete and not snapshot.failures,
+        failures=len(snapshot.failures),
+        facts=_facts(snapshot, summary),
+    )
+
+
+def _completion(snapshot: Snapshot) -> _Completion | None:
+    """Return how much is done; None before a victim is stored with its recipe, which gives the number of classes."""
+    per_cell = snapshot.rows_per_cell
+    if per_cell is None:
+        return None
+    lines = snapshot.stored_rows.lines
+    rows = lines.loc[lines["model"] == lines["evaluated_on"], "rows"].clip(upper=per_cell)
+    cells = len(snapshot.cells)
+    return _Completion(
+        cells_done=int((rows == per_cell).sum()), cells=cells, rows_done=int(rows.sum()), rows=cells * per_cell
+    )
+
+
+def _rows_text(snapshot: Snapshot, completion: _Completion | None) -> str:
+    if not snapshot.victims:
+        return "Its victims were not ready when this page was written."
+    if completion is None:
+        return "The number of rows to come is not known here: the victims are not stored with the results."
+    if completion.complete:
+        return f"Complete: all {completion.rows:,} rows of {completion.cells:,} cells are there."
+    share = f"{completion.rows_done:,} of {completion.rows:,} rows"
+    return f"Unfinished: {share} are there, and {completion.cells_done:,} of {completion.cells:,} cells are complete."
+
+
+def _facts(snapshot: Snapshot, summary: Summary) -> dict[str, str]:
+    attacked = sum(victim.attacked for victim in summary.victims)
+    others = len(summary.victims) - attacked
+    datasets = ", ".join(map(dataset_label, dict.fromkeys(summary.lines["dataset"]))) or summary.spec.dataset.name
+    facts = {
+        "data set": datasets,
+        "victims": f"{attacked:,}" + (f", and {others:,} tested on" if others else ""),
+        "images of each": f"{summary.spec.images.count:,}",
+    }
+    records = attacked_shards(snapshot)
+    if records:
+        facts |= {
+            "examples attacked": f"{sum(record.examples for record in records):,}",
+            "gradient evaluations": f"{sum(record.gradient_evaluations for record in records):,}",
+            "workers' time": seconds_text(sum(record.seconds for record in records)),
+            "attacks ran": span_text(records),
+        }
+    return facts
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration: ``52.1 s``, ``12.5 min``, ``130.2 h``."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def span_text(records: Iterable[ShardRecord]) -> str:
+    """Return when shards ran: ``2026-11-25 14:03 to 14:05 UTC``."""
+    runs = [(datetime.fromisoformat(record.started).astimezone(UTC), record.seconds) for record in records]
+    first = min(start for start, _ in runs)
+    last = max(start + timedelta(seconds=seconds) for start, seconds in runs)
+    end = f"{last:%H:%M}" if first.date() == last.date() else f"{last:%Y-%m-%d %H:%M}"
+    return f"{first:%Y-%m-%d %H:%M} to {end} UTC"

@@ -1,0 +1,37 @@
+"""HTML from the Jinja2 templates of the explorer and of the report.
+
+Every value is escaped. Only :func:`render` returns HTML as :class:`~markupsafe.Markup`, and a template puts that as it
+is. The one other Markup is the SVG of our own curves, in :mod:`eadbench.dashboards.page.curves`.
+"""
+
+import re
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+__all__ = ["render"]
+
+_HERE = Path(__file__).parent
+_CONTROL = re.compile("\x1b\\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")
+"""A terminal's colours, and characters that HTML does not allow."""
+
+
+def render(template: str, **values: object) -> Markup:
+    """Return the HTML of a template."""
+    return Markup(_ENVIRONMENT.get_template(template).render(values).strip())
+
+
+def _printable(value: object) -> object:
+    """Return a value's text without control characters; HTML stays as it is."""
+    return value if isinstance(value, Markup) else _CONTROL.sub("", str(value))
+
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader([_HERE / "templates", _HERE / "page" / "templates"]),
+    autoescape=True,
+    finalize=_printable,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)

@@ -1,0 +1,238 @@
+"""Sweeps from a notebook or a script; the commands are thin over these functions.
+
+::
+
+    from eadbench import Results, plan, report, run
+
+    results = run("sweeps/digits.yaml", executor="serial")
+    results.table(case="average")          # a DataFrame: a line per attack, β, κ and decision rule
+    report(results, "markdown")            # the same as text
+    Results("results/digits").rows()       # a DataFrame: a row per example and decision rule
+
+Errors are those of :mod:`eadbench.harness.errors`.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+
+from eadbench.harness import spec as specs
+from eadbench.harness.errors import TrackingFault, UserError
+from eadbench.harness.frames import Results
+from eadbench.harness.reporting import report as reports
+from eadbench.harness.results.folder import Results as ResultsFolder
+from eadbench.harness.spec import Spec
+from eadbench.harness.storage import located
+from eadbench.harness.tracking.uri import default_tracking_uri
+
+if TYPE_CHECKING:
+    from eadbench.harness.execution.progress import Progress
+    from eadbench.harness.execution.runner import MakeExecutor
+    from eadbench.harness.execution.sweep import Done, Plan
+
+__all__ = ["Ended", "Executor", "Results", "log", "plan", "report", "run", "sweep", "transfer", "write_page"]
+
+Executor = Literal["ray", "serial"]
+"""What runs shards: a Ray cluster, or this process."""
+AnySpec = str | Path | Mapping[str, Any] | Spec
+"""A spec's file, its content, or the resolved spec."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a sweep ended."""
+
+    results: Results
+    done: "Done"
+    """What was computed, and what failed."""
+    warning: str
+    """Why MLflow was not told, empty if it was; ``eadbench log`` tells it later."""
+
+
+def run(
+    spec: AnySpec,
+    *,
+    results: str | Path | None = None,
+    executor: Executor = "ray",
+    address: str | None = None,
+    models: str | Path | None = None,
+    scale: str | None = None,
+    overrides: Sequence[str] = (),
+) -> Results:
+    """Run what is left of a sweep, write its report, and tell MLflow.
+
+    Parameters
+    ----------
+    spec
+        A file, a mapping as YAML has it, or a resolved spec.
+    results
+        The folder or URI of the results; ``results/NAME`` unless given.
+    executor, address
+        "ray": on the cluster at `address`, or on one that is started here; "serial": in this process.
+    models
+        A store of trained models that sweeps share.
+    scale, overrides
+        As for :func:`eadbench.harness.spec.load`.
+
+    Raises
+    ------
+    UserError
+        The spec asks for what cannot be.
+    EnvironmentFault
+        The cluster, the storage or the machine failed; what is done stays.
+    """
+    ended = sweep(
+        _spec(spec, overrides, scale),
+        results=results,
+        executor=executor,
+        address=address,
+        models=models,
+        scale=scale,
+        console=Console(stderr=True),
+    )
+    return ended.results
+
+
+def plan(
+    spec: AnySpec,
+    *,
+    results: str | Path | None = None,
+    scale: str | None = None,
+    overrides: Sequence[str] = (),
+) -> "Plan":
+    """Return what :func:`run` would do, and do none of it."""
+    from eadbench.harness.execution import sweep as sweeps
+
+    resolved = _spec(spec, overrides, scale)
+    return sweeps.plan(resolved, _folder(resolved, results))
+
+
+def report(results: Results | str | Path, format: Literal["csv", "markdown", "latex", "html"] = "markdown") -> str:
+    """Return the tables of a sweep as text; for "html", write the whole report as one file and return its path."""
+    opened = results if isinstance(results, Results) else Results(results)
+    if format == "html":
+        return str(write_page(opened))
+    return reports.text(opened.summary, format)
+
+
+def sweep(
+    spec: Spec,
+    *,
+    results: str | Path | None,
+    executor: Executor,
+    address: str | None,
+    models: str | Path | None,
+    scale: str | None,
+    console: Console,
+) -> Ended:
+    """Run what is left of a sweep as :func:`run` does; return what was done too."""
+    from eadbench.harness.execution import sweep as sweeps
+    from eadbench.harness.execution.progress import Progress
+
+    folder = _folder(spec, results)
+    started, clock = datetime.now().astimezone(), time.perf_counter()
+    with Progress(console) as progress:
+        make = _workers(spec, executor, address)
+        done = sweeps.run(spec, folder, make, progress, models=_place(models))
+        return _conclude(folder, done, started, time.perf_counter() - clock, scale, progress)
+
+
+def transfer(
+    folder: str | Path,
+    spec: Spec,
+    *,
+    executor: Executor,
+    address: str | None,
+    models: str | Path | None,
+    scale: str | None,
+    console: Console,
+) -> Ended:
+    """Test the stored images of a finished sweep on the victims of `spec`."""
+    from eadbench.harness.execution import sweep as sweeps
+    from eadbench.harness.execution.progress import Progress
+
+    results = ResultsFolder(_located(folder))
+    started, clock = datetime.now().astimezone(), time.perf_counter()
+    with Progress(console) as progress:
+        make = _workers(spec, executor, address)
+        done = sweeps.transfer(spec, results, make, progress, models=_place(models))
+        return _conclude(results, done, started, time.perf_counter() - clock, scale, progress)
+
+
+def log(folder: str | Path) -> Any:
+    """Tell MLflow what it lacks of a sweep; return what was written for each invocation."""
+    from eadbench.harness.tracking import invocation
+
+    results = ResultsFolder(_located(folder))
+    return invocation.log(results, default_tracking_uri(results.root))
+
+
+def write_page(results: Results) -> Path:
+    """Write the report of a sweep as one HTML file, and return where it is."""
+    from eadbench.dashboards import page
+
+    return page.write(results.snapshot, results.summary)
+
+
+def _conclude(
+    folder: ResultsFolder, done: "Done", started: datetime, seconds: float, scale: str | None, progress: "Progress"
+) -> Ended:
+    """Write the report and tell MLflow, if anything was done."""
+    from eadbench.harness.tracking import invocation
+
+    results, warning = Results(folder), ""
+    with progress.waiting("writing the report"):
+        texts = reports.write(folder, results.summary)
+        if done.nothing:
+            return Ended(results=results, done=done, warning="")
+        identity = invocation.keep(results.snapshot, done, results.summary, texts, started, seconds, scale=scale)
+        write_page(results)
+        invocation.keep_files(folder, results.summary, identity)
+    with progress.waiting("logging to MLflow"):
+        try:
+            invocation.log(folder, default_tracking_uri(folder.root))
+        except TrackingFault as fault:
+            warning = str(fault)
+    return Ended(results=results, done=done, warning=warning)
+
+
+def _workers(spec: Spec, executor: Executor, address: str | None) -> "MakeExecutor":
+    """Return what starts the workers of a sweep."""
+    from eadbench.harness.execution.executor import Executor as Workers
+    from eadbench.harness.execution.serial import SerialExecutor
+
+    def make(setup: Any, data: Any, progress: Any) -> Workers:
+        if executor == "serial":
+            return SerialExecutor(setup, data, progress)
+        from eadbench.harness.execution.ray import RayExecutor
+
+        return RayExecutor(setup, data, progress, address=address, spec=spec)
+
+    return make
+
+
+def _spec(spec: AnySpec, overrides: Sequence[str], scale: str | None) -> Spec:
+    if isinstance(spec, Spec):
+        if overrides or scale:
+            raise UserError("overrides and scale: need a spec as a file or a mapping, not a resolved one")
+        return spec
+    if isinstance(spec, Mapping):
+        return specs.parse(spec, overrides, scale=scale)
+    return specs.load(_located(spec), overrides, scale=scale)
+
+
+def _folder(spec: Spec, results: str | Path | None) -> ResultsFolder:
+    return ResultsFolder(Path("results") / spec.name if results is None else _located(results))
+
+
+def _place(place: str | Path | None) -> Path | None:
+    return None if place is None else _located(place)
+
+
+def _located(place: str | Path) -> Path:
+    return located(place) if isinstance(place, str) else place

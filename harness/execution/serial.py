@@ -1,0 +1,51 @@
+"""The executor of one process: no cluster, the same rows."""
+
+import traceback
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+from eadbench.harness.datasets import DataSet
+from eadbench.harness.errors import EnvironmentFault
+from eadbench.harness.execution.executor import AnyTask, Observer, Outcome
+from eadbench.harness.execution.worker import Worker
+from eadbench.harness.plan.tasks import Setup
+from eadbench.models import Stored, read
+
+__all__ = ["SerialExecutor"]
+
+
+class SerialExecutor:
+    """Run tasks one after another, by one worker in this process."""
+
+    def __init__(self, setup: Setup, data: DataSet, observer: Observer) -> None:
+        self._observer = observer
+
+        def read_victim(digest: str) -> Stored:
+            return read(self._worker.results.model(digest))
+
+        self._worker = Worker(
+            setup, name="here", report=observer.report, load_data=lambda: data, read_victim=read_victim
+        )
+
+    def __enter__(self) -> Self:
+        self._observer.workers_ready(1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def run(self, tasks: Iterable[AnyTask]) -> Iterator[Outcome[AnyTask]]:
+        """Run the tasks in their order."""
+        workers = [self._worker.name]
+        for task in tasks:
+            try:
+                record = self._worker.do(task)
+            except EnvironmentFault:
+                raise
+            except Exception:  # record any failure of a task and go on with the sweep
+                yield Outcome(task=task, workers=workers, error=traceback.format_exc())
+            else:
+                yield Outcome(task=task, workers=workers, record=record)

@@ -1,0 +1,167 @@
+"""Which models a sweep has yet to make, and in what order.
+
+A recipe may need others first: a student needs its teacher, and an adversarially trained network needs the examples
+crafted on the undefended one. :meth:`VictimPlanner.next_tasks` returns all tasks that can run now, from what is stored.
+Call it again after they have run, until it returns none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from eadbench.defenses.defense import Crafting
+from eadbench.harness.datasets import DataSet
+from eadbench.harness.errors import UserError
+from eadbench.harness.plan import grid
+from eadbench.harness.plan.grid import Shard, Victim
+from eadbench.harness.plan.recipes import defense_of, needs_of, planned
+from eadbench.harness.plan.tasks import VictimTask
+from eadbench.harness.results.folder import Results
+from eadbench.harness.results.model_files import check_recipe, check_weights
+from eadbench.harness.spec import Images, Spec
+from eadbench.harness.spec.resolve import resolved_attack
+from eadbench.models import Recipe, is_stored
+
+__all__ = ["NextTasks", "VictimPlanner"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextTasks:
+    """Tasks that can run now, on all workers at once."""
+
+    models: dict[str, VictimTask] = field(default_factory=dict)
+    """By digest; the same holds for `shards`."""
+    shards: dict[str, Shard] = field(default_factory=dict)
+    """The shards that craft examples to train on."""
+
+    def all(self) -> list[VictimTask | Shard]:
+        """Return every task."""
+        return [*self.models.values(), *self.shards.values()]
+
+
+class VictimPlanner:
+    """Plan how the victims of a spec are made, from what the results folder has.
+
+    Attributes
+    ----------
+    planned
+        The victims of the spec.
+    """
+
+    def __init__(self, spec: Spec, data: DataSet, results: Results) -> None:
+        self._spec, self._data, self._results = spec, data, results
+        self.planned = planned(spec, data)
+
+    def victims(self) -> list[Victim]:
+        """Return the victims with the images that the spec draws for each.
+
+        A victim that has not been tested yet counts as one that classifies every image correctly.
+        """
+        wrong = [self._wrong(victim.recipe, self._spec.images.split) for victim in self.planned]
+        if self._spec.images.correct_on == "all":
+            wrong = [sorted({image for images in wrong for image in images})] * len(wrong)
+        return [
+            self._victim(victim.recipe, self._spec, excluded=images, name=victim.name, attacked=victim.attacked)
+            for victim, images in zip(self.planned, wrong, strict=True)
+        ]
+
+    def unmade(self) -> list[Recipe]:
+        """Return the models that are not stored yet, each after those that it needs."""
+        recipes: dict[str, Recipe] = {}
+
+        def add(recipe: Recipe) -> None:
+            if recipe.digest in recipes or is_stored(self._results.model(recipe.digest)):
+                return
+            for needed in needs_of(recipe).values():
+                add(needed)
+            recipes[recipe.digest] = recipe
+
+        for victim in self.planned:
+            add(victim.recipe)
+        return list(recipes.values())
+
+    def next_tasks(self) -> NextTasks:
+        """Return the tasks that can run now; none once every victim is ready.
+
+        Raises
+        ------
+        UserError
+            A weights file does not fit its architecture, or a defence asks for examples of more images than the
+            network that they are crafted on classifies correctly.
+        """
+        tasks = NextTasks()
+        for victim in self.planned:
+            if is_stored(folder := self._results.model(victim.recipe.digest)):
+                check_recipe(folder / "recipe.json")
+            elif victim.weights is not None:
+                check_weights(victim.recipe, victim.weights, victim.where)
+            self._plan(tasks, victim.recipe, self._spec.images.split, weights=victim.weights)
+        return tasks
+
+    def _plan(self, tasks: NextTasks, recipe: Recipe, split: str | None, *, weights: str | None = None) -> bool:
+        """Add the tasks that can run now towards a model that is tested on a split. Return whether it is ready."""
+        stored = is_stored(self._results.model(recipe.digest))
+        if stored and (split is None or self._results.evaluation(recipe.digest, self._data.identity, split)):
+            return True
+        examples: list[Shard] = []
+        if not stored and recipe.training is not None:
+            crafting, needs = defense_of(recipe).crafts(), needs_of(recipe)
+            tested_on = {crafting.on: "train"} if crafting else {}
+            ready = [self._plan(tasks, needed, tested_on.get(part)) for part, needed in needs.items()]
+            if not all(ready):
+                return False
+            if crafting is not None:
+                examples = self._crafting_shards(recipe, crafting, needs[crafting.on])
+                done = self._results.done(with_images=True)
+                if missing := {shard.digest: shard for shard in examples if shard.digest not in done}:
+                    tasks.shards.update(missing)
+                    return False
+        splits = {split} if split is not None else set()
+        if (other := tasks.models.get(recipe.digest)) is not None:
+            splits |= {*other.tested_on}
+        tasks.models[recipe.digest] = VictimTask(
+            recipe=recipe, weights=weights, tested_on=sorted(splits), examples=[shard.digest for shard in examples]
+        )
+        return False
+
+    def _crafting_shards(self, recipe: Recipe, crafting: Crafting, source: Recipe) -> list[Shard]:
+        """Return the shards of the sweep that crafts the examples that a recipe is trained on."""
+        spec = replace(
+            self._spec,
+            seed=crafting.seed,
+            images=Images(count=crafting.images, split="train"),
+            targets="all",
+            attacks=[resolved_attack(entry, "attacks") for entry in crafting.attacks],
+            save_images="successes",
+        )
+        victim = self._victim(source, spec, excluded=self._wrong(source, "train"))
+        if len(victim.images) < crafting.images:
+            raise UserError(
+                f"victims: {recipe.defense['name']}.images: {crafting.images} asked for, but the {crafting.on} network "
+                f"classifies only {len(victim.images)} images of the train split correctly"
+            )
+        return list(grid.shards(spec, self._data.identity, self._data.classes, [victim]))
+
+    def _victim(
+        self, recipe: Recipe, spec: Spec, *, excluded: Sequence[int], name: str | None = None, attacked: bool = True
+    ) -> Victim:
+        """Return what rows say of a model, and the images that a spec draws for it."""
+        split = getattr(self._data, spec.images.split)
+        evaluation = self._results.evaluation(recipe.digest, self._data.identity, spec.images.split)
+        images = grid.drawn_images(spec, len(split), excluded) if attacked else []
+        return Victim(
+            digest=recipe.digest,
+            name=name,
+            arch=recipe.arch,
+            defense=recipe.defense["name"],
+            defense_parameters=recipe.defense_parameters,
+            trained_on=recipe.trained_on,
+            accuracy=evaluation.accuracy if evaluation else None,
+            images=images,
+            labels=split.labels[images].tolist(),
+            attacked=attacked,
+        )
+
+    def _wrong(self, recipe: Recipe, split: str) -> Sequence[int]:
+        """Return the images of a split that a model classifies wrongly; none for a model that is not tested yet."""
+        evaluation = self._results.evaluation(recipe.digest, self._data.identity, split)
+        return evaluation.wrong if evaluation else ()

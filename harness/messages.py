@@ -1,0 +1,50 @@
+"""Values and places as messages name them; secrets are left out."""
+
+import math
+import re
+import reprlib
+
+NUMBER = "a finite number, and an integer one of at most 64 bits"
+
+_USERINFO = re.compile(r"://(?:[^/\s]*|[^/\s:@]*:[^\s@]*)@")
+_SECRET_FIELD = re.compile(r"([?&][^=&\s]*(?:password|passwd|secret|token)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+_WORD = re.compile(r"[\w.*-]{1,80}")
+
+
+class _Repr(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if fits(x) else f"an integer of {x.bit_length()} bits"
+
+
+_SHORT = _Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+_SHORT.maxlevel = 3
+
+
+def shown(value: object) -> str:
+    """Return a value's repr, a long one without its middle."""
+    return _SHORT.repr(value)
+
+
+def fits(value: object) -> bool:
+    """Whether JSON and 64 bits hold the value; what is no number does."""
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def at(where: str, part: str | int) -> str:
+    """Return the path of an item or a key of what is at `where`: ``attacks[0].beta``."""
+    if isinstance(part, int):
+        return f"{where}[{part}]"
+    return f"{where}.{part if _WORD.fullmatch(part) else shown(part)}".removeprefix(".")
+
+
+def one_line(error: object) -> str:
+    """Return an error's message on one line."""
+    return " ".join(str(error).split())
+
+
+def redact(text: str) -> str:
+    """Return a URI, or a message that quotes URIs, with users, passwords and tokens replaced by ``***``."""
+    return _SECRET_FIELD.sub(r"\1***", _USERINFO.sub("://***@", text))

@@ -1,0 +1,90 @@
+"""Match a summary with the figures that the paper prints."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from eadbench.harness.analysis.aggregate import FIGURES
+from eadbench.harness.labels import Labels, defense_label
+from eadbench.harness.paper.published import SETTING, learnt_from, published, same_setting
+from eadbench.harness.plan.grid import Victim
+
+__all__ = ["COLUMNS", "PARTS", "compare"]
+
+PARTS = ("ours", "ours_lo", "ours_hi", "paper", "ratio")
+"""The columns of a compared figure: ``asr_ours``, ``asr_ours_lo``, …"""
+COLUMNS = (
+    *("table", *SETTING, "label", "defence", "victim", "model", "evaluated_on", "arch", "cell", "images"),
+    *(f"{figure}_{part}" for figure in FIGURES for part in PARTS),
+)
+
+
+def compare(summary: pd.DataFrame, victims: Sequence[Victim]) -> pd.DataFrame:
+    """Put our figures beside the paper's, for every setting and case that both have.
+
+    If two of our victims match one line of the paper (two undefended networks), each makes a line. Examples crafted on
+    one victim and tested on another match table 13 if it measured that transfer.
+
+    Parameters
+    ----------
+    summary
+        The result of ``eadbench.harness.analysis.aggregate.summarise`` for targeted attacks, as the paper's are.
+    victims
+        The victims of the summary's ``model`` and ``evaluated_on``, of one sweep or several.
+
+    Returns
+    -------
+    DataFrame with the columns ``COLUMNS``, in the order of the paper's tables: the setting; the labels of our attack,
+    defence and victim; and for each of ``FIGURES`` ours with its 95 % interval, the paper's, and their ratio (NaN if
+    the paper's is 0 or "N.A.").
+    """
+    ours = _in_paper_columns(summary, victims)
+    paper = published()
+    labels = Labels(lines=summary, victims=victims)
+    left = paper.assign(key=same_setting(paper), position=range(len(paper)))
+    right = ours.assign(key=same_setting(ours), label=ours["series"].map(labels.series))
+    right = right.drop(columns=["table", *SETTING])
+    both = left.merge(right, on="key", suffixes=("_paper", "_ours")).sort_values("position", kind="stable")
+    for figure in FIGURES:
+        for end in ("lo", "hi"):
+            both[f"{figure}_ours_{end}"] = both[f"{figure}_{end}"]
+        nonzero = both[f"{figure}_paper"].where(both[f"{figure}_paper"] != 0)
+        both[f"{figure}_ratio"] = both[f"{figure}_ours"] / nonzero
+    return both[list(COLUMNS)].reset_index(drop=True)
+
+
+def _in_paper_columns(summary: pd.DataFrame, victims: Sequence[Victim]) -> pd.DataFrame:
+    """Return the summary's lines with the columns of `SETTING`; drop transfers to unknown victims."""
+    known = {victim.digest: victim for victim in victims}
+    labels = Labels(lines=summary, victims=victims)
+    transfer = summary["evaluated_on"] != summary["model"]
+    ours = summary[~transfer | summary["evaluated_on"].isin(known)].copy()
+    for name in ("norm", "decision_rule"):
+        ours[name] = ours[name].fillna("")
+    ours["crafted_on"] = ours["defense"].where(transfer[ours.index], "")
+    parameters = [json.loads(text) for text in ours["defense_parameters"]]
+    for position, (index, tested_on) in enumerate(zip(ours.index, ours["evaluated_on"], strict=True)):
+        if transfer[index]:  # the paper's line has the defence of the victim tested on
+            target = known[str(tested_on)]
+            parameters[position] = dict(target.defense_parameters)
+            ours.at[index, "defense"] = target.defense
+            ours.at[index, "temperature"] = math.nan if target.temperature is None else target.temperature
+    ours["learnt_from"] = [learnt_from(defense_parameters) for defense_parameters in parameters]
+    ours["defence"] = list(map(_defence_text, ours["defense"], parameters))
+    sources = [labels.victim[model] for model in ours["model"]]
+    targets = [labels.victim.get(tested_on, tested_on) for tested_on in ours["evaluated_on"]]
+    return ours.assign(
+        victim=[
+            source if source == target else f"{source} → {target}"
+            for source, target in zip(sources, targets, strict=True)
+        ]
+    )
+
+
+def _defence_text(defense: str, parameters: Mapping[str, Any]) -> str:
+    """Return a defence as the paper's tables name it: ``T = 100``, ``trained on C&W``."""
+    temperature = parameters.get("temperature")
+    return defense_label(defense, parameters) if temperature is None else f"T = {temperature:g}"

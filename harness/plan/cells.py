@@ -1,0 +1,137 @@
+"""Victims, settings and cells: what the rows of a sweep are about.
+
+A cell is one line of a table: victim × attack × β × κ × decision rule. The digest of its content identifies it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
+
+from eadbench.harness.registry import ATTACKS
+from eadbench.harness.spec.parameters import takes_tensor
+from eadbench.models import canonical_json, digest_of
+
+__all__ = ["Cell", "CellKey", "Example", "Setting", "Victim", "other_parameters"]
+
+
+class Example(NamedTuple):
+    """One image and target class, attacked at one β and κ. None: untargeted, or an attack without β."""
+
+    image: int
+    label: int
+    target: int | None
+    beta: float | None
+    kappa: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Victim:
+    """A victim in rows and cells, and the images of it that a sweep attacks."""
+
+    digest: str
+    name: str | None
+    """Name in the spec, if any."""
+    arch: str
+    defense: str
+    """Name of the defence."""
+    defense_parameters: Mapping[str, Any]
+    trained_on: str
+    accuracy: float | None
+    """Accuracy on the attacked split, in [0, 1]; None before it is known."""
+    images: Sequence[int] = field(repr=False)
+    labels: Sequence[int] = field(repr=False)
+    attacked: bool = True
+    """False if examples are only tested on the victim."""
+
+    @property
+    def temperature(self) -> float | None:
+        """Temperature of the distillation; None for other defences."""
+        return self.defense_parameters.get("temperature")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One setting of the grid. Its digest does not depend on the attacked images."""
+
+    dataset: str
+    """Identity of the data set."""
+    split: str
+    victim: str
+    attack: str
+    parameters: Mapping[str, Any]
+    beta: float | None
+    kappa: float
+    decision_rule: str | None
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits."""
+        return digest_of(asdict(self))
+
+    @property
+    def other_parameters(self) -> str:
+        """Hyperparameters without a column of their own in the rows, as JSON."""
+        return other_parameters(self.parameters)
+
+
+def other_parameters(parameters: Mapping[str, Any]) -> str:
+    """Return an attack's hyperparameters as JSON, without the norm, which has a column of its own."""
+    return canonical_json({name: value for name, value in parameters.items() if name != "norm"})
+
+
+CellKey = tuple[float | None, float, str | None]
+"""β, κ and decision rule, which identify a cell of a setting."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setting:
+    """An attack with its fixed hyperparameters, and the values of β and κ in the grid.
+
+    An attack without β has `betas` (None,). An attack without κ has `kappas` (0,), the margin of its successes.
+    """
+
+    attack: str
+    parameters: Mapping[str, Any]
+    betas: Sequence[float | None]
+    kappas: Sequence[float]
+    decision_rules: Sequence[str | None]
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits. Two settings are equal if their digests are."""
+        return digest_of([self.attack, self.parameters, self.betas, self.kappas, self.decision_rules])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Setting) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def cells(self, dataset: str, split: str, victim: str) -> Iterator[Cell]:
+        """Yield every cell of the setting on a victim, given the digest of the victim."""
+        for beta, kappa, decision_rule in product(self.betas, self.kappas, self.decision_rules):
+            yield Cell(
+                dataset=dataset,
+                split=split,
+                victim=victim,
+                attack=self.attack,
+                parameters=self.parameters,
+                beta=beta,
+                kappa=kappa,
+                decision_rule=decision_rule,
+            )
+
+    def build(self, examples: Sequence[Example], device: torch.device | str = "cpu") -> Any:
+        """Return the attack for `examples`. β and κ are tensors of one value per example, if it takes tensors."""
+        attack = ATTACKS.look_up(self.attack)
+        axes: dict[str, Any] = {}
+        for name, values in (("beta", self.betas), ("kappa", self.kappas)):
+            if takes_tensor(attack, name):
+                axes[name] = torch.tensor([getattr(example, name) for example in examples], device=device)
+            elif name in attack.__dataclass_fields__:
+                [axes[name]] = values
+        return attack(**self.parameters, **axes)

@@ -1,0 +1,86 @@
+"""What a spec can name: one registry for each kind of thing.
+
+A name is a key of a literal table (``ead``), or an import path (``package.module:Name``). Attacks, defences and models
+are registered here, data sets in :mod:`eadbench.harness.datasets`. An outsider's entry has what a built-in has: a
+label, a place in the order of tables, and a colour.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from eadbench import attacks, defenses, models
+from eadbench.harness.errors import UserError
+from eadbench.harness.messages import shown
+from eadbench.models.code import imported
+
+__all__ = ["ATTACKS", "DEFENSES", "MODELS", "Registry"]
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The things of one kind, by name.
+
+    Parameters
+    ----------
+    kind
+        The kind in words, for messages.
+    table
+        The built-in things, in the order of tables and listings.
+    colours
+        Colours of the built-in things in figures; others are given what is left.
+    """
+
+    kind: str
+    table: Mapping[str, Any]
+    colours: Mapping[str, str]
+
+    def look_up(self, name: object) -> Any:
+        """Return the thing called `name`, or the one at that import path.
+
+        Raises
+        ------
+        UserError
+            Nothing has that name, or it cannot be imported.
+        """
+        if isinstance(name, str) and name in self.table:
+            return self.table[name]
+        if not isinstance(name, str) or ":" not in name:
+            close = get_close_matches(str(name), self.table, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            known = f"{', '.join(self.table)}, or package.module:name"
+            raise UserError(f"must name a known {self.kind}: {known}; got {shown(name)}{hint}")
+        try:
+            return imported(name)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+
+    def label(self, name: str) -> str:
+        """Return what tables and figures call the thing: its `LABEL`, or the last part of its name.
+
+        Nothing is imported for a label: whoever resolves the spec imports the code that it names.
+        """
+        module, _, attribute = name.partition(":")
+        thing = self.table.get(name) or getattr(sys.modules.get(module), attribute, None)
+        return str(getattr(thing, "LABEL", None) or name.rpartition(":")[2].replace("_", " "))
+
+    def order(self, name: str) -> tuple[int, str]:
+        """Return the key by which tables sort: built-ins in the order of the table, then the others by name."""
+        names = list(self.table)
+        return (names.index(name), "") if name in self.table else (len(names), name)
+
+    def colour(self, name: str) -> str | None:
+        """Return the thing's own colour, if it has one."""
+        return self.colours.get(name)
+
+
+# Okabe and Ito's palette, whose colours are told apart with any colour vision.
+ATTACKS = Registry(
+    "attack",
+    attacks.ATTACKS,
+    {"ead": "#D55E00", "cw": "#0072B2", "cov": "#009E73", "ifgm": "#CC79A7", "fgm": "#56B4E9"},
+)
+DEFENSES = Registry("defence", defenses.DEFENSES, {})
+MODELS = Registry("architecture", models.MODELS, {})

@@ -1,0 +1,69 @@
+"""Tables of a summary in LaTeX, with the package booktabs."""
+
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from eadbench.harness.analysis.aggregate import CASES, FIGURES
+from eadbench.harness.numbers import NO_VALUE
+from eadbench.harness.plan.grid import Victim
+from eadbench.harness.reporting.tables.pages import GROUP_HEADS, HEADS, Page, pages
+
+__all__ = ["render_latex"]
+
+_SYMBOLS = {"β": r"$\beta$", "κ": r"$\kappa$", "L1": "$L_1$", "L2": "$L_2$", "Linf": r"$L_\infty$"}
+_ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def render_latex(summary: pd.DataFrame, victims: Sequence[Victim]) -> str:
+    """Render a summary as LaTeX tables."""
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(_table(page) for page in pages(summary, victims))
+
+
+def _table(page: Page) -> str:
+    label_count, figure_count = 1 + len(page.parameters), len(FIGURES)
+    spans = [rf"\multicolumn{{{figure_count}}}{{c}}{{{GROUP_HEADS[case].capitalize()}}}" for case in CASES]
+    starts = [label_count + 1 + figure_count * index for index in range(len(CASES))]
+    heads = ["Attack", *(_symbols(HEADS[name]) for name in (*page.parameters, *FIGURES * len(CASES)))]
+    rows = []
+    for line in page.lines:
+        attack = _symbols(_escape(line.attack))
+        figures = [text.replace(NO_VALUE, "N.A.") for text in line.texts(CASES, r"\textbf{{{}}}")]
+        rows.append([attack, *map(_power_of_ten, line.parameters), *figures])
+    lines = [
+        r"\begin{table}[htbp]",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{_escape(page.title)}. ASR in percent.}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
+        r"\toprule",
+        rf"{'& ' * label_count}{' & '.join(spans)} \\",
+        "".join(rf"\cmidrule(lr){{{start}-{start + figure_count - 1}}}" for start in starts),
+        rf"{' & '.join(heads)} \\",
+        r"\midrule",
+        *(rf"{' & '.join(row)} \\" for row in rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    return "".join(_ESCAPES.get(character, character) for character in text)
+
+
+def _symbols(text: str) -> str:
+    """Set Greek letters and norms (``FGM-L1``, ``EAD (L1)``) as mathematics."""
+    return re.sub(r"β|κ|\bL(1|2|inf)\b", lambda match: _SYMBOLS[match[0]], text.replace("∞", "inf"))
+
+
+def _power_of_ten(text: str) -> str:
+    """Set 1e-3 and 5e-5 as powers of ten."""
+    mantissa, power, exponent = text.partition("e")
+    factor = "" if mantissa == "1" else rf"{mantissa}\cdot "
+    return f"${factor}10^{{{int(exponent)}}}$" if power else text

@@ -1,0 +1,33 @@
+"""Tables of a summary in Markdown."""
+
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+
+from eadbench.harness.analysis.aggregate import FIGURES, GROUPS
+from eadbench.harness.plan.grid import Victim
+from eadbench.harness.reporting.tables.pages import GROUP_HEADS, HEADS, Page, pages
+
+__all__ = ["render_markdown"]
+
+
+def render_markdown(summary: pd.DataFrame, victims: Sequence[Victim]) -> str:
+    """Render a summary in Markdown, with the mean over all targets as a fourth group."""
+    return "\n".join(_table(page) for page in pages(summary, victims))
+
+
+def _table(page: Page) -> str:
+    heads = ["attack", *(HEADS[name] for name in page.parameters)]
+    for group in GROUPS:
+        # Markdown has no heading over several columns: the first column of a group carries its name.
+        heads += [f"{GROUP_HEADS[group]}: ASR", *(HEADS[figure] for figure in FIGURES[1:])]
+    rows = [heads, [":--", *["--:"] * (len(heads) - 1)]]
+    for line in page.lines:
+        rows.append([_escape(line.attack), *line.parameters, *line.texts(GROUPS, "**{}**")])
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return f"**{_escape(page.title)}**\n\n{table}"
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"([\\|*<`\[])", r"\\\1", text)

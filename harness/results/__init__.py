@@ -1,0 +1,1 @@
+"""The results folder: its files, a snapshot of their contents, and the progress of a sweep."""

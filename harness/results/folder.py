@@ -1,0 +1,258 @@
+"""The results folder, which every report, dashboard and notebook reads.
+
+::
+
+    DIR/format.json                   the version of this layout
+    DIR/spec.yaml                     the spec as resolved
+    DIR/victims.json                  the victims, their accuracy, and the images drawn for each
+    DIR/tested.json                   the victims that `eadbench transfer` tested on
+    DIR/models/<recipe>/              weights.safetensors, recipe.json, evaluation-<split>.json
+    DIR/examples/<shard>.parquet      one row per example and decision rule
+    DIR/examples/<shard>-<victim>.parquet   the same examples, tested on another victim
+    DIR/images/<shard>.parquet        the adversarial images of a shard, if the spec saves them
+    DIR/shards/<shard>.json           when and where the shard ran, and what it cost
+    DIR/failures/<task>.json          the error of an abandoned task, its workers and its examples
+    DIR/invocations/<id>.json         the MLflow record of an invocation; its files are in the folder of that name
+    DIR/report/                       the tables and figures
+
+Each file is written under a temporary name and then renamed. A shard is done when its part is in `examples` (and in
+`images`, if the spec saves images). Adversarial training learns from shards of the training split, stored likewise.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from eadbench.harness import spec as specs
+from eadbench.harness.errors import UserError
+from eadbench.harness.parquet import rows as parquet
+from eadbench.harness.plan.cells import Victim
+from eadbench.harness.plan.grid import Shard
+from eadbench.harness.results.model_files import read_recipe
+from eadbench.harness.results.records import Failed, ShardRecord
+from eadbench.harness.spec import Spec
+from eadbench.models import Recipe, replace_file
+
+FORMAT = 2
+"""The version of the folder's layout and of the rows' columns. 2: structured columns of defences and attacks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The accuracy of a victim on a split of a data set."""
+
+    dataset: str
+    """The data set's identity."""
+    size: int
+    wrong: Sequence[int]
+    """Indices of the misclassified images."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correctly classified images, in [0, 1]."""
+        return 1 - len(self.wrong) / self.size
+
+
+@dataclass(frozen=True, kw_only=True)
+class _VictimsFile:
+    """Content of `victims.json`."""
+
+    dataset: str
+    victims: Sequence[Victim]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FormatFile:
+    """Content of `format.json`."""
+
+    format: int
+
+
+class Results:
+    """The results folder at `root`. The first write creates it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.examples = root / "examples"
+        self.images = root / "images"
+        self.shards = root / "shards"
+        self.failures = root / "failures"
+        self.invocations = root / "invocations"
+        self.report = root / "report"
+
+    def model(self, digest: str) -> Path:
+        """Return the folder of a model, given the digest of its recipe."""
+        return self.root / "models" / digest
+
+    def recipe(self, digest: str) -> Recipe:
+        """Read the recipe of a stored model.
+
+        Raises
+        ------
+        UserError
+            The model is not stored, or its recipe is damaged.
+        """
+        return read_recipe(self.model(digest) / "recipe.json")
+
+    def begin(self, spec: Spec) -> None:
+        """Write the spec of the sweep and the format of the folder.
+
+        Raises
+        ------
+        UserError
+            The folder has results of another format.
+        """
+        self._check_format()
+        write_text(self.root / "format.json", json.dumps({"format": FORMAT}))
+        write_text(self.root / "spec.yaml", specs.dump(spec))
+
+    def spec(self) -> Spec:
+        """Read the spec of the sweep.
+
+        Raises
+        ------
+        UserError
+            The folder has no results, or results of another format.
+        """
+        if not (self.root / "spec.yaml").is_file():
+            raise UserError(f"{self.root}: no spec.yaml there; give the folder that `eadbench run` wrote")
+        self._check_format()
+        return specs.load(self.root / "spec.yaml")
+
+    def _check_format(self) -> None:
+        """Refuse results of another format; a new folder has none."""
+        if not (self.root / "spec.yaml").is_file():
+            return
+        path = self.root / "format.json"
+        remedy = f'if this version wrote these results, write {{"format": {FORMAT}}} there'
+        # The first format had no such file.
+        version = stored_json(path, _FormatFile, remedy).format if path.is_file() else 1
+        origin = f"eadbench wrote these results (format {version}, not {FORMAT})"
+        if version < FORMAT:
+            raise UserError(
+                f"{self.root}: an earlier {origin}; run its spec into a new folder, which trains nothing again: "
+                f"eadbench run {self.root}/spec.yaml --results NEW --models {self.root}/models"
+            )
+        if version > FORMAT:
+            raise UserError(f"{self.root}: a later {origin}; use that version")
+
+    def evaluation(self, digest: str, dataset: str, split: str) -> Evaluation | None:
+        """Return the evaluation of a model on a split; None before there is one for this data set."""
+        path = self.model(digest) / f"evaluation-{split}.json"
+        if not path.is_file():
+            return None
+        evaluation: Evaluation = stored_json(path, Evaluation)
+        return evaluation if evaluation.dataset == dataset else None
+
+    def write_evaluation(self, digest: str, split: str, evaluation: Evaluation) -> None:
+        """Store the evaluation of a model on a split."""
+        write_text(self.model(digest) / f"evaluation-{split}.json", json.dumps(asdict(evaluation)))
+
+    def write_victims(self, dataset: str, victims: Sequence[Victim]) -> None:
+        """Store the identity of the data set, and the spec's victims with the images drawn for each."""
+        write_text(self.root / "victims.json", json.dumps(asdict(_VictimsFile(dataset=dataset, victims=victims))))
+
+    def add_tested(self, victims: Sequence[Victim]) -> None:
+        """Store further victims to test the examples on."""
+        known = {victim.digest: victim for victim in self._tested()}
+        known |= {victim.digest: replace(victim, attacked=False, images=[], labels=[]) for victim in victims}
+        write_text(self.root / "tested.json", json.dumps([asdict(victim) for victim in known.values()]))
+
+    def victims(self) -> tuple[str, list[Victim]]:
+        """Return the identity of the data set, and the victims attacked or tested on; none before they are ready.
+
+        Raises
+        ------
+        UserError
+            A file of the victims is damaged.
+        """
+        path = self.root / "victims.json"
+        if not path.is_file():
+            return "", []
+        stored: _VictimsFile = stored_json(path, _VictimsFile)
+        digests = {victim.digest for victim in stored.victims}
+        return stored.dataset, [*stored.victims, *(v for v in self._tested() if v.digest not in digests)]
+
+    def _tested(self) -> list[Victim]:
+        path = self.root / "tested.json"
+        return list(stored_json(path, list[Victim])) if path.is_file() else []
+
+    def part(self, shard: str, victim: str | None = None) -> Path:
+        """Return the file of a shard's rows: tested on its own victim, or on another if given."""
+        return self.examples / (f"{shard}.parquet" if victim is None else f"{shard}-{victim}.parquet")
+
+    def image_part(self, shard: str) -> Path:
+        """Return the file of a shard's adversarial images."""
+        return self.images / f"{shard}.parquet"
+
+    def write_failure(self, task: str, failed: Failed) -> None:
+        """Store the failure of an abandoned task."""
+        write_text(self.failures / f"{task}.json", json.dumps(asdict(failed)))
+
+    def failure_records(self) -> list[Failed]:
+        """Read the failures of abandoned tasks, the latest first."""
+        records: list[Failed] = [stored_json(path, Failed) for path in self.failures.glob("[!.]*.json")]
+        return sorted(records, key=lambda failed: failed.ended, reverse=True)
+
+    def failed(self) -> set[str]:
+        """Return the digests of the abandoned tasks."""
+        return {path.stem for path in self.failures.glob("[!.]*.json")}
+
+    def forget_failure(self, task: str) -> None:
+        """Delete the failure of a task that has succeeded since."""
+        (self.failures / f"{task}.json").unlink(missing_ok=True)
+
+    def commit(self, shard: Shard, rows: Sequence[dict[str, Any]], record: ShardRecord) -> None:
+        """Store a shard's record, and then its rows. With its rows stored, the shard is done."""
+        write_text(self.shards / f"{shard.digest}.json", json.dumps(asdict(record)))
+        parquet.write_rows(self.part(shard.digest), rows)
+
+    def shard_record(self, shard: str) -> ShardRecord:
+        """Read the record of a finished shard.
+
+        Raises
+        ------
+        UserError
+            The record is damaged.
+        """
+        remedy = f"delete it and {self.part(shard)}, and run again to write both"
+        record: ShardRecord = stored_json(self.shards / f"{shard}.json", ShardRecord, remedy)
+        return record
+
+    def done(self, *, with_images: bool) -> set[str]:
+        """Return the digests of the finished shards: their rows are stored, and their images if `with_images`.
+
+        Raises
+        ------
+        UserError
+            The folder has results of another format.
+        """
+        self._check_format()
+        digests = {path.stem for path in self.examples.glob("[!.]*.parquet") if "-" not in path.stem}
+        return digests & {path.stem for path in self.images.glob("[!.]*.parquet")} if with_images else digests
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all, and create its folder."""
+    replace_file(path, text.encode())
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Return the parser of a type. Building one takes longer than reading a file with it."""
+    return TypeAdapter(kind)
+
+
+def stored_json(path: Path, kind: Any, remedy: str = "delete it and run again; finished work is kept") -> Any:
+    """Read a JSON file as an object of type `kind`. The error for other content ends with the remedy."""
+    try:
+        return _adapter(kind).validate_json(path.read_bytes())
+    except ValidationError as error:
+        problem = error.errors()[0]
+        reason = ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
+        raise UserError(f"{path}: not as a sweep wrote it ({reason}); {remedy}") from error

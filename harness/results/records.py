@@ -1,0 +1,64 @@
+"""Records beside the rows: the costs of a shard, and the failure of a task."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRecord:
+    """The costs of a shard, and the worker that ran it: `DIR/shards/SHARD.json`."""
+
+    shard: str
+    split: str
+    victim: str
+    attack: str
+    examples: int
+    successes: Mapping[str, int]
+    """Counts by decision rule, or by the attack's name if it has no rules; likewise in `unconfirmed`."""
+    unconfirmed: Mapping[str, int]
+    """Successes of the search that failed in float32."""
+    precision: str
+    gradient_evaluations: int
+    """Gradient evaluations that the examples needed."""
+    gradient_evaluations_computed: int
+    """All gradient evaluations, including rows that only filled up a batch."""
+    gradient_evaluations_per_second: float
+    started: str
+    """Time in ISO 8601, UTC."""
+    seconds: float
+    worker: str
+    node: str
+    visible_devices: str | None
+    device: str
+    threads: int
+    batch_size: int
+    torch: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The failure of an abandoned task: `DIR/failures/TASK.json`."""
+
+    task: str
+    """Name of the task for messages."""
+    ended: str
+    """Time in ISO 8601, UTC."""
+    workers: Sequence[str]
+    """Workers on which the task failed."""
+    error: str
+    """The last traceback."""
+    victim: str | None = None
+    """Digest of the victim. Only shards have `victim`, `attack`, `split` and `examples`."""
+    attack: str | None = None
+    split: str | None = None
+    examples: Sequence[Mapping[str, float | None]] = ()
+
+    @property
+    def reason(self) -> str:
+        """The last line of the traceback."""
+        return last_line(self.error)
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a text. In a traceback, this is the error and its message."""
+    return text.strip().rpartition("\n")[2]

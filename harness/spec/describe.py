@@ -1,0 +1,197 @@
+"""The spec described for editors and for readers: JSON Schema, and the page docs/spec.md."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from eadbench.harness.datasets import DATASETS
+from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
+from eadbench.harness.spec.parameters import Right, parameters_of
+from eadbench.harness.spec.schema import Images, RandomTargets, Resources, SpecFile, VictimFields
+from eadbench.models import Training
+
+__all__ = ["json_schema", "markdown"]
+
+_IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+_SCALES = "Variants of the spec by name, each a mapping of paths to values: {tiny: {images.count: 10}}."
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a spec file, with the parameters of everything that it can name."""
+    schema = SpecFile.model_json_schema()
+    schema |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "eadbench spec"}
+    properties = schema["properties"]
+    properties["dataset"] |= _named(DATASETS)
+    properties["attacks"]["items"] = _named(ATTACKS, leave_out=("targeted",), extra=_rules)
+    properties["scales"] = {
+        "type": "object",
+        "description": _SCALES,
+        "additionalProperties": {"type": "object"},
+    }
+    victim = schema["$defs"]["VictimFields"]["properties"]
+    victim["defense"] = {"description": victim["defense"]["description"], **_defense()}
+    victim["training"] = {"description": victim["training"]["description"], "anyOf": [_inline(Training), _NULL]}
+    return schema
+
+
+_NULL = {"type": "null"}
+
+
+def _named(
+    registry: Registry, *, leave_out: Sequence[str] = (), extra: Callable[[Any], dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Return the schema of an entry `{name: …, parameter: …}` of a registry."""
+    entries = []
+    for name, thing in registry.table.items():
+        fields = _inline(thing, leave_out=leave_out)
+        own = extra(thing) if extra else {}
+        properties = {"name": {"const": name, "description": _first_line(thing)}, **fields["properties"], **own}
+        entries.append({**fields, "properties": properties, "required": ["name", *fields.get("required", [])]})
+    outsider = {"type": "object", "properties": {"name": {"type": "string", "pattern": _IMPORT_PATH}}}
+    return {"anyOf": [*entries, {**outsider, "required": ["name"]}]}
+
+
+def _defense() -> dict[str, Any]:
+    """Return the schema of a defence: a name, or a mapping of one name to its parameters."""
+    names = {"type": "string", "anyOf": [{"enum": list(DEFENSES.table)}, {"pattern": _IMPORT_PATH}]}
+    mapping = {
+        "type": "object",
+        "properties": {name: _inline(defense) for name, defense in DEFENSES.table.items()},
+        "patternProperties": {_IMPORT_PATH: {"type": "object"}},
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+    return {"anyOf": [names, mapping]}
+
+
+def _rules(attack: Any) -> dict[str, Any]:
+    """Return the schema of an attack's decision rules, if it has any."""
+    rules = list(getattr(attack, "RULES", ()))
+    if not rules:
+        return {}
+    return {"decision_rules": {"type": "array", "items": {"enum": rules}, "minItems": 1}}
+
+
+def _inline(thing: Any, *, leave_out: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the schema of a thing's keyword parameters; an axis is a value or a list of values."""
+    schema = parameters_of(thing, leave_out=leave_out).model_json_schema()
+    for axis in getattr(thing, "AXES", ()):
+        one = schema["properties"][axis]
+        schema["properties"][axis] = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+    return {name: schema[name] for name in ("type", "properties", "required", "additionalProperties") if name in schema}
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A mapping of the spec: its heading, and the model of its keys."""
+
+    heading: str
+    model: type[BaseModel]
+
+
+_PARTS = (
+    _Part("The spec", SpecFile),
+    _Part("`images`", Images),
+    _Part("`targets: {random: …}`", RandomTargets),
+    _Part("A victim", VictimFields),
+    _Part("`training` of a victim", parameters_of(Training)),
+    _Part("`resources`", Resources),
+)
+
+_INTRODUCTION = """# The spec
+
+<!-- Made by `eadbench schema --markdown`; a test compares it with the models. -->
+
+A spec is a YAML file that describes one sweep. `eadbench schema > spec.schema.json` writes its JSON Schema, by which an
+editor completes and checks specs (in VS Code's YAML extension: `# yaml-language-server: $schema=spec.schema.json`).
+
+- **Names.** Data sets, attacks, defences and architectures are named as the listings below have them, or by an import
+  path `package.module:Name` of your own code; the working folder is on the import path ([extending.md](extending.md)).
+- **Lists.** A parameter marked *axis* may be a list: the grid is the product of all axes of an attack; every
+  combination of a defence's axes is a victim.
+- **Scales.** `scales` has variants of the spec by name, each a mapping of paths to values:
+  `scales: {tiny: {images.count: 10}}`. `eadbench run SPEC --scale tiny` applies one.
+- **Paths.** In `scales` and in `--set PATH=VALUE`, a path joins keys by dots, a number picks an item of a list, and `*`
+  every item: `attacks.0.beta`, `victims.*.training.epochs`.
+"""
+
+
+def markdown() -> str:
+    """Return the page docs/spec.md."""
+    parts = [_INTRODUCTION, *(_model_table(part) for part in _PARTS)]
+    for heading, registry, leave_out in (
+        ("Data sets", DATASETS, ()),
+        ("Attacks", ATTACKS, ("targeted",)),
+        ("Defences", DEFENSES, ()),
+    ):
+        parts.append(f"## {heading}\n")
+        meanings = {name: text for thing in registry.table.values() for name, text in _meanings(thing).items()}
+        parts += [_thing_table(name, thing, meanings, leave_out) for name, thing in registry.table.items()]
+    return "\n".join(parts)
+
+
+def _model_table(part: _Part) -> str:
+    lines = [f"## {part.heading}\n", "| key | default | meaning |", "| --- | --- | --- |"]
+    meanings = _meanings(Training)
+    for name, field in part.model.model_fields.items():
+        default = "needed" if field.is_required() else _default(field.get_default(call_default_factory=True))
+        right = next((each.text for each in field.metadata if isinstance(each, Right)), None)
+        meaning = " ".join((field.description or meanings.get(name, "")).split())
+        lines.append(
+            f"| `{name}` | {default} | {_cell(' '.join(filter(None, [meaning, right and f'Give {right}.'])))} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _thing_table(name: str, thing: Any, meanings: Mapping[str, str], leave_out: Sequence[str]) -> str:
+    lines = [f"### `{name}`\n", _first_line(thing), ""]
+    fields: Mapping[str, Any] = parameters_of(thing, leave_out=leave_out).model_fields
+    axes = getattr(thing, "AXES", ())
+    if rules := getattr(thing, "RULES", ()):
+        default_rules = ", ".join(getattr(thing, "DEFAULT_RULES", rules))
+        lines += [f"`decision_rules`: {', '.join(rules)}; by default {default_rules}.", ""]
+    if fields:
+        lines += ["| parameter | default | meaning |", "| --- | --- | --- |"]
+    for parameter, field in fields.items():
+        default = "needed" if field.is_required() else _default(field.default)
+        axis = "*Axis.* " if parameter in axes else ""
+        meaning = _meanings(thing).get(parameter) or meanings.get(parameter, "")
+        lines.append(f"| `{parameter}` | {default} | {_cell(axis + meaning)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _meanings(thing: Any) -> dict[str, str]:
+    """Return what the docstring's section "Parameters" says of each parameter."""
+    section = re.search(r"Parameters\n-+\n(.*?)(?=\n\w+\n-+\n|\Z)", inspect.getdoc(thing) or "", re.DOTALL)
+    meanings: dict[str, str] = {}
+    names: list[str] = []
+    for line in (section[1] if section else "").splitlines():
+        if line and not line.startswith(" "):
+            names = [name.strip() for name in line.partition(" : ")[0].split(",")]
+        for name in names if line.startswith(" ") else ():
+            meanings[name] = f"{meanings.get(name, '')} {line.strip()}".strip()
+    return meanings
+
+
+def _default(value: object) -> str:
+    if isinstance(value, BaseModel):
+        return "see below"
+    return f"`{_yaml(value)}`"
+
+
+def _yaml(value: object) -> str:
+    constants = {None: "null", True: "true", False: "false"}
+    return constants[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,100 @@
+"""Specs as YAML: read from a file at one of its scales, and written as resolved."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eadbench.harness.errors import UserError
+from eadbench.harness.spec.overrides import apply_override, apply_scale
+from eadbench.harness.spec.parameters import validated
+from eadbench.harness.spec.resolve import resolved
+from eadbench.harness.spec.resolved import Spec, VictimEntry
+from eadbench.harness.spec.schema import SpecFile
+from eadbench.harness.spec.yaml import parsed, plain
+
+__all__ = ["dump", "load", "parse"]
+
+
+def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None) -> Spec:
+    """Read the spec in the file at `path`, at one of its scales, with overrides.
+
+    Parameters
+    ----------
+    overrides
+        Such as ``images.count=10`` or ``attacks.0.beta=[1e-3]``.
+    scale
+        A key of the file's mapping `scales`, whose values are overrides of their own:
+        ``scales: {tiny: {images.count: 10}}``. Unless given, or "full", the spec as it stands.
+
+    Raises
+    ------
+    UserError
+        The file is missing, is no YAML, or describes what cannot be: one line with the field's path.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read: it is no text: {error}") from error
+    try:
+        return parse(parsed(text), overrides, scale=scale)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def parse(content: object, overrides: Sequence[str] = (), *, scale: str | None = None) -> Spec:
+    """Return the spec that a document describes at one of its scales, with overrides.
+
+    Raises
+    ------
+    UserError
+        One line: the field's path, what was given, what would be right.
+    """
+    if not isinstance(content, Mapping):
+        raise UserError(f"must be a mapping with the keys {', '.join(SpecFile.model_fields)}")
+    fields: dict[str, Any] = plain(dict(content))
+    apply_scale(fields, scale)
+    for override in overrides:
+        apply_override(fields, override)
+    return resolved(validated(SpecFile, plain(fields)))
+
+
+def dump(spec: Spec) -> str:
+    """Return the resolved spec as YAML; :func:`load` reads an equal spec from it."""
+    return str(yaml.safe_dump(written(spec), sort_keys=False, allow_unicode=True))
+
+
+def written(spec: Spec) -> dict[str, Any]:
+    """Return the spec as a file has it, of JSON's own types."""
+    targets = spec.targets if isinstance(spec.targets, str) else spec.targets.model_dump(mode="json")
+    return {
+        "name": spec.name,
+        "seed": spec.seed,
+        "dataset": spec.dataset.written(),
+        "images": spec.images.model_dump(mode="json"),
+        "targets": targets,
+        "victims": [_victim(victim) for victim in spec.victims],
+        "attacks": [attack.written() for attack in spec.attacks],
+        "save_images": spec.save_images,
+        "shard_size": spec.shard_size,
+        "batch_size": spec.batch_size,
+        "precision": spec.precision,
+        "resources": spec.resources.model_dump(mode="json"),
+    }
+
+
+def _victim(victim: VictimEntry) -> dict[str, Any]:
+    return {
+        "name": victim.name,
+        "arch": victim.arch,
+        "parameters": dict(victim.parameters),
+        "defense": victim.defense.written(),
+        "training": None if victim.training is None else asdict(victim.training),
+        "weights": victim.weights,
+        "attacked": victim.attacked,
+        "evaluated_on": victim.evaluated_on if isinstance(victim.evaluated_on, str) else list(victim.evaluated_on),
+    }

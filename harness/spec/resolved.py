@@ -1,0 +1,103 @@
+"""A spec as resolved: every name is known, every default filled in, every value tried.
+
+:mod:`eadbench.harness.spec.schema` has the spec as a user writes it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Literal
+
+from eadbench.attacks.engine.precision import Precision
+from eadbench.harness.spec.schema import Images, RandomTargets, Resources
+from eadbench.models import Training
+
+__all__ = ["AttackEntry", "DatasetEntry", "DefenseEntry", "Spec", "VictimEntry"]
+
+Parameters = Mapping[str, Any]
+Axes = Mapping[str, Sequence[Any]]
+"""Values by parameter, in the order of the spec."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetEntry:
+    """A data set and its parameters."""
+
+    name: str
+    parameters: Parameters = field(default_factory=dict)
+
+    def written(self) -> dict[str, Any]:
+        """Return the entry as a spec has it."""
+        return {"name": self.name, **self.parameters}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackEntry:
+    """An attack: its fixed hyperparameters, the axes of the grid, and the decision rules that are kept."""
+
+    name: str
+    parameters: Parameters
+    axes: Axes
+    decision_rules: Sequence[str]
+
+    def written(self) -> dict[str, Any]:
+        """Return the entry as a spec has it."""
+        rules = {"decision_rules": list(self.decision_rules)} if self.decision_rules else {}
+        axes = {name: list(values) for name, values in self.axes.items()}
+        return {"name": self.name, **self.parameters, **axes, **rules}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefenseEntry:
+    """A defence: its fixed parameters, and those whose values make a victim each."""
+
+    name: str
+    parameters: Parameters
+    axes: Axes
+
+    def combinations(self) -> list[dict[str, Any]]:
+        """Return the defence's parameters with one value of each axis, for every combination."""
+        return [
+            {**self.parameters, **dict(zip(self.axes, values, strict=True))} for values in product(*self.axes.values())
+        ]
+
+    def written(self) -> dict[str, Any]:
+        """Return the entry as a spec has it."""
+        return {self.name: {**self.parameters, **{name: list(values) for name, values in self.axes.items()}}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VictimEntry:
+    """How victims are made: trained, or given by a file of weights."""
+
+    name: str | None
+    arch: str
+    parameters: Parameters
+    defense: DefenseEntry
+    training: Training | None
+    weights: str | None
+    attacked: bool
+    evaluated_on: Literal["all"] | Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One sweep; :class:`eadbench.harness.spec.schema.SpecFile` describes the fields."""
+
+    name: str
+    seed: int
+    dataset: DatasetEntry
+    images: Images
+    targets: Literal["all", "untargeted"] | RandomTargets
+    victims: Sequence[VictimEntry]
+    attacks: Sequence[AttackEntry]
+    save_images: Literal["none", "successes"]
+    shard_size: int
+    batch_size: int | Literal["auto"]
+    precision: Precision
+    resources: Resources
+
+    @property
+    def targeted(self) -> bool:
+        """Whether the attacks aim at target classes."""
+        return self.targets != "untargeted"

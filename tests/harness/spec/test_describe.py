@@ -1,0 +1,75 @@
+"""The JSON Schema accepts every spec that ships and refuses mistakes; docs/spec.md is what the models say."""
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from eadbench.harness import spec
+from eadbench.harness.errors import UserError
+from eadbench.harness.spec import describe
+from eadbench.harness.spec.yaml import parsed
+from tests.command import eadbench
+
+ROOT = Path(__file__).parents[3]
+SWEEPS = sorted((ROOT / "sweeps").rglob("*.yaml"))
+
+MISTAKES: dict[str, tuple[str, Any]] = {
+    "unknown key": ("victim", 1),
+    "no such data set": ("dataset", {"name": "mnits"}),
+    "data set without its path": ("dataset", {"name": "folder"}),
+    "no such attack": ("attacks", [{"name": "eda"}]),
+    "unknown hyperparameter": ("attacks", [{"name": "cw", "beta": 1}]),
+    "axis of a wrong type": ("attacks", [{"name": "ead", "beta": ["x"]}]),
+    "no such decision rule": ("attacks", [{"name": "ead", "decision_rules": ["l3"]}]),
+    "no attack": ("attacks", []),
+    "no such defence": ("victims", [{"arch": "digits", "training": {"epochs": 1}, "defense": "distilation"}]),
+    "no count": ("images", {}),
+    "no image": ("images", {"count": 0}),
+    "targets": ("targets", "some"),
+    "precision": ("precision", "fp8"),
+}
+
+
+def document(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = parsed(path.read_text(encoding="utf-8"))
+    return content
+
+
+def validator() -> Any:
+    schema = describe.json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_spec_that_ships_is_valid(path: Path) -> None:
+    validator().validate(document(path))
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_resolved_spec_is_valid(path: Path) -> None:
+    validator().validate(parsed(spec.dump(spec.load(path))))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_invalid_and_refused(mistake: str) -> None:
+    key, value = MISTAKES[mistake]
+    content = document(ROOT / "sweeps" / "digits.yaml") | {key: value}
+    assert not validator().is_valid(content)
+    with pytest.raises(UserError):
+        spec.parse(content)
+
+
+def test_own_code_is_valid() -> None:
+    content = document(ROOT / "sweeps" / "digits.yaml")
+    content |= {"attacks": [{"name": "mine:Attack", "epsilon": [0.1, 0.3]}], "dataset": {"name": "mine:data"}}
+    content |= {"victims": [{"arch": "mine:Net", "training": {"epochs": 1}, "defense": {"mine:Defence": {"x": 1}}}]}
+    validator().validate(content)
+
+
+def test_the_command_prints_the_schema_and_the_page() -> None:
+    assert eadbench("schema").out.startswith('{\n  "$defs"')
+    page = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
+    assert eadbench("schema", "--markdown").out == page, "run: eadbench schema --markdown > docs/spec.md"

@@ -1,0 +1,76 @@
+"""Weights files: both kinds are read, and anything else is refused without running it."""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from eadbench import models
+
+
+class TestLoadWeights:
+    @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+    def test_both_kinds_of_file(self, tmp_path: Path, suffix: str) -> None:
+        given, model = (models.build("digits", num_classes=10) for _ in range(2))
+        file = tmp_path / f"weights{suffix}"
+        (save_file if suffix == ".safetensors" else torch.save)(given.state_dict(), file)
+        models.load_weights(model, file)
+        images = torch.rand(2, 1, 8, 8)
+        assert torch.equal(model.eval()(images), given.eval()(images))
+
+    def test_a_plain_torchvision_file(self, tmp_path: Path) -> None:
+        plain = torchvision.models.resnet18(num_classes=5)
+        torch.save(plain.state_dict(), tmp_path / "resnet.pt")
+        model = models.build("resnet18", num_classes=5)
+        models.load_weights(model, tmp_path / "resnet.pt")
+        torch.testing.assert_close(dict(model.get_submodule("network").state_dict()), dict(plain.state_dict()))
+
+    def test_a_pickle_is_refused_and_not_run(self, tmp_path: Path) -> None:
+        class Trap:
+            def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+                return os.mkdir, (str(tmp_path / "sprung"),)
+
+        (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Trap(), protocol=2))
+        torch.save(Trap(), tmp_path / "zipped.pt")
+        torch.save(models.build("digits", num_classes=10), tmp_path / "module.pt")
+        (tmp_path / "pickle.safetensors").write_bytes(pickle.dumps(Trap(), protocol=2))
+        for name in ("pickle.pt", "zipped.pt", "module.pt", "pickle.safetensors"):
+            with pytest.raises(ValueError, match=rf"{name} (must be a state dict|is not a readable)") as caught:
+                models.load_weights(models.build("digits", num_classes=10), tmp_path / name)
+            assert "\n" not in str(caught.value)
+        assert not (tmp_path / "sprung").exists()
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda state: state.pop("features.0.bias"), "it lacks features.0.bias"),
+            (lambda state: state.update(extra=torch.zeros(1)), "it has the unknown extra"),
+            (lambda state: state.update({"features.0.bias": torch.zeros(3)}),
+             r"it has features.0.bias \(3,\), not \(16,\)"),
+            (lambda state: state.clear(), "it lacks .*; lacks .*; lacks .* and 11 more"),
+        ],
+        ids=["missing", "unknown", "shape", "many"],
+    )  # fmt: skip
+    def test_wrong_names_and_shapes(
+        self, tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str
+    ) -> None:
+        state = dict(models.build("digits", num_classes=10).state_dict())
+        change(state)
+        torch.save(state, tmp_path / "w.pt")
+        with pytest.raises(ValueError, match=f"does not fit the architecture: {message}"):
+            models.load_weights(models.build("digits", num_classes=10), tmp_path / "w.pt")
+
+    @pytest.mark.parametrize("name", ["absent.pt", "absent.safetensors"])
+    def test_absent(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(ValueError, match=f"{name} (cannot be read|is not a readable)"):
+            models.load_weights(models.build("digits", num_classes=10), tmp_path / name)
+
+    def test_sha256_of_file(self, tmp_path: Path) -> None:
+        (tmp_path / "abc").write_bytes(b"abc")
+        assert models.sha256_of_file(tmp_path / "abc").startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1
