@@ -52,7 +52,7 @@ class EAD(Attack):
     RULES: ClassVar[tuple[str, ...]] = ("en", "l1", "l2")
     DEFAULT_RULES: ClassVar[tuple[str, ...]] = ("en", "l1")
     NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2")
-    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 0.3, "l2": 0.04}  # at 9 × 1,000: 0.003 and 0.03
+    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 0.3, "l2": 0.05}  # at 9 × 1,000: 0.003 and 0.03
     CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"binary_search_steps": 4, "max_iterations": 100, "initial_const": 0.1}
 
     beta: float | Tensor = 1e-3

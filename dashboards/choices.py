@@ -15,7 +15,7 @@ _LONG = frozenset({"victim", "tested"})
 """Filters of long texts."""
 
 
-def one(heading: str, options: Sequence[str], *, key: str, width: int = NARROW, default: str | None = None) -> str:
+def select(heading: str, options: Sequence[str], *, key: str, width: int = NARROW, default: str | None = None) -> str:
     """Return the one of several texts that is chosen, first `default` or the first text.
 
     A single text is returned without a widget.
@@ -26,7 +26,7 @@ def one(heading: str, options: Sequence[str], *, key: str, width: int = NARROW, 
     return st.selectbox(heading, options, index=index, key=key, bind="query-params", width=width)
 
 
-def few(
+def select_several(
     heading: str,
     options: Sequence[str],
     *,
@@ -42,12 +42,12 @@ def few(
     return [text for text in options if text in chosen]
 
 
-def switch(heading: str, *, key: str, value: bool = False, help: str | None = None) -> bool:
+def toggle(heading: str, *, key: str, value: bool = False, help: str | None = None) -> bool:
     """Return whether a switch is on."""
     return st.toggle(heading, value=value, key=key, bind="query-params", help=help)
 
 
-def filtered(texts: pd.DataFrame) -> "pd.Series[bool]":
+def filters(texts: pd.DataFrame) -> "pd.Series[bool]":
     """Offer a filter for every column in which lines differ; return which lines are chosen."""
     chosen: dict[str, list[str]] = {}
     with st.container(horizontal=True):

@@ -31,6 +31,7 @@ __all__ = [
     "family_label",
     "family_of",
     "series_of",
+    "value_text",
     "variants_of",
 ]
 
@@ -91,10 +92,10 @@ def defense_label(defense: str, parameters: Mapping[str, Any]) -> str:
         if name == "attacks":
             details.append(crafting_label(value))
         elif name != "temperature" and value:
-            details.append(f"{name} {_value_text(value)}")
+            details.append(f"{name} {value_text(value)}")
     label = DEFENSES.label(defense) + (f": {', '.join(details)}" if details else "")
     temperature = parameters.get("temperature")
-    return label if temperature is None else f"{label} T = {_value_text(temperature)}"
+    return label if temperature is None else f"{label} T = {value_text(temperature)}"
 
 
 def crafting_label(entries: Iterable[Mapping[str, Any]]) -> str:
@@ -167,7 +168,7 @@ class Labels:
             varying = _varying(parameters)
             for line, values in zip(part.to_dict("records"), parameters, strict=True):
                 label = attack_label(line["attack"], line["norm"], line["decision_rule"])
-                details = [f"{name} {_value_text(values[name])}" for name in varying if name in values]
+                details = [f"{name} {value_text(values[name])}" for name in varying if name in values]
                 labels[line["series"]] = ", ".join([label, *details])
         return distinct(labels)
 
@@ -253,7 +254,8 @@ def _parsed(parameters: object) -> dict[str, Any]:
     return {} if _none(parameters) else dict(json.loads(str(parameters)))
 
 
-def _value_text(value: object) -> str:
+def value_text(value: object) -> str:
+    """Return the value of a hyperparameter, a long one without its end."""
     text = parameter_text(value) if isinstance(value, float) else str(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 

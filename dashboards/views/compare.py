@@ -54,10 +54,10 @@ def show(names: Sequence[str]) -> None:
         st.info("Give the folders of two sweeps or more: `eadbench dashboard results/before results/after`.")
         return
     with st.container(horizontal=True):
-        base = choices.one("From", list(names), key="from")
+        base = choices.select("From", list(names), key="from")
         others = [name for name in names if name != base]
         chosen = st.multiselect("To", others, default=others, key="to", bind="query-params", width=choices.WIDE)
-        order = choices.one("Sorted by", list(_ORDERS), key="sorted")
+        order = choices.select("Sorted by", list(_ORDERS), key="sorted")
     for name in chosen:
         st.header(f"{name} against {base}")
         _pair(source(base), source(name), _ORDERS[order])

@@ -33,9 +33,9 @@ def show(source: Source) -> None:
     texts = described(summary, summary.lines)
     own = texts["tested"] == OWN
     lines, texts = summary.lines[own], texts[own]
-    victim = choices.one("Victim", list(dict.fromkeys(texts["victim"])), key="victim", width=choices.WIDE)
+    victim = choices.select("Victim", list(dict.fromkeys(texts["victim"])), key="victim", width=choices.WIDE)
     available = _styles(lines, texts)
-    chosen = choices.few("Attacks", list(available), key="attacks", default=list(available)[:_SERIES_LIMIT])
+    chosen = choices.select_several("Attacks", list(available), key="attacks", default=list(available)[:_SERIES_LIMIT])
     series = {label: available[label] for label in chosen}
     if not series:
         st.info("Choose an attack.")
@@ -64,8 +64,8 @@ def _over_axis(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, victim:
         return
     st.header(f"Over {', '.join(axes)}")
     with st.container(horizontal=True):
-        axis = axes[choices.one("Over", list(axes), key="over")]
-        group = choices.one("Case", [*GROUPS], key="case", default="average")
+        axis = axes[choices.select("Over", list(axes), key="over")]
+        group = choices.select("Case", [*GROUPS], key="case", default="average")
         lines = _on_axis(lines, texts["victim"] == victim, axis)
         every_value = lines
         for name in _FIXED[axis]:
@@ -100,7 +100,7 @@ def _at_one_value(lines: pd.DataFrame, name: str, every_value: pd.DataFrame, *, 
     if not values:
         return lines
     default = parameter_text(every_value[name].dropna().mode().iloc[0])
-    value = values[choices.one(AXES[name], list(values), key=key, default=default)]
+    value = values[choices.select(AXES[name], list(values), key=key, default=default)]
     chosen: pd.DataFrame = lines[(lines[name] == value) | lines[name].isna()]
     return chosen
 
@@ -109,7 +109,7 @@ def _distortions(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, serie
     """Show the distortion and the cost of examples on one victim."""
     st.header("Distortion against success, and against cost")
     with st.container(horizontal=True):
-        metric = _METRICS[choices.one("Distortion", list(_METRICS), key="distortion")]
+        metric = _METRICS[choices.select("Distortion", list(_METRICS), key="distortion")]
         settings = lines
         for name in ("kappa", "beta"):
             settings = _at_one_value(settings, name, lines, key=f"at_{name}")

@@ -29,11 +29,11 @@ def show(source: Source) -> None:
     lines = summary.own[summary.own["case"] == "best"]
     texts = described(summary, lines)
     with st.container(horizontal=True):
-        victim = choices.one("Victim", list(dict.fromkeys(texts["victim"])), key="victim", width=choices.WIDE)
+        victim = choices.select("Victim", list(dict.fromkeys(texts["victim"])), key="victim", width=choices.WIDE)
         here = texts["victim"] == victim
         lines, texts = lines[here], texts[here]
-        setting = choices.one("Attack", list(dict.fromkeys(texts["setting"])), key="setting", width=choices.WIDE)
-        view = choices.one("Show", [_GRID, _EXAMPLE], key="view")
+        setting = choices.select("Attack", list(dict.fromkeys(texts["setting"])), key="setting", width=choices.WIDE)
+        view = choices.select("Show", [_GRID, _EXAMPLE], key="view")
         line = lines[texts["setting"] == setting].iloc[:1]
         rows = source.read(_COLUMNS, int(source.numbers(line).iloc[0]))
         images = gallery.choose(rows)
@@ -75,10 +75,10 @@ def _address_of(image: int, target: int | None, **changes: str) -> str:
 def _chosen_example(rows: pd.DataFrame, first: int) -> Example:
     """Return the image and target that are chosen, at first the image `first` and its first target that succeeded."""
     images = [str(image) for image in sorted(set(rows["image"].tolist()))]
-    image = int(choices.one("Image", images, key="image", default=str(first)))
+    image = int(choices.select("Image", images, key="image", default=str(first)))
     of_image = rows[rows["image"] == image].sort_values("target", kind="stable")
     if of_image["target"].isna().all():
         return image, None
     targets, successes = of_image["target"].astype(str).tolist(), of_image["success"].to_numpy(dtype=bool)
     default = targets[int(successes.argmax())]
-    return image, int(choices.one("Target class", targets, key="target", default=default))
+    return image, int(choices.select("Target class", targets, key="target", default=default))

@@ -23,12 +23,12 @@ def show(source: Source) -> None:
     st.title("Table")
     summary = rows_or_stop(source)
     texts = described(summary, summary.lines)
-    chosen = choices.filtered(texts)
+    chosen = choices.filters(texts)
     compared = source.compared()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        groups = choices.few("Cases", GROUPS, key="case", default=CASES, labels=_GROUP_LABELS)
-        intervals = choices.switch("95 % intervals", key="intervals", help="Bootstrap over images, 1,000 resamples.")
-        paper = compared is not None and choices.switch("The paper's figures", key="paper", value=True)
+        groups = choices.select_several("Cases", GROUPS, key="case", default=CASES, labels=_GROUP_LABELS)
+        intervals = choices.toggle("95 % intervals", key="intervals", help="Bootstrap over images, 1,000 resamples.")
+        paper = compared is not None and choices.toggle("The paper's figures", key="paper", value=True)
     lines = summary.lines[chosen]
     if lines.empty or not groups:
         st.info("No line is left; choose a case, and fewer or other filters.")

@@ -31,7 +31,7 @@ def show(source: Source) -> None:
     lines = summary.lines.assign(label=texts["series"])
     crafted = lines[lines["model"].isin(matrix["model"]) & (lines["case"] == "best")]  # each case has all targets' ASR
     with st.container(horizontal=True):
-        label = choices.one("Attack", list(dict.fromkeys(crafted["label"])), key="attack")
+        label = choices.select("Attack", list(dict.fromkeys(crafted["label"])), key="attack")
         crafted = _at_one_beta(crafted[crafted["label"] == label])
     _matrices(label, crafted, summary.labels)
     st.caption(MEANING)
@@ -51,7 +51,7 @@ def _at_one_beta(lines: pd.DataFrame) -> pd.DataFrame:
     if not betas:
         return lines
     default = parameter_text(lines["beta"].mode().iloc[0])
-    chosen: pd.DataFrame = lines[lines["beta"] == betas[choices.one("β", list(betas), key="beta", default=default)]]
+    chosen: pd.DataFrame = lines[lines["beta"] == betas[choices.select("β", list(betas), key="beta", default=default)]]
     return chosen
 
 

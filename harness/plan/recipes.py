@@ -7,6 +7,7 @@ from pathlib import Path
 from eadbench.defenses import Defense
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
+from eadbench.harness.labels import value_text
 from eadbench.harness.registry import DEFENSES
 from eadbench.harness.spec import Spec, VictimEntry
 from eadbench.harness.storage import located
@@ -67,7 +68,7 @@ def _name(victim: VictimEntry, recipe: Recipe) -> str | None:
     axes = [axis for axis, values in victim.defense.axes.items() if len(values) > 1]
     if victim.name is None or not axes:
         return victim.name
-    return ", ".join([victim.name, *(f"{axis} {recipe.defense[axis]:g}" for axis in axes)])
+    return ", ".join([victim.name, *(f"{axis} {value_text(recipe.defense[axis])}" for axis in axes)])
 
 
 def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
