@@ -24,6 +24,8 @@ def eadbench(*arguments: object) -> Ended:
     """Run the command; whatever it lets through but its exit is a bug of it."""
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        for console in (options.out, options.err):  # a worker of pytest-xdist has fixed their width to 80 by now
+            patch.setattr(console, "width", 160)
         patch.setenv("COLUMNS", "160")
         patch.setenv(NO_CODE, "")
         patch.setattr(sys, "argv", ["eadbench", *map(str, arguments)])
