@@ -37,7 +37,8 @@ class Run:
 
 @pytest.fixture
 def eadbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    monkeypatch.setenv("COLUMNS", "160")
+    for console in (options.out, options.err):  # a worker of pytest-xdist has fixed their width to 80 by now
+        monkeypatch.setattr(console, "width", 160)
     return lambda *arguments: Run(capsys, monkeypatch, *arguments)
 
 
