@@ -201,7 +201,7 @@ class Labels:
 
     @cached_property
     def _victims(self) -> Mapping[str, "_Victim"]:
-        """The victims given, and then those that lines name beside them."""
+        """The given victims, and then the other victims that lines name."""
         known = {victim.digest: _Victim.of(victim) for victim in self.victims}
         if "arch" in self.lines:
             for line in self.lines.drop_duplicates("model").to_dict("records"):

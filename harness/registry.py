@@ -67,7 +67,7 @@ class Registry:
         return str(getattr(thing, "LABEL", None) or name.rpartition(":")[2].replace("_", " "))
 
     def order(self, name: str) -> tuple[int, str]:
-        """Return the key by which tables sort: built-ins in the order of the table, then the others by name."""
+        """Return a sort key for tables: built-ins in the order of the table, then the others by name."""
         names = list(self.table)
         return (names.index(name), "") if name in self.table else (len(names), name)
 

@@ -1,4 +1,4 @@
-"""Import paths, `package.module:name`, by which a spec names the user's own code."""
+"""Import paths, `package.module:name`, the names of the user's own code in a spec."""
 
 import importlib
 import os

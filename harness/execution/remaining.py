@@ -57,7 +57,7 @@ class Remaining:
 
 
 def _without(shard: Shard, keys: Collection[Key]) -> Sequence[Example]:
-    """Return a shard's examples without those that have rows by every decision rule."""
+    """Return the examples of a shard that lack rows by some decision rule."""
     if not keys:
         return shard.examples
     cells, rules = shard.cell_digests, shard.setting.decision_rules

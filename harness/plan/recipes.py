@@ -64,7 +64,7 @@ def planned(spec: Spec, data: DataSet) -> list[Planned]:
 
 
 def _name(victim: VictimEntry, recipe: Recipe) -> str | None:
-    """Return the victim's name, with the values of those axes that have several values."""
+    """Return the victim's name, with the value of every axis that has several."""
     axes = [axis for axis, values in victim.defense.axes.items() if len(values) > 1]
     if victim.name is None or not axes:
         return victim.name

@@ -15,7 +15,7 @@ __all__ = ["Images", "RandomTargets", "Resources", "SpecFile", "VictimFields"]
 
 
 def _short(amount: object) -> object:
-    """Refuse a text of so many digits that pydantic cannot make a number of it."""
+    """Refuse a long text of digits; pydantic fails to make a number of it."""
     if isinstance(amount, str) and len(amount) > 40:
         raise ValueError("too long")
     return amount
@@ -84,7 +84,7 @@ class Resources(Strict):
     memory: Annotated[ByteSize | None, BeforeValidator(_short), Right("memory of a worker, such as 8GiB")] = Field(
         default=None, gt=0
     )
-    """Memory of each worker, such as 8GiB, by which Ray places workers."""
+    """Memory of each worker, such as 8GiB; Ray places workers by it."""
     threads: int = Field(default=1, ge=1)
     """Torch's threads in a worker on CPU cores. The spec sets it because rounding depends on it."""
 

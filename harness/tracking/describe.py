@@ -41,7 +41,7 @@ def cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame, tags: Mapping[s
 
 
 def dataset_digest(dataset: str, split: str) -> str:
-    """Return the digest by which MLflow distinguishes the splits of a data set."""
+    """Return a digest that tells MLflow the splits of a data set apart."""
     return f"{dataset}/{split}"
 
 
