@@ -112,7 +112,8 @@ _INTRODUCTION = """# The spec
 <!-- Made by `eadbench schema --markdown`; a test compares it with the models. -->
 
 A spec is a YAML file that describes one sweep. `eadbench schema > spec.schema.json` writes its JSON Schema, and an
-editor completes and checks specs with it (in VS Code's YAML extension: `# yaml-language-server: $schema=spec.schema.json`).
+editor completes and checks specs with it (in VS Code's YAML extension:
+`# yaml-language-server: $schema=spec.schema.json`).
 
 - **Names.** Data sets, attacks, defences and architectures are named as the listings below have them, or by an import
   path `package.module:Name` of your own code; the working folder is on the import path ([extending.md](extending.md)).
