@@ -35,9 +35,9 @@ class Right(NamedTuple):
 
 
 class Strict(BaseModel):
-    """Refuse keys that the model does not have; attributes' docstrings are the fields' descriptions."""
+    """Refuse keys that the model does not have."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @field_validator("*", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ every name in it has been looked up.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ByteSize, Field, field_validator
+from pydantic import BeforeValidator, ByteSize, ConfigDict, Field, field_validator
 
 from eadbench.attacks.engine.precision import Precision
 from eadbench.harness.spec.parameters import Right, Strict
@@ -21,7 +21,16 @@ def _short(amount: object) -> object:
     return amount
 
 
-class Images(Strict):
+class _Documented(Strict):
+    """Take the docstrings of attributes for the descriptions of fields.
+
+    Pydantic looks for the source of such a class, which takes seconds for one that is made at run time.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Images(_Documented):
     """The images that are attacked: the first `count` of a seeded order that are classified correctly."""
 
     count: int = Field(ge=1)
@@ -33,14 +42,14 @@ class Images(Strict):
     the sweep (`all`), so that all of them attack the same images."""
 
 
-class RandomTargets(Strict):
+class RandomTargets(_Documented):
     """A number of incorrect classes for each image, drawn from the spec's seed."""
 
     random: int = Field(ge=1)
     """How many."""
 
 
-class VictimFields(Strict):
+class VictimFields(_Documented):
     """A victim: trained by `training`, or given by a file of `weights`.
 
     A list for one of its defence's axes, such as a temperature, makes a victim of each value.
@@ -70,7 +79,7 @@ class VictimFields(Strict):
     """The other victims on which the examples crafted on this one are tested."""
 
 
-class Resources(Strict):
+class Resources(_Documented):
     """What the workers take. Rows do not depend on the number of workers."""
 
     workers: int | None = Field(default=None, ge=1)
@@ -96,7 +105,7 @@ class Resources(Strict):
         return gpus
 
 
-class SpecFile(Strict):
+class SpecFile(_Documented):
     """One sweep."""
 
     name: Annotated[str, Right("letters, digits, '.', '_' and '-', at most 100 of them")] = Field(

@@ -171,9 +171,10 @@ def test_the_optimizers_state_keeps_its_layout(tmp_path: Path) -> None:
 
 
 MAKE = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from eadbench.models import lock
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

@@ -1,5 +1,6 @@
 """The JSON Schema accepts every spec that ships and refuses mistakes; docs/spec.md is what the models say."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def document(path: Path) -> dict[str, Any]:
     return content
 
 
+@functools.cache
 def validator() -> Any:
     schema = describe.json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
