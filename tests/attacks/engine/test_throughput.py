@@ -1,7 +1,5 @@
 """The fastest batch size on devices of known speed and memory."""
 
-import time
-
 import torch
 from torch import Tensor, nn
 
@@ -10,24 +8,30 @@ from tests.attacks.models import Crowded
 
 
 class Paced(nn.Module):
-    """Takes 10 ms for every `lanes` rows, or part of them."""
+    """Takes a second of its own clock for every `lanes` rows, or part of them."""
 
     def __init__(self, lanes: int) -> None:
         super().__init__()
-        self.lanes = lanes
+        self.lanes, self.seconds = lanes, 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        time.sleep(0.01 * -(-len(x) // self.lanes))
+        self.seconds += -(-len(x) // self.lanes)
         return x.flatten(1)
+
+    def clock(self) -> float:
+        return self.seconds
 
 
 def test_doubles_while_it_pays() -> None:
-    assert fastest_batch_size(Paced(32), torch.zeros(1, 2, 2)) == 32
+    model = Paced(32)
+    assert fastest_batch_size(model, torch.zeros(1, 2, 2), clock=model.clock) == 32
 
 
 def test_stops_where_memory_does() -> None:
-    assert fastest_batch_size(Crowded(Paced(1024), 100), torch.zeros(1, 2, 2)) == 64
+    model = Paced(1024)
+    assert fastest_batch_size(Crowded(model, 100), torch.zeros(1, 2, 2), clock=model.clock) == 64
 
 
 def test_stops_at_the_most() -> None:
-    assert fastest_batch_size(Paced(1024), torch.zeros(1, 2, 2), most=16) == 16
+    model = Paced(1024)
+    assert fastest_batch_size(model, torch.zeros(1, 2, 2), most=16, clock=model.clock) == 16
