@@ -13,6 +13,7 @@ from eadbench.attacks.carlini_wagner import COV, CarliniWagner
 from eadbench.attacks.ead import EAD
 from eadbench.attacks.engine.confirm import confirmed
 from eadbench.attacks.engine.frozen import frozen
+from eadbench.attacks.engine.probe import Probe, probe
 from eadbench.attacks.fgm import FGM
 from eadbench.attacks.ifgm import IFGM
 from eadbench.attacks.result import Adversarial, AttackResult
@@ -30,9 +31,11 @@ __all__ = [
     "Attack",
     "AttackResult",
     "CarliniWagner",
+    "Probe",
     "Traits",
     "breaches",
     "confirmed",
     "frozen",
+    "probe",
     "traits_of",
 ]

@@ -139,11 +139,20 @@ def breaches(attack: object) -> list[str]:
         if (line := wrong_names(attack, name, f"must declare {name}")) is not None
     }
     problems += wrong.values()
-    if not isinstance(getattr(attack, "LABEL", ""), str):
-        problems.append(f"must declare LABEL as text, got {attack.LABEL!r}")  # type: ignore[attr-defined]
+    label = getattr(attack, "LABEL", "text")
+    if not isinstance(label, str) or not label.strip():
+        problems.append(f"must declare LABEL as text, got {label!r}")
+    modes = {name: getattr(attack, name, True) for name in ("TARGETED", "UNTARGETED")}
+    problems += [
+        f"must declare {name} as True or False, got {mode!r}"
+        for name, mode in modes.items()
+        if mode not in (True, False)
+    ]
     traits = traits_of(attack)
     if "AXES" not in wrong and (unknown := unknown_fields(attack, traits.axes)):
         problems.append(f"must name its own fields in AXES, got {', '.join(unknown)}")
+    elif "AXES" not in wrong and ("targeted" in traits.axes or len(set(traits.axes)) < len(traits.axes)):
+        problems.append(f"must name each field once in AXES, without `targeted`, got {', '.join(traits.axes)}")
     if not {"RULES", "DEFAULT_RULES"} & wrong.keys():
         problems += _rule_breaches(traits)
     if "NORMS" not in wrong and (unknown := [norm for norm in traits.norms if norm not in KNOWN_NORMS]):
@@ -153,6 +162,18 @@ def breaches(attack: object) -> list[str]:
     if not (traits.targeted or traits.untargeted):
         problems.append("must support a mode: TARGETED or UNTARGETED must be True")
     return problems
+
+
+def instance_breaches(attack: object) -> list[str]:
+    """List how an attack with its hyperparameters breaks the protocol, one line each."""
+    passes = getattr(attack, "most_passes", None)
+    if not isinstance(passes, int) or isinstance(passes, bool) or passes < 1:
+        return [f"must have a property `most_passes`, a whole number of at least 1, got {passes!r}"]
+    traits = traits_of(type(attack))
+    norm = getattr(attack, "norm", None)
+    if traits.norms and norm is not None and norm not in traits.norms:
+        return [f"minimises {', '.join(traits.norms)} (its NORMS), not norm {norm!r}"]
+    return []
 
 
 def _call_breaches(attack: type) -> list[str]:

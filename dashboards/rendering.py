@@ -10,16 +10,22 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-__all__ = ["render"]
+__all__ = ["as_text", "render"]
 
 _HERE = Path(__file__).parent
 _CONTROL = re.compile("\x1b\\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")
 """A terminal's colours, and characters that HTML does not allow."""
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 def render(template: str, **values: object) -> Markup:
     """Return the HTML of a template."""
     return Markup(_ENVIRONMENT.get_template(template).render(values).strip())
+
+
+def as_text(text: str) -> str:
+    """Return Markdown that Streamlit shows as this very text: no image, link or formula in it takes effect."""
+    return _PUNCTUATION.sub(r"\\\g<0>", _CONTROL.sub("", text))
 
 
 def _printable(value: object) -> object:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from eadbench.defenses.defense import Defense, Fit
-from eadbench.models import Recipe, build, seeded, train
+from eadbench.models import Recipe, build_network, seeded, train
 
 __all__ = ["Undefended", "initial_model"]
 
@@ -56,4 +56,4 @@ def initial_model(recipe: Recipe) -> nn.Module:
     if recipe.weights is not None:
         raise ValueError(f"recipe {recipe.digest} has given weights: there is nothing to train")
     with seeded(0 if recipe.training is None else recipe.training.seed):
-        return build(recipe.arch, num_classes=recipe.num_classes, **recipe.parameters)
+        return build_network(recipe)

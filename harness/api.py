@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from rich.console import Console
 
@@ -35,7 +35,19 @@ if TYPE_CHECKING:
     from eadbench.harness.execution.runner import MakeExecutor
     from eadbench.harness.execution.sweep import Done, Plan
 
-__all__ = ["Ended", "Executor", "Results", "log", "plan", "report", "run", "sweep", "transfer", "write_page"]
+__all__ = [
+    "Ended",
+    "Executor",
+    "Results",
+    "log",
+    "plan",
+    "report",
+    "run",
+    "sweep",
+    "transfer",
+    "write_page",
+    "write_report",
+]
 
 Executor = Literal["ray", "serial"]
 """What runs shards: a Ray cluster, or this process."""
@@ -116,7 +128,7 @@ def report(results: Results | str | Path, format: Literal["csv", "markdown", "la
     """Return the tables of a sweep as text; for "html", write the whole report as one file and return its path."""
     opened = results if isinstance(results, Results) else Results(results)
     if format == "html":
-        return str(write_page(opened))
+        return str(write_report(opened))
     return reports.text(opened.summary, format)
 
 
@@ -168,8 +180,16 @@ def log(folder: str | Path) -> Any:
     """Tell MLflow what it lacks of a sweep; return what was written for each invocation."""
     from eadbench.harness.tracking import invocation
 
-    results = ResultsFolder(_located(folder))
-    return invocation.log(results, default_tracking_uri(results.root))
+    results = Results(_located(folder))
+    results.spec  # noqa: B018 - refuses a folder without results, or of another format
+    _keep_owed(results)
+    return invocation.log(results.snapshot.folder, default_tracking_uri(results.folder))
+
+
+def write_report(results: Results) -> Path:
+    """Write the report of a sweep as one HTML file, and the record that MLflow is owed; return where the report is."""
+    _keep_owed(results)
+    return write_page(results)
 
 
 def write_page(results: Results) -> Path:
@@ -187,12 +207,11 @@ def _conclude(
 
     results, warning = Results(folder), ""
     with progress.waiting("writing the report"):
-        texts = reports.write(folder, results.summary)
-        if done.nothing:
+        if not done.nothing:
+            _keep(results, done, started, seconds, scale)
+        elif not _keep_owed(results):
+            reports.write(folder, results.summary)
             return Ended(results=results, done=done, warning="")
-        identity = invocation.keep(results.snapshot, done, results.summary, texts, started, seconds, scale=scale)
-        write_page(results)
-        invocation.keep_files(folder, results.summary, identity)
     with progress.waiting("logging to MLflow"):
         try:
             invocation.log(folder, default_tracking_uri(folder.root))
@@ -201,8 +220,33 @@ def _conclude(
     return Ended(results=results, done=done, warning=warning)
 
 
+def _keep_owed(results: Results) -> bool:
+    """Write the report and record of a run that ended before it could. Return whether there was one."""
+    from eadbench.harness.tracking import invocation
+
+    owed = invocation.owed(results.snapshot.folder)
+    if owed:
+        _keep(results, None, datetime.now().astimezone(), 0.0, None)
+    return owed
+
+
+def _keep(results: Results, done: "Done | None", started: datetime, seconds: float, scale: str | None) -> None:
+    """Write the report of a sweep, and the record of an invocation for MLflow."""
+    from eadbench.harness.tracking import invocation
+
+    folder = results.snapshot.folder
+    texts = reports.write(folder, results.summary)
+    identity = invocation.keep(results.snapshot, done, results.summary, texts, started, seconds, scale=scale)
+    write_page(results)
+    invocation.keep_files(folder, results.summary, identity)
+
+
 def _workers(spec: Spec, executor: Executor, address: str | None) -> "MakeExecutor":
     """Return what starts the workers of a sweep."""
+    if executor not in get_args(Executor):
+        raise UserError(f"executor: must be {' or '.join(get_args(Executor))}, got {executor!r}")
+    if executor == "serial" and address is not None:
+        raise UserError(f"address: {address} is of a Ray cluster, and the executor serial uses none; leave out one")
     from eadbench.harness.execution.executor import Executor as Workers
     from eadbench.harness.execution.serial import SerialExecutor
 
@@ -223,6 +267,8 @@ def _spec(spec: AnySpec, overrides: Sequence[str], scale: str | None) -> Spec:
         return spec
     if isinstance(spec, Mapping):
         return specs.parse(spec, overrides, scale=scale)
+    if not isinstance(spec, str | Path):
+        raise UserError(f"spec: must be a file, a mapping or a resolved spec, got {type(spec).__name__}")
     return specs.load(_located(spec), overrides, scale=scale)
 
 

@@ -16,6 +16,7 @@ from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import dataset_label
 from eadbench.harness.parquet.adversarial import read_images
+from eadbench.harness.parquet.rows import SCHEMA
 from eadbench.harness.results.folder import Results as ResultsFolder
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.spec import Spec
@@ -64,7 +65,16 @@ class Results:
         return summaries.read(self.snapshot)
 
     def rows(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return a row per example and decision rule, with all columns or some."""
+        """Return a row per example and decision rule, with all columns or some.
+
+        Raises
+        ------
+        UserError
+            A column does not exist.
+        """
+        unknown = [name for name in columns or () if name not in SCHEMA.names]
+        if unknown:
+            raise UserError(f"columns: there is none called {unknown[0]!r}; there are {', '.join(SCHEMA.names)}")
         return self.snapshot.frame(columns)
 
     def cells(self) -> pd.DataFrame:
@@ -144,6 +154,8 @@ class Results:
             raise UserError(
                 f"cell: {'none' if not cells else 'more than one'} of the sweep's cells begins with {cell!r}"
             )
+        if self.spec.save_images == "none":
+            raise UserError(f"{self.folder}: no images are stored there; run its spec with save_images: successes")
         parts = sorted(self.snapshot.folder.images.glob("[!.]*.parquet"))
         keys, pixels = read_images(parts, cells=cells or list(self.snapshot.cells), images=images)
         return keys, torch.from_numpy(pixels)

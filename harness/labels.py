@@ -5,8 +5,9 @@ victims or two different attacks never carry the same words: what varies is appe
 """
 
 import json
+import os.path
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -166,9 +167,10 @@ class Labels:
         for _, part in attacks.groupby(["attack", "norm"], sort=False, dropna=False):
             parameters = [_parsed(text) for text in part["parameters"]]
             varying = _varying(parameters)
+            texts = {name: _text_of([values.get(name) for values in parameters]) for name in varying}
             for line, values in zip(part.to_dict("records"), parameters, strict=True):
                 label = attack_label(line["attack"], line["norm"], line["decision_rule"])
-                details = [f"{name} {value_text(values[name])}" for name in varying if name in values]
+                details = [f"{name} {texts[name](values[name])}" for name in varying if name in values]
                 labels[line["series"]] = ", ".join([label, *details])
         return distinct(labels)
 
@@ -248,6 +250,21 @@ def _varying(parameters: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names of the hyperparameters in which mappings differ."""
     names = dict.fromkeys(name for each in parameters for name in each)
     return [name for name in names if len({canonical_json(each.get(name)) for each in parameters}) > 1]
+
+
+def _text_of(values: Sequence[object]) -> Callable[[object], str]:
+    """Return what makes texts of the values of a hyperparameter: lists from where they differ, if they are long."""
+    lists = [value for value in values if isinstance(value, list)]
+    texts = {canonical_json(value): value_text(value) for value in values}
+    if len(lists) < len(values) or len(set(texts.values())) == len(texts):
+        return value_text
+    shared = len(os.path.commonprefix(lists))
+
+    def rest(value: object) -> str:
+        items = value[shared:] if isinstance(value, list) else []
+        return value_text(f"[…, {str(items).removeprefix('[')}" if items else "[…]")
+
+    return rest
 
 
 def _parsed(parameters: object) -> dict[str, Any]:

@@ -4,6 +4,7 @@ s3fs maps most answers of a server to an `OSError`. It passes on what goes wrong
 expired credentials, a server that cannot be reached.
 """
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import s3fs
@@ -36,8 +37,21 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
     call_s3 = sync_wrapper(_call_s3)
 
     async def _isfile(self, path: str) -> bool:
-        """Return whether a path is a file. fsspec would answer "no" for a store that cannot be reached."""
+        """Return whether a path is a file. fsspec would answer "no" for a store that refuses or fails."""
         try:
             return bool((await self._info(path))["type"] == "file")
-        except OSError:
+        except FileNotFoundError:
             return False
+
+    async def _walk(
+        self, path: str, maxdepth: int | None = None, topdown: bool = True, on_error: Any = "omit", **options: Any
+    ) -> AsyncIterator[Any]:
+        """List folders and files. fsspec would list nothing in a store that refuses or fails."""
+        refuse = _raise_unless_missing if on_error == "omit" else on_error
+        async for listing in super()._walk(path, maxdepth, topdown, refuse, **options):
+            yield listing
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

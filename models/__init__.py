@@ -4,21 +4,26 @@ A model takes images (N, C, H, W) in [0, 1] and returns logits (N, K), never pro
 itself.
 """
 
+from eadbench.models.adapted import build_network
 from eadbench.models.digest import canonical_json, digest_of, sha256_of_file
 from eadbench.models.files import replace_file
 from eadbench.models.lock import lock
+from eadbench.models.memory_format import memory_format
 from eadbench.models.recipe import Recipe, Training
 from eadbench.models.registry import MODELS, build, initial_parameters
-from eadbench.models.store import Stored, copy, is_stored, load, load_weights, read, save
-from eadbench.models.training import accuracy, predictions, seeded, train
+from eadbench.models.store import Stored, copy, is_stored, load, read, save
+from eadbench.models.training import Diverged, accuracy, predictions, seeded, train
+from eadbench.models.weights import load_weights
 
 __all__ = [
     "MODELS",
+    "Diverged",
     "Recipe",
     "Stored",
     "Training",
     "accuracy",
     "build",
+    "build_network",
     "canonical_json",
     "copy",
     "digest_of",
@@ -27,6 +32,7 @@ __all__ = [
     "load",
     "load_weights",
     "lock",
+    "memory_format",
     "predictions",
     "read",
     "replace_file",

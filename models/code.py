@@ -45,8 +45,10 @@ def imported(path: str) -> Callable[..., Any]:
     module_name, _, name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a module may raise anything while it is imported
         reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            reason += "; modules are found in the working folder, in PYTHONPATH, and where packages are installed"
         raise ValueError(f"cannot import {module_name!r}: {reason}") from error
     thing = getattr(module, name, None)
     if not callable(thing):

@@ -78,11 +78,18 @@ class Recipe:
         (a parameter `weights` of the architecture).
     weights
         SHA-256 (64 hex digits) of the user's weights file.
+    outputs
+        What the network returns: "logits", or "probabilities", whose logarithm is taken.
+    class_map
+        The network's class of each class of the data set; None if they are the same.
+    network_classes
+        Classes of the network, if `class_map` picks some and the architecture does not tell.
 
     Raises
     ------
     ValueError
-        The recipe has no source of weights, or two, or parameters that do not fit in JSON.
+        The recipe has no source of weights, or two, parameters that do not fit in JSON, or a class map that does not
+        give each class of the data set a class of its own.
     """
 
     arch: str
@@ -92,6 +99,9 @@ class Recipe:
     defense: Mapping[str, Any]
     training: Training | None
     weights: str | None = None
+    outputs: Literal["logits", "probabilities"] = "logits"
+    class_map: tuple[int, ...] | None = None
+    network_classes: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("parameters", "defense"):
@@ -102,6 +112,18 @@ class Recipe:
             raise ValueError("recipe: given weights are not trained further; leave out training or weights")
         if self.weights is None and self.training is None and self.parameters.get("weights") is None:
             raise ValueError("recipe: has neither training nor weights")
+        if self.outputs not in ("logits", "probabilities"):
+            raise ValueError(f'recipe.outputs must be "logits" or "probabilities", got {self.outputs!r}')
+        self._check_class_map()
+
+    def _check_class_map(self) -> None:
+        if self.class_map is None:
+            return
+        object.__setattr__(self, "class_map", tuple(self.class_map))
+        if len(self.class_map) != self.num_classes:
+            raise ValueError(f"recipe.class_map must have {self.num_classes} classes, got {len(self.class_map)}")
+        if min(self.class_map) < 0 or len(set(self.class_map)) < len(self.class_map):
+            raise ValueError("recipe.class_map must give each class of the data set a class of its own, from 0")
 
     @property
     def digest(self) -> str:
@@ -117,8 +139,17 @@ class Recipe:
         return {name: value for name, value in self.defense.items() if name != "name"}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as JSON types. The digest is computed from them, so a changed key renames every model."""
-        return asdict(self)
+        """Return the recipe as JSON types. The digest is computed from them, so a changed key renames every model.
+
+        Fields that most recipes leave at their defaults are left out.
+        """
+        content = asdict(self)
+        for name, default in (("outputs", "logits"), ("class_map", None), ("network_classes", None)):
+            if content[name] == default:
+                del content[name]
+        if self.class_map is not None:
+            content["class_map"] = list(self.class_map)
+        return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Recipe":

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from eadbench.models import architectures
 from eadbench.models.code import imported
 
-__all__ = ["MODELS", "ImageNetNormalised", "build", "initial_parameters"]
+__all__ = ["MODELS", "ImageNetNormalised", "build", "classes_of", "initial_parameters"]
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "cw_mnist": architectures.carlini_wagner_mnist,
@@ -56,7 +56,8 @@ def build(arch: str, /, *, num_classes: int, **parameters: Any) -> nn.Module:
     ----------
     arch
         A name of `MODELS`, the name of a torchvision classification model (`resnet18`, `vit_b_16`, ...), or
-        `package.module:function`: a function that takes `num_classes` and the parameters and returns a module.
+        `package.module:function`: a function that takes the parameters, and `num_classes` if its network can have any
+        number of classes, and returns a module.
     num_classes
         Number of logits, K.
     **parameters
@@ -88,6 +89,17 @@ def initial_parameters(arch: str, parameters: Mapping[str, Any]) -> dict[str, An
     return {name: value for name, value in parameters.items() if not (from_torchvision and name == "weights")}
 
 
+def classes_of(arch: str, parameters: Mapping[str, Any]) -> int | None:
+    """Return how many classes an architecture's published weights know; None if it names none."""
+    weights = parameters.get("weights")
+    if weights is None or arch in MODELS or ":" in arch:
+        return None
+    import torchvision.models
+
+    published = torchvision.models.get_model_weights(arch).__members__
+    return len(published[weights].meta["categories"]) if weights in published else None
+
+
 def _imported(arch: str) -> Callable[..., Any]:
     try:
         return imported(arch)
@@ -97,11 +109,16 @@ def _imported(arch: str) -> Callable[..., Any]:
 
 def _call(arch: str, function: Callable[..., Any], num_classes: int, parameters: Mapping[str, Any]) -> nn.Module:
     signature = inspect.signature(function)
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    classes = {"num_classes": num_classes} if takes_any or "num_classes" in signature.parameters else {}
     try:
-        signature.bind(num_classes=num_classes, **parameters)
+        signature.bind(**classes, **parameters)
     except TypeError as error:
         raise ValueError(f"architecture {arch!r} takes {signature}: {error}") from error
-    model = function(num_classes=num_classes, **parameters)
+    try:
+        model = function(**classes, **parameters)
+    except (Exception, SystemExit) as error:  # the function is the user's, and may raise anything
+        raise ValueError(f"architecture {arch!r}: {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"architecture {arch!r} must return a torch.nn.Module, got {type(model).__name__}")
     return model

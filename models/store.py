@@ -3,24 +3,22 @@
 Each file is written atomically, `recipe.json` last: a folder that has it holds a complete model.
 """
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
-import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from eadbench.models.adapted import build_network
 from eadbench.models.files import replace_file
 from eadbench.models.recipe import Recipe
-from eadbench.models.registry import ImageNetNormalised, build, initial_parameters
 from eadbench.models.training import seeded
+from eadbench.models.weights import fit, read_bytes, read_safetensors
 
-__all__ = ["Stored", "copy", "is_stored", "load", "load_weights", "read", "save"]
+__all__ = ["Stored", "copy", "is_stored", "load", "read", "save"]
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
@@ -73,7 +71,7 @@ def read(folder: Path) -> Stored:
     """
     if not is_stored(folder):
         raise ValueError(f"{folder} holds no trained model: there is no {RECIPE}")
-    return Stored(str(folder), _bytes(folder / RECIPE), _bytes(folder / WEIGHTS))
+    return Stored(str(folder), read_bytes(folder / RECIPE), read_bytes(folder / WEIGHTS))
 
 
 def load(stored: Path | Stored, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Recipe, dict[str, Any]]:
@@ -96,65 +94,6 @@ def load(stored: Path | Stored, *, device: str | torch.device = "cpu") -> tuple[
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}/{RECIPE} does not describe a trained model: {error}") from error
     with seeded(0):  # the initial weights are random and will be replaced
-        model = build(recipe.arch, num_classes=recipe.num_classes, **initial_parameters(recipe.arch, recipe.parameters))
-    _load(model, _read_safetensors(f"{folder}/{WEIGHTS}", weights), f"{folder}/{WEIGHTS}")
+        model = build_network(recipe, published=False)
+    fit(model, read_safetensors(f"{folder}/{WEIGHTS}", weights), f"{folder}/{WEIGHTS}")
     return model.to(device).eval(), recipe, facts
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load weights into a model from a safetensors file or from a state dict saved by `torch.save`.
-
-    The weights of a plain torchvision network also fit an :class:`ImageNetNormalised` one.
-
-    Raises
-    ------
-    ValueError
-        The file is neither, or its names or shapes are not the model's.
-    """
-    read_tensors = _read_safetensors if path.suffix == ".safetensors" else _read_state_dict
-    _load(model, read_tensors(str(path), _bytes(path)), str(path))
-
-
-def _load(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load tensors into a model by name; `where` names their file in messages."""
-    if isinstance(model, ImageNetNormalised) and not any(name.startswith("network.") for name in tensors):
-        model = model.network
-    expected = model.state_dict()
-    differences = (
-        [f"lacks {name}" for name in expected if name not in tensors]
-        + [f"has the unknown {name}" for name in tensors if name not in expected]
-        + [
-            f"has {name} {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
-            for name, tensor in expected.items()
-            if name in tensors and tensors[name].shape != tensor.shape
-        ]
-    )
-    if differences:
-        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-        raise ValueError(f"{where} does not fit the architecture: it {'; '.join(differences[:3])}{more}")
-    model.load_state_dict(tensors)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-
-
-def _read_safetensors(path: str, content: bytes) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
-
-
-def _read_state_dict(path: str, content: bytes) -> dict[str, Tensor]:
-    refusal = f"{path} must be a state dict of tensors, as torch.save writes it, or a .safetensors file"
-    try:
-        tensors = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (EOFError, RuntimeError, UnpicklingError, ValueError) as error:
-        raise ValueError(refusal) from error
-    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise ValueError(refusal)
-    return dict(tensors)

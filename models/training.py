@@ -17,14 +17,25 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
 from eadbench.models.checkpoint import Checkpoint
+from eadbench.models.memory_format import memory_format
 from eadbench.models.recipe import Training
 
-__all__ = ["accuracy", "predictions", "seeded", "train"]
+__all__ = ["Diverged", "accuracy", "predictions", "seeded", "train"]
 
 WARM_UP = 0.1
 """Share of the steps over which the learning rate rises to its peak."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+class Diverged(ValueError):
+    """A training whose loss or weights became infinite or NaN. Its network would look robust: nothing fools it."""
+
+    def __init__(self, symptom: str, epoch: int, training: Training) -> None:
+        super().__init__(
+            f"the training diverged: {symptom} in epoch {epoch + 1} of {training.epochs}; "
+            f"give a lower training.learning_rate than {training.learning_rate:g}"
+        )
 
 
 def train(
@@ -58,14 +69,19 @@ def train(
     checkpoint
         File of the training's state after each epoch. If it holds the state of the same training, continue from there,
         to the same weights. It is deleted when the training ends.
+
+    Raises
+    ------
+    Diverged
+        A batch's loss, or a weight at the end, is not finite.
     """
     device = torch.device(device)
     generator = torch.Generator().manual_seed(training.seed)
     # One image alone has no statistics for batch normalisation, so drop a last batch of one.
     drop_last = len(data) % training.batch_size == 1 and len(data) > 1  # type: ignore[arg-type]
     loader = DataLoader(data, batch_size=training.batch_size, shuffle=True, drop_last=drop_last, generator=generator)
-    # Convolutions take about a fifth less time in this memory format.
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = memory_format(model.to(device), data[0][0].shape)
+    model.to(memory_format=layout)
     optimizer = _optimizer(model, training)
     schedule = LambdaLR(optimizer, _warm_up_and_decay(training.epochs * len(loader)))
     images_per_epoch = len(data) - drop_last  # type: ignore[arg-type]
@@ -76,10 +92,12 @@ def train(
         images_done = epochs_done * images_per_epoch
         for epoch in range(epochs_done, training.epochs):
             for images, labels in loader:
-                images, labels = images.to(device, memory_format=torch.channels_last), labels.to(device)
+                images, labels = images.to(device, memory_format=layout), labels.to(device)
                 if perturb is not None:
                     images = perturb(model, images, labels)
                 batch_loss = loss(model(images), labels)
+                if not batch_loss.isfinite():
+                    raise Diverged(f"the loss of a batch is {batch_loss.item()}", epoch, training)
                 optimizer.zero_grad()
                 batch_loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -90,6 +108,9 @@ def train(
             if epoch + 1 < training.epochs:
                 state.write(epoch + 1)
     state.remove()
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise Diverged(f"the weights {name} are not finite", training.epochs - 1, training)
     model.zero_grad()
     model.to(memory_format=torch.contiguous_format)
     model.eval()
@@ -98,7 +119,10 @@ def train(
 def predictions(
     model: nn.Module, data: Dataset[Any], *, batch_size: int = 512, device: str | torch.device = "cpu"
 ) -> Tensor:
-    """Return the predicted class of each image, int64 (N,) on the CPU, and leave the model in eval mode."""
+    """Return the predicted class of each image, int64 (N,) on the CPU, and leave the model in eval mode.
+
+    An image whose logits are not all finite has the class -1.
+    """
     return _predictions_and_labels(model, data, batch_size, device)[0]
 
 
@@ -130,8 +154,13 @@ def _predictions_and_labels(
     loader = DataLoader(data, batch_size=batch_size, generator=torch.Generator())
     model.to(device).eval()
     with torch.inference_mode():
-        batches = [(model(images.to(device)).argmax(1).cpu(), labels) for images, labels in loader]
+        batches = [(_classes(model(images.to(device))).cpu(), labels) for images, labels in loader]
     return torch.cat([predicted for predicted, _ in batches]), torch.cat([labels for _, labels in batches])
+
+
+def _classes(logits: Tensor) -> Tensor:
+    """Return the class of each row of logits, -1 for a row that is not finite: NaN would count as class 0."""
+    return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from eadbench.attacks import distances
-from eadbench.attacks.contract.subject import Subject, Trial, require
+from eadbench.attacks.contract.subject import NotApplicable, Subject, Trial, require
 from eadbench.attacks.criterion import margin
 from eadbench.attacks.result import Adversarial
 
@@ -45,6 +45,13 @@ def successes_hold(subject: Subject) -> None:
                 reported = kept.margin[row].item()
                 close = abs(reported - measured) <= rounding
                 require(close, f"{name}: row {row} reports the margin {reported:.4g}; it is {measured:.4g}")
+
+
+def kappa_is_the_least_margin(subject: Subject) -> None:
+    """With a field `kappa`, successes lead by a positive κ too."""
+    if not hasattr(subject.attack, "kappa"):
+        raise NotApplicable("it has no field kappa")
+    successes_hold(Subject(subject.variant(kappa=subject.kappa + 1.0)))
 
 
 def distances_are_the_images(subject: Subject) -> None:

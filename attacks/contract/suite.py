@@ -24,6 +24,7 @@ CHECKS: Sequence[Check] = (
     reported.stays_in_the_box,
     reported.failed_rows_carry_nothing,
     reported.successes_hold,
+    reported.kappa_is_the_least_margin,
     reported.distances_are_the_images,
     rows.rows_do_not_depend_on_the_batch,
     rows.beta_and_kappa_may_differ_by_row,

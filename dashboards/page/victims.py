@@ -5,6 +5,7 @@ from eadbench.dashboards.rendering import render
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.numbers import NO_VALUE
 from eadbench.harness.plan.grid import Victim
+from eadbench.harness.reporting import report
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.models import Recipe
 
@@ -19,7 +20,8 @@ def section(snapshot: Snapshot, summary: Summary) -> Section:
     labels = summary.labels.victim
     rows = [_row(victim, labels[victim.digest], snapshot.recipes.get(victim.digest)) for victim in summary.victims]
     split = summary.spec.images.split
-    body = render("victims.html.j2", heads=_HEADS, numbers=_NUMBERS, rows=rows, split=split)
+    warnings = report.warnings(summary)
+    body = render("victims.html.j2", heads=_HEADS, numbers=_NUMBERS, rows=rows, split=split, warnings=warnings)
     return Section(anchor="victims", title="Victims", body=body)
 
 

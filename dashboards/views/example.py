@@ -12,7 +12,7 @@ import torch
 from eadbench.attacks.criterion import margin
 from eadbench.dashboards.logits import logits
 from eadbench.dashboards.pictures import Example, Figure, Picture, picture, pictures_html
-from eadbench.dashboards.rendering import render
+from eadbench.dashboards.rendering import as_text, render
 from eadbench.dashboards.sources import Source
 from eadbench.harness.analysis.aggregate import METRICS
 from eadbench.harness.analysis.summary import Summary
@@ -197,7 +197,7 @@ def _show_predictions(
     for digest, label in victims.items():
         outputs = logits(source.folder, digest, np.stack([*shown.values()]))
         if isinstance(outputs, str):
-            st.warning(f"The victim's weights are not here. {label}: {outputs}")
+            st.warning(f"The victim's weights are not here. {as_text(f'{label}: {outputs}')}")
             continue
         margins = margin(torch.from_numpy(outputs), goal, targeted=targeted).tolist()
         # Without the data set, only the classes of this example have names.

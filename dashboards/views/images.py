@@ -8,6 +8,7 @@ import streamlit as st
 from eadbench.dashboards import choices
 from eadbench.dashboards.lines import described
 from eadbench.dashboards.pictures import Example, gallery_html
+from eadbench.dashboards.rendering import as_text
 from eadbench.dashboards.sources import Source
 from eadbench.dashboards.views import example
 from eadbench.dashboards.views.parts import rows_or_stop
@@ -41,7 +42,7 @@ def show(source: Source) -> None:
             image, target = _chosen_example(rows, images[0])
     data = source.data()
     if isinstance(data, str):
-        st.warning(f"The originals are not shown: the data set is not here. {data}")
+        st.warning(f"The originals are not shown: the data set is not here. {as_text(data)}")
     if view == _EXAMPLE:
         addresses = [_address_of(image, target, setting=text) for text in texts["setting"]]
         lines = lines.assign(setting=texts["setting"], address=addresses)

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from eadbench.dashboards import charts
+from eadbench.dashboards.rendering import as_text
 from eadbench.dashboards.sources import Source
 from eadbench.harness.errors import EadbenchError
 from eadbench.harness.labels import defense_label
@@ -34,7 +35,7 @@ def _watch(folder: str) -> None:
             part(folder)
         except EadbenchError as error:
             st.error(str(error))
-    st.caption(f"{folder}, as of {datetime.now():%H:%M:%S}")
+    st.caption(f"{as_text(str(folder))}, as of {datetime.now():%H:%M:%S}")
 
 
 def _progress(folder: str) -> None:
@@ -140,8 +141,8 @@ def _failures(folder: str) -> None:
     st.subheader(f"{len(failures):,} failure{'' if len(failures) == 1 else 's'}")
     st.caption("Failed tasks are tried again when the sweep is run again.")
     for failure in failures[:_FAILURE_LIMIT]:
-        with st.expander(f"{failure.task}: {failure.reason}"):
-            st.caption(f"{failure.ended}, on {', '.join(failure.workers)}")
+        with st.expander(as_text(f"{failure.task}: {failure.reason}")):
+            st.caption(as_text(f"{failure.ended}, on {', '.join(failure.workers)}"))
             st.code(failure.error, language=None, wrap_lines=True)
     if len(failures) > _FAILURE_LIMIT:
         st.caption(f"The last {_FAILURE_LIMIT} are shown; {results.failures} has all.")

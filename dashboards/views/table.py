@@ -8,6 +8,7 @@ import streamlit as st
 from eadbench.dashboards import choices
 from eadbench.dashboards.figures_table import LINE_LIMIT, published_figures, table_html
 from eadbench.dashboards.lines import described
+from eadbench.dashboards.rendering import as_text
 from eadbench.dashboards.sources import Source
 from eadbench.dashboards.views.parts import rows_or_stop
 from eadbench.harness.analysis.aggregate import CASES, GROUPS
@@ -52,6 +53,8 @@ def show(source: Source) -> None:
         f"bold: the least distortion among the lines of the highest ASR on a victim.{brackets} "
         f"{report.images_text(summary.spec)}"
     )
+    for warning in report.warnings(summary):
+        st.warning(as_text(warning))
     _downloads(source, lines)
 
 

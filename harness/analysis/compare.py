@@ -5,6 +5,7 @@ defence. If several cells of a sweep agree in all of these, their other hyperpar
 examples are the same if they agree in split, image and target.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import pandas as pd
 
 from eadbench.harness.analysis.aggregate import FIGURES, METRICS
 from eadbench.harness.analysis.paired import Change, holm, rates, values
-from eadbench.harness.labels import OWN, Labels, dataset_label, series_of
+from eadbench.harness.labels import OWN, Labels, dataset_label, series_of, value_text
 from eadbench.harness.parquet.stored import StoredRows
 from eadbench.harness.plan.grid import Victim
 from eadbench.models import canonical_json
@@ -91,7 +92,8 @@ def match(
         matches = _match_group(first.lines.loc[ours], second.lines.loc[theirs])
         numbers += matches
         unclear += len(ours) + len(theirs) - 2 * len(matches)
-    return Matched(pairs=[first.pair(*match) for match in sorted(numbers)], alone=alone, unclear=unclear)
+    pairs = [first.pair(*match, second.parameters(match[1])) for match in sorted(numbers)]
+    return Matched(pairs=pairs, alone=alone, unclear=unclear)
 
 
 def _match_group(before: pd.DataFrame, after: pd.DataFrame) -> list[tuple[int, int]]:
@@ -125,13 +127,25 @@ class _Sweep:
         """Return the line numbers of every setting."""
         return self.lines.groupby("setting", sort=False).groups
 
-    def pair(self, before: int, after: int) -> Pair:
-        """Return two matching lines as a pair, with the labels of this sweep, which has the line `before`."""
-        line = self.lines.loc[before].to_dict()
+    def parameters(self, line: int) -> Mapping[str, Any]:
+        """Return the hyperparameters of a line that have no column."""
+        return dict(json.loads(str(self.lines.loc[line, "parameters"] or "{}")))
+
+    def pair(self, before: int, after: int, theirs: Mapping[str, Any]) -> Pair:
+        """Return two matching lines as a pair, with the labels of this sweep, which has the line `before`.
+
+        Hyperparameters that differ from `theirs`, those of the line `after`, are appended.
+        """
+        line, ours = self.lines.loc[before].to_dict(), self.parameters(before)
         tested = line["evaluated_on"]
+        changes = [
+            f"{name} {value_text(ours.get(name))} → {value_text(theirs.get(name))}"
+            for name in dict.fromkeys([*ours, *theirs])
+            if ours.get(name) != theirs.get(name)
+        ]
         return Pair(
             victim=f"{dataset_label(line['dataset'])}, {self._labels.victim[line['model']]}",
-            setting=self._labels.setting(line),
+            setting=", ".join([self._labels.setting(line), *changes]),
             tested=OWN if tested == line["model"] else self._labels.victim.get(tested, tested),
             before=before,
             after=after,

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eadbench.harness import spec
-from eadbench.harness.commands.options import Overrides, ResultsFolder, Scale, SpecFile, out
+from eadbench.harness.commands.options import Overrides, ResultsFolder, Scale, SpecFile, err, out
 from eadbench.harness.labels import AXES, Labels, defense_label, series_of
 from eadbench.harness.numbers import parameter_text
 from eadbench.harness.plan import grid
@@ -38,6 +38,8 @@ def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None
     for recipe in preview.unmade:
         out.print(escape(f"  to make first: {recipe.arch}, {_training(recipe)} ({recipe.digest})"), highlight=False)
     out.print(_table(blocks, preview))
+    for text in preview.warnings:
+        err.print(Text.assemble(("warning:", "yellow"), " ", text), highlight=False, soft_wrap=True)
 
 
 def _table(blocks: Sequence[Shard], preview: "Plan") -> Table:

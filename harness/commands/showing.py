@@ -106,7 +106,7 @@ def _table(example: Found, rows: pd.DataFrame, console: Console) -> Table:
         table.pad_edge, table.padding = False, (0, 1, 0, 0)
         columns = _columns(example, rows, _OPTIONAL[:count])
         for head in columns:
-            table.add_column(head, justify="left" if head in _LEFT_ALIGNED else "right", no_wrap=True)
+            table.add_column(head, justify="left" if head in _LEFT_ALIGNED else "right", no_wrap=head != "attack")
         for cells in zip(*columns.values(), strict=True):
             table.add_row(*cells)
         if console.measure(table, options=unlimited).maximum <= console.width:

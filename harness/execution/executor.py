@@ -58,4 +58,12 @@ class Executor(Protocol):
     ) -> None: ...
 
     def run(self, tasks: Iterable[AnyTask]) -> Iterator[Outcome[AnyTask]]:
-        """Run every task, taking the next when a worker is free. Yield outcomes as tasks end."""
+        """Run every task, taking the next when a worker is free. Yield outcomes as tasks end.
+
+        Raises
+        ------
+        UserError
+            A worker met what only the user can mend, such as a damaged image or a training that diverges.
+        EnvironmentFault
+            The machine or the cluster failed.
+        """

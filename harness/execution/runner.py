@@ -9,10 +9,8 @@ from itertools import chain
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import torch
-
 from eadbench.harness.datasets import DataSet
-from eadbench.harness.errors import EadbenchError, UserError
+from eadbench.harness.errors import EadbenchError
 from eadbench.harness.execution.executor import AnyTask, Executor, Outcome
 from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.remaining import Remaining
@@ -21,7 +19,6 @@ from eadbench.harness.plan.grid import Shard, Size
 from eadbench.harness.plan.tasks import Setup, Task, Transfer
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Failed, ShardRecord
-from eadbench.models import Recipe, build, initial_parameters
 
 __all__ = ["Failure", "MakeExecutor", "Runner", "Totals"]
 
@@ -97,14 +94,12 @@ class Runner:
         Raises
         ------
         UserError
-            An architecture cannot be built, or does not take the images.
+            A training diverges, an image is damaged, or a network cannot be attacked.
         EadbenchError
             A victim cannot be made.
         """
         models_made = 0
         while (tasks := planner.next_tasks()).all():
-            for task in tasks.models.values():
-                _check_architecture(task.recipe, self._data)
             if tasks.shards:
                 examples = sum(shard.size for shard in tasks.shards.values())
                 self._progress.begin("crafting examples to train on", examples)
@@ -180,14 +175,3 @@ def _failed_shard(outcome: Outcome[Shard]) -> Failed:
         split=shard.split,
         examples=[example._asdict() for example in shard.examples],
     )
-
-
-def _check_architecture(recipe: Recipe, data: DataSet) -> None:
-    """Build a model and show it an image, to find mistakes before workers are started."""
-    try:
-        parameters = initial_parameters(recipe.arch, recipe.parameters)
-        model = build(recipe.arch, num_classes=recipe.num_classes, **parameters).eval()
-        with torch.inference_mode():
-            model(torch.zeros(1, *data.shape))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"victims: arch {recipe.arch}: {' '.join(str(error).split())}") from error

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from eadbench.harness.datasets import DataSet
-from eadbench.harness.errors import EnvironmentFault
+from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution.executor import AnyTask, Observer, Outcome
 from eadbench.harness.execution.worker import Worker
 from eadbench.harness.plan.tasks import Setup
@@ -43,7 +43,7 @@ class SerialExecutor:
         for task in tasks:
             try:
                 record = self._worker.do(task)
-            except EnvironmentFault:
+            except (EnvironmentFault, UserError):  # no other task or worker would fare better
                 raise
             except Exception:  # record any failure of a task and go on with the sweep
                 yield Outcome(task=task, workers=workers, error=traceback.format_exc())

@@ -11,7 +11,9 @@ from eadbench.harness.errors import UserError
 from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.remaining import Remaining, remaining_transfers
 from eadbench.harness.execution.runner import Failure, MakeExecutor, Runner
+from eadbench.harness.execution.victim_checks import check_victims
 from eadbench.harness.execution.victims import VictimPlanner
+from eadbench.harness.labels import Labels
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.plan.tasks import Setup
@@ -33,6 +35,8 @@ class Plan:
     """The models that are not stored yet, each after those that it needs."""
     remaining: Remaining
     """The shards left to run."""
+    warnings: Sequence[str]
+    """What is suspicious about the victims."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +55,6 @@ class Done:
     """Seconds spent on shards, summed over workers."""
     unconfirmed: int
     """Examples that a search found and that failed in float32."""
-    image_shape: tuple[int, int, int]
-    """(C, H, W)."""
 
     @property
     def nothing(self) -> bool:
@@ -64,13 +66,16 @@ def plan(spec: Spec, results: Results) -> Plan:
     """Return what :func:`run` would do, without doing it."""
     data = _load_data(spec)
     planner = VictimPlanner(spec, data, results)
+    suspicions = _check(spec, data, planner, results)
     victims = planner.victims()
+    _check_image_counts(spec, victims)
     return Plan(
         folder=results.root,
         data=data,
         victims=victims,
         unmade=planner.unmade(),
         remaining=_remaining(spec, data, results, victims),
+        warnings=[*suspicions, *_suspicions(victims)],
     )
 
 
@@ -91,14 +96,18 @@ def run(
     EadbenchError
         A victim cannot be made.
     """
-    results.begin(spec)
     data = _load_data(spec)
+    planner = VictimPlanner(spec, data, results)
+    _check(spec, data, planner, results)
+    _check_image_counts(spec, planner.victims())
+    results.begin(spec)
     with Runner(_setup(spec, results, models), data, results, executor, progress) as runner:
-        planner = VictimPlanner(spec, data, results)
         models_made = runner.make_victims(planner)
         victims = planner.victims()
         _check_image_counts(spec, victims)
-        results.write_victims(data.identity, victims)
+        for text in _suspicions(victims):
+            progress.warn(text)
+        results.write_victims(data.identity, victims, data.shape)
         runner.attack(
             _remaining(spec, data, results, victims),
             grid.size(spec, data.classes, sum(victim.attacked for victim in victims)),
@@ -106,7 +115,7 @@ def run(
         )
         others = {victim.recipe.digest: victim.evaluated_on for victim in planner.planned}
         runner.transfer(remaining_transfers(results, others, spec.images.split))
-    return _done(runner, models_made, data)
+    return _done(runner, models_made)
 
 
 def transfer(
@@ -126,8 +135,9 @@ def transfer(
         raise UserError(f"{results.root}: no images are stored there; run its spec with save_images: successes")
     data = _load_data(spec)
     _check_same_images(data, _load_data(source), results)
+    planner = VictimPlanner(spec, data, results)
+    _check(spec, data, planner, results)
     with Runner(_setup(spec, results, models), data, results, executor, progress) as runner:
-        planner = VictimPlanner(spec, data, results)
         models_made = runner.make_victims(planner)
         _, sources = results.victims()
         targets = planner.victims()
@@ -138,11 +148,25 @@ def transfer(
             if victim.attacked
         }
         runner.transfer(remaining_transfers(results, others, source.images.split))
-    return _done(runner, models_made, data)
+    return _done(runner, models_made)
 
 
 def _load_data(spec: Spec) -> DataSet:
     return datasets.load(spec.dataset.name, **spec.dataset.parameters)
+
+
+def _check(spec: Spec, data: DataSet, planner: VictimPlanner, results: Results) -> list[str]:
+    """Check the victims before any work begins, and return what is suspicious about them."""
+    split = getattr(data, spec.images.split)
+    if not len(split):
+        raise UserError(f"images.split: the data set has no {spec.images.split} split")
+    return check_victims(planner.planned, data, results, split)
+
+
+def _suspicions(victims: Sequence[Victim]) -> list[str]:
+    """Return what is suspicious about the victims that are ready, each sentence with the victim's label."""
+    labels = Labels.of_victims(victims).victim
+    return [f"{labels[victim.digest]}: {text}" for victim in victims for text in victim.warnings]
 
 
 def _check_image_counts(spec: Spec, victims: Sequence[Victim]) -> None:
@@ -181,5 +205,5 @@ def _setup(spec: Spec, results: Results, models: Path | None) -> Setup:
     )
 
 
-def _done(runner: Runner, models_made: int, data: DataSet) -> Done:
-    return Done(victims=models_made, failures=runner.failures, image_shape=data.shape, **asdict(runner.totals))
+def _done(runner: Runner, models_made: int) -> Done:
+    return Done(victims=models_made, failures=runner.failures, **asdict(runner.totals))

@@ -13,10 +13,9 @@ from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Shard, Victim
-from eadbench.harness.plan.recipes import defense_of, needs_of, planned
+from eadbench.harness.plan.recipes import Planned, defense_of, needs_of, planned
 from eadbench.harness.plan.tasks import VictimTask
-from eadbench.harness.results.folder import Results
-from eadbench.harness.results.model_files import check_recipe, check_weights
+from eadbench.harness.results.folder import Evaluation, Results
 from eadbench.harness.spec import Images, Spec
 from eadbench.harness.spec.resolve import resolved_attack
 from eadbench.models import Recipe, is_stored
@@ -85,19 +84,14 @@ class VictimPlanner:
         Raises
         ------
         UserError
-            A weights file does not fit its architecture, or a defence asks for examples of more images than the
-            network that they are crafted on classifies correctly.
+            A defence asks for examples of more images than the network that they are crafted on classifies correctly.
         """
         tasks = NextTasks()
         for victim in self.planned:
-            if is_stored(folder := self._results.model(victim.recipe.digest)):
-                check_recipe(folder / "recipe.json")
-            elif victim.weights is not None:
-                check_weights(victim.recipe, victim.weights, victim.where)
-            self._plan(tasks, victim.recipe, self._spec.images.split, weights=victim.weights)
+            self._plan(tasks, victim.recipe, self._spec.images.split, given=victim)
         return tasks
 
-    def _plan(self, tasks: NextTasks, recipe: Recipe, split: str | None, *, weights: str | None = None) -> bool:
+    def _plan(self, tasks: NextTasks, recipe: Recipe, split: str | None, *, given: Planned | None = None) -> bool:
         """Add the tasks that can run now towards a model that is tested on a split. Return whether it is ready."""
         stored = is_stored(self._results.model(recipe.digest))
         if stored and (split is None or self._results.evaluation(recipe.digest, self._data.identity, split)):
@@ -119,7 +113,11 @@ class VictimPlanner:
         if (other := tasks.models.get(recipe.digest)) is not None:
             splits |= {*other.tested_on}
         tasks.models[recipe.digest] = VictimTask(
-            recipe=recipe, weights=weights, tested_on=sorted(splits), examples=[shard.digest for shard in examples]
+            recipe=recipe,
+            weights=given.weights if given else None,
+            strict=given.strict if given else True,
+            tested_on=sorted(splits),
+            examples=[shard.digest for shard in examples],
         )
         return False
 
@@ -159,9 +157,18 @@ class VictimPlanner:
             images=images,
             labels=split.labels[images].tolist(),
             attacked=attacked,
+            warnings=_suspicions(evaluation) if evaluation else (),
         )
 
     def _wrong(self, recipe: Recipe, split: str) -> Sequence[int]:
         """Return the images of a split that a model classifies wrongly; none for a model that is not tested yet."""
         evaluation = self._results.evaluation(recipe.digest, self._data.identity, split)
         return evaluation.wrong if evaluation else ()
+
+
+def _suspicions(evaluation: Evaluation) -> list[str]:
+    """Return what is suspicious about a victim after its evaluation."""
+    if not evaluation.nonfinite:
+        return list(evaluation.warnings)
+    share = f"its logits are not finite on {evaluation.nonfinite:,} of {evaluation.size:,} images"
+    return [f"{share}, which count as misclassified; look for a division or a logarithm of 0", *evaluation.warnings]

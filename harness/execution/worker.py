@@ -17,9 +17,10 @@ from eadbench.attacks import Adversarial, AttackResult
 from eadbench.attacks.engine.precision import LowerPrecision
 from eadbench.attacks.engine.throughput import fastest_batch_size
 from eadbench.harness import datasets
-from eadbench.harness.errors import EnvironmentFault
+from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution.allocator import keep_freed_memory
 from eadbench.harness.execution.rows import crafted_images, crafted_rows, transferred_rows
+from eadbench.harness.execution.victim_checks import probed, sample
 from eadbench.harness.labels import defense_label
 from eadbench.harness.parquet.adversarial import read_images, write_images
 from eadbench.harness.parquet.rows import read_rows, write_rows
@@ -114,10 +115,20 @@ class Worker:
         for name in task.tested_on:
             if self.results.evaluation(recipe.digest, data.identity, name) is None:
                 split = getattr(data, name)
-                predicted = models.predictions(self._needed(recipe.digest), split, device=self.device)
-                wrong = (predicted != split.labels).nonzero().squeeze(1).tolist()
-                evaluation = Evaluation(dataset=data.identity, size=len(split), wrong=wrong)
-                self.results.write_evaluation(recipe.digest, name, evaluation)
+                self.results.write_evaluation(recipe.digest, name, self._evaluation(recipe, split))
+
+    def _evaluation(self, recipe: models.Recipe, split: datasets.Split) -> Evaluation:
+        """Probe a stored victim, and test it on every image of a split."""
+        victim = self._needed(recipe.digest)
+        suspicions = probed(victim, sample(split), recipe.num_classes, f"victim {recipe.digest}, {recipe.arch}")
+        predicted = models.predictions(victim, split, device=self.device)
+        return Evaluation(
+            dataset=self.data.identity,
+            size=len(split),
+            wrong=(predicted != split.labels).nonzero().squeeze(1).tolist(),
+            nonfinite=int((predicted < 0).sum()),
+            warnings=suspicions,
+        )
 
     def _store(self, task: VictimTask, folder: Path) -> None:
         """Make a victim in `folder`, unless another process makes it at the same time."""
@@ -129,8 +140,8 @@ class Worker:
         """Return the victim: the user's weights, or a trained model."""
         recipe = task.recipe
         if task.weights is not None:
-            model = models.build(recipe.arch, num_classes=recipe.num_classes, **recipe.parameters)
-            models.load_weights(model, located(task.weights))
+            model = models.build_network(recipe)
+            models.load_weights(model, located(task.weights), strict=task.strict)
             return model
         defense = defense_of(recipe)
         epochs = recipe.training.epochs if recipe.training else 0
@@ -142,13 +153,16 @@ class Worker:
             on_batch=lambda done, total, _: self.report(title, done, total),
             checkpoint=checkpoint,
         )
-        return defense.train(
-            recipe,
-            self.data.train,
-            needed={part: self._needed(needed.digest) for part, needed in needs_of(recipe).items()},
-            examples=self._examples(task.examples) if task.examples else None,
-            fit=fit,
-        )
+        try:
+            return defense.train(
+                recipe,
+                self.data.train,
+                needed={part: self._needed(needed.digest) for part, needed in needs_of(recipe).items()},
+                examples=self._examples(task.examples) if task.examples else None,
+                fit=fit,
+            )
+        except models.Diverged as error:
+            raise UserError(f"victim {recipe.digest}, {recipe.arch}, {label}: {error}") from error
 
     def _examples(self, shards: Sequence[str]) -> datasets.Split:
         """Return the adversarial images of shards of the training split, with their true labels."""
@@ -166,7 +180,7 @@ class Worker:
 
     def _loaded(self, stored: models.Stored) -> nn.Module:
         model, _, _ = models.load(stored, device=self.device)
-        return model.to(memory_format=torch.channels_last)
+        return model.to(memory_format=models.memory_format(model, self.data.shape))
 
     def _batch_size(self, digest: str) -> int:
         """Return the spec's batch size, or the fastest one for a victim on this device."""

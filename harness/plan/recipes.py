@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from eadbench.defenses import Defense
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import value_text
+from eadbench.harness.plan.class_maps import class_map_of
 from eadbench.harness.registry import DEFENSES
 from eadbench.harness.spec import Spec, VictimEntry
 from eadbench.harness.storage import located
@@ -27,6 +29,8 @@ class Planned:
     """The path of its entry in the spec."""
     weights: str | None
     """The user's weights file, as the spec names it."""
+    strict: bool
+    """Whether that file may hold no weights that the architecture lacks."""
     attacked: bool
     evaluated_on: Sequence[str]
     """Digests of the other victims that its examples are tested on."""
@@ -57,6 +61,7 @@ def planned(spec: Spec, data: DataSet) -> list[Planned]:
                 name=_name(victim, recipe),
                 where=f"victims[{i}]",
                 weights=victim.weights,
+                strict=victim.strict,
                 attacked=victim.attacked,
                 evaluated_on=[digest for digest in dict.fromkeys(others) if digest != recipe.digest],
             )
@@ -74,9 +79,13 @@ def _name(victim: VictimEntry, recipe: Recipe) -> str | None:
 def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
     """Return the recipes of the i-th victim of a spec."""
     victim = spec.victims[i]
-    weights = None if victim.weights is None else _weights_file(victim.weights, f"victims[{i}].weights")
+    where = f"victims[{i}]"
+    weights = None if victim.weights is None else _weights_file(victim.weights, f"{where}.weights")
+    class_map = victim.class_map
+    mapped = None if class_map is None else class_map_of(class_map, data.class_names, f"{where}.class_map")
     return [
-        Recipe(
+        _recipe(
+            where,
             arch=victim.arch,
             parameters=victim.parameters,
             num_classes=data.classes,
@@ -84,9 +93,20 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
             defense={"name": victim.defense.name, **values},
             training=victim.training,
             weights=None if weights is None else sha256_of_file(weights),
+            outputs=victim.outputs,
+            class_map=mapped,
+            network_classes=victim.network_classes,
         )
         for values in victim.defense.combinations()
     ]
+
+
+def _recipe(where: str, **fields: Any) -> Recipe:
+    """Return a recipe; a mistake in its fields names the spec's entry."""
+    try:
+        return Recipe(**fields)
+    except ValueError as error:
+        raise UserError(f"{where}: {str(error).removeprefix('recipe: ').removeprefix('recipe.')}") from error
 
 
 def _weights_file(text: str, where: str) -> Path:

@@ -58,6 +58,7 @@ class VictimTask:
 
     recipe: Recipe
     weights: str | None
+    strict: bool
     tested_on: Sequence[str]
     """The splits to test it on."""
     examples: Sequence[str]

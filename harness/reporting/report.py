@@ -18,7 +18,7 @@ from eadbench.harness.results.folder import Results, write_text
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.spec import Spec
 
-__all__ = ["compared", "draw", "images_text", "terminal", "text", "write"]
+__all__ = ["compared", "draw", "images_text", "terminal", "text", "warnings", "write"]
 
 
 def terminal(summary: Summary, *, width: int) -> RenderableType:
@@ -27,13 +27,17 @@ def terminal(summary: Summary, *, width: int) -> RenderableType:
     matrix = transfer.matrix(summary.lines, summary.victims)
     if matrix is not None:
         parts.append(transfer.terminal(matrix, summary.labels))
-    return Group(*parts, Text(images_text(summary.spec), style="dim"), Text())
+    parts.append(Text(images_text(summary.spec), style="dim"))
+    return Group(*parts, *(Text(f"Warning: {text}", style="yellow") for text in warnings(summary)), Text())
 
 
 def text(summary: Summary, format: str) -> str:
-    """Return the tables as csv, markdown (with :func:`images_text` below) or latex."""
+    """Return the tables as csv, markdown (with :func:`images_text` and :func:`warnings` below) or latex."""
     rendered = tables.render(summary.lines, format, summary.victims)
-    return f"{rendered}\n{images_text(summary.spec)}\n" if format == "markdown" else rendered
+    if format != "markdown":
+        return rendered
+    notes = [images_text(summary.spec), *(f"Warning: {text}" for text in warnings(summary))]
+    return "\n".join([rendered, *(f"{note}\n" for note in notes)])
 
 
 def images_text(spec: Spec) -> str:
@@ -43,6 +47,12 @@ def images_text(spec: Spec) -> str:
         "every victim of the sweep classifies" if images.correct_on == "all" else "the attacked victim classifies"
     )
     return f"Images: the first {images.count} of the {images.split} split's seeded order that {classifiers} correctly."
+
+
+def warnings(summary: Summary) -> list[str]:
+    """Return what is suspicious about the victims: a sentence each, which begins with the victim's label."""
+    labels = summary.labels.victim
+    return [f"{labels[victim.digest]}: {text}" for victim in summary.victims for text in victim.warnings]
 
 
 def write(folder: Results, summary: Summary) -> dict[str, str]:

@@ -50,7 +50,11 @@ class Evaluation:
     """The data set's identity."""
     size: int
     wrong: Sequence[int]
-    """Indices of the misclassified images."""
+    """Indices of the misclassified images, with those whose logits are not finite."""
+    nonfinite: int = 0
+    """Images whose logits are not finite."""
+    warnings: Sequence[str] = ()
+    """What is suspicious about the victim, each in one line."""
 
     @property
     def accuracy(self) -> float:
@@ -64,6 +68,7 @@ class _VictimsFile:
 
     dataset: str
     victims: Sequence[Victim]
+    image_shape: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +158,10 @@ class Results:
         """Store the evaluation of a model on a split."""
         write_text(self.model(digest) / f"evaluation-{split}.json", json.dumps(asdict(evaluation)))
 
-    def write_victims(self, dataset: str, victims: Sequence[Victim]) -> None:
-        """Store the identity of the data set, and the spec's victims with the images drawn for each."""
-        write_text(self.root / "victims.json", json.dumps(asdict(_VictimsFile(dataset=dataset, victims=victims))))
+    def write_victims(self, dataset: str, victims: Sequence[Victim], image_shape: Sequence[int]) -> None:
+        """Store the data set's identity and image shape (C, H, W), and the spec's victims with their drawn images."""
+        content = _VictimsFile(dataset=dataset, victims=victims, image_shape=image_shape)
+        write_text(self.root / "victims.json", json.dumps(asdict(content)))
 
     def add_tested(self, victims: Sequence[Victim]) -> None:
         """Store further victims to test the examples on."""
@@ -171,12 +177,20 @@ class Results:
         UserError
             A file of the victims is damaged.
         """
-        path = self.root / "victims.json"
-        if not path.is_file():
-            return "", []
-        stored: _VictimsFile = stored_json(path, _VictimsFile)
+        stored = self._victims_file()
         digests = {victim.digest for victim in stored.victims}
         return stored.dataset, [*stored.victims, *(v for v in self._tested() if v.digest not in digests)]
+
+    def image_shape(self) -> Sequence[int]:
+        """Return (C, H, W) of the data set's images; empty before the victims are ready."""
+        return self._victims_file().image_shape
+
+    def _victims_file(self) -> _VictimsFile:
+        path = self.root / "victims.json"
+        stored: _VictimsFile = (
+            stored_json(path, _VictimsFile) if path.is_file() else _VictimsFile(dataset="", victims=[])
+        )
+        return stored
 
     def _tested(self) -> list[Victim]:
         path = self.root / "tested.json"

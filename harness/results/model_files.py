@@ -1,32 +1,11 @@
-"""Check model files before workers start: the user's weights, and recipes of stored models."""
+"""Read the recipes of stored models."""
 
 import json
-import warnings
 from pathlib import Path
 
 from eadbench.harness.errors import UserError
-from eadbench.harness.messages import one_line
-from eadbench.harness.storage import located
-from eadbench.models import Recipe, build, initial_parameters, load_weights
+from eadbench.models import Recipe
 from eadbench.models.code import refuse_code
-
-
-def check_weights(recipe: Recipe, weights: str, where: str) -> None:
-    """Check that a weights file fits its architecture, by loading it.
-
-    Raises
-    ------
-    UserError
-        The architecture cannot be built, or the file does not fit it.
-    """
-    try:
-        parameters = initial_parameters(recipe.arch, recipe.parameters)
-        model = build(recipe.arch, num_classes=recipe.num_classes, **parameters)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about a bad file before it refuses it
-            load_weights(model, located(weights))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{where}: {one_line(error)}") from error
 
 
 def read_recipe(file: Path) -> Recipe:

@@ -95,6 +95,18 @@ def _victim(victim: VictimEntry) -> dict[str, Any]:
         "defense": victim.defense.written(),
         "training": None if victim.training is None else asdict(victim.training),
         "weights": victim.weights,
+        **_adaptation(victim),
         "attacked": victim.attacked,
         "evaluated_on": victim.evaluated_on if isinstance(victim.evaluated_on, str) else list(victim.evaluated_on),
     }
+
+
+def _adaptation(victim: VictimEntry) -> dict[str, Any]:
+    """Return how a network is fitted to the data set, without what most networks do not need."""
+    fields = {
+        "strict": (victim.strict, True),
+        "outputs": (victim.outputs, "logits"),
+        "class_map": (victim.class_map, None),
+        "network_classes": (victim.network_classes, None),
+    }
+    return {name: value for name, (value, default) in fields.items() if value != default}

@@ -1,5 +1,6 @@
 """Mappings of a spec, checked against a model or against the signature of the thing that they name."""
 
+import dataclasses
 import inspect
 import re
 import types
@@ -82,13 +83,21 @@ def _parameters_of(thing: Callable[..., Any], axes: Sequence[str], leave_out: Se
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(f"{parameter} is no keyword parameter")
         annotated = Any if parameter.annotation is parameter.empty else parameter.annotation
-        annotation, default = _without_tensors(annotated), parameter.default
+        annotation, default = _without_tensors(annotated), _default(thing, parameter)
         if parameter.name in axes:
             several = types.GenericAlias(list, (annotation,))
             annotation = Annotated[several, BeforeValidator(_as_list), Field(min_length=1)]
             default = default if default is parameter.empty else [default]
         fields[parameter.name] = (annotation, ... if default is parameter.empty else default)
     return create_model(getattr(thing, "__name__", "parameters"), __base__=Strict, **fields)
+
+
+def _default(thing: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """Return the default of a parameter; a dataclass may make it anew each time."""
+    field = getattr(thing, "__dataclass_fields__", {}).get(parameter.name)
+    factory = dataclasses.MISSING if field is None else field.default_factory
+    default = parameter.default if factory is dataclasses.MISSING else factory()
+    return list(default) if isinstance(default, tuple) else default
 
 
 def takes_tensor(thing: Callable[..., Any], parameter: str) -> bool:

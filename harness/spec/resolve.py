@@ -1,15 +1,16 @@
 """From the spec as written to the spec as resolved: names are looked up, defaults filled in, every value tried."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from eadbench.attacks.attack import breaches as attack_breaches
-from eadbench.attacks.attack import traits_of
+from eadbench.attacks.attack import instance_breaches, traits_of
+from eadbench.defenses.defense import Crafting
 from eadbench.defenses.defense import breaches as defense_breaches
 from eadbench.harness.datasets import DATASETS
 from eadbench.harness.errors import UserError
-from eadbench.harness.messages import shown
+from eadbench.harness.messages import one_line, shown
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
 from eadbench.harness.spec.parameters import parameters_of, validated
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
@@ -67,10 +68,11 @@ def resolved_attack(given: Mapping[str, Any], where: str) -> AttackEntry:
         axes={key: values[key] for key in axes},
         decision_rules=_rules(attack, chosen, name, where),
     )
-    if traits_of(attack).targeted:  # the mode is the spec's, which is not known here
-        _try_each(attack, entry.parameters, entry.axes, where)
-    else:
-        _try_each(attack, {**entry.parameters, "targeted": False}, entry.axes, where)
+    # The mode is the spec's, which is not known here.
+    mode = {} if traits_of(attack).targeted else {"targeted": False}
+    for instance in _each(attack, {**entry.parameters, **mode}, entry.axes, where):
+        for breach in instance_breaches(instance):
+            raise UserError(f"{where}: {name} {breach}")
     return entry
 
 
@@ -114,8 +116,24 @@ def _defense(given: str | Mapping[str, Any], where: str) -> DefenseEntry:
         parameters={key: value for key, value in values.items() if key not in axes},
         axes={key: values[key] for key in axes},
     )
-    _try_each(defense, entry.parameters, entry.axes, where)
+    for instance in _each(defense, entry.parameters, entry.axes, where):
+        _check_crafting(instance, where)
     return entry
+
+
+def _check_crafting(defense: Any, where: str) -> None:
+    """Check the examples that a defence asks for."""
+    crafting = defense.crafts()
+    if crafting is None:
+        return
+    if not isinstance(crafting, Crafting):
+        raise UserError(f"{where}: crafts() must return a Crafting or None, got {shown(crafting)}")
+    for i, attack in enumerate(crafting.attacks):
+        entry = resolved_attack(attack, f"{where}.attacks[{i}]")
+        if not traits_of(ATTACKS.look_up(entry.name)).targeted:
+            raise UserError(
+                f"{where}.attacks[{i}].name: {entry.name} is untargeted only; examples are crafted to targets"
+            )
 
 
 def _dataset(given: Mapping[str, Any]) -> DatasetEntry:
@@ -137,6 +155,8 @@ def _victim(given: VictimFields, where: str) -> VictimEntry:
         raise UserError(f"{where}: needs training (such as {{epochs: 10}}) or weights (a file)")
     if given.training is not None and given.weights:
         raise UserError(f"{where}: has training and weights; given weights are not trained further, leave out one")
+    if given.network_classes is not None and given.class_map is None:
+        raise UserError(f"{where}.network_classes: needs class_map, which picks the data set's classes among them")
     return VictimEntry(
         name=given.name,
         arch=given.arch,
@@ -144,6 +164,10 @@ def _victim(given: VictimFields, where: str) -> VictimEntry:
         defense=defense,
         training=None if given.training is None else _training(given.training, where),
         weights=given.weights,
+        strict=given.strict,
+        outputs=given.outputs,
+        class_map=given.class_map,
+        network_classes=given.network_classes,
         attacked=given.attacked,
         evaluated_on=given.evaluated_on,
     )
@@ -167,15 +191,21 @@ def _looked_up(given: Mapping[str, Any], registry: Registry, where: str) -> tupl
         raise UserError(f"{where}.name: {error}") from error
 
 
-def _try_each(thing: Any, parameters: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], where: str) -> None:
-    """Make the thing with every value of every axis, the other axes at their first value."""
+def _each(thing: Any, parameters: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], where: str) -> Iterator[Any]:
+    """Yield the thing made with every value of every axis, the other axes at their first value."""
+    for axis, values in axes.items():
+        if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+            raise UserError(f"{where}.{axis}: has the value {shown(twice[0])} twice; leave out one")
     first = {axis: values[0] for axis, values in axes.items()}
     settings = [{**first, axis: value} for axis, values in axes.items() for value in values] or [{}]
     for setting in settings:
+        fields = {**parameters, **setting}
         try:
-            thing(**parameters, **setting)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{where}.{error}") from error
+            yield thing(**fields)
+        except Exception as error:  # an outsider's class may raise anything
+            text = one_line(error)
+            separator = "." if text.split(" ", 1)[0] in fields else ": "
+            raise UserError(f"{where}{separator}{text}") from error
 
 
 def _check_evaluated_on(file: SpecFile) -> None:

@@ -76,6 +76,10 @@ class VictimEntry:
     defense: DefenseEntry
     training: Training | None
     weights: str | None
+    strict: bool
+    outputs: Literal["logits", "probabilities"]
+    class_map: Sequence[int] | Mapping[str, int] | str | None
+    network_classes: int | None
     attacked: bool
     evaluated_on: Literal["all"] | Sequence[str]
 

@@ -58,10 +58,10 @@ class VictimFields(_Documented):
     name: str | None = None
     """What `evaluated_on` and the tables call it."""
     arch: Annotated[str, Right("an architecture's name, or package.module:function")] = Field(
-        pattern=r"^[A-Za-z0-9_.:]+$", max_length=200
+        pattern=r"^[A-Za-z0-9_.]+(:[A-Za-z0-9_.:/@~+ -]+)?$", max_length=400
     )
-    """The architecture: a name that `eadbench models` lists, a classification model of torchvision, or an import path
-    package.module:function."""
+    """The architecture: a name that `eadbench models` lists, a classification model of torchvision, a model of a hub
+    (`timm:…`, `hf:…`, `robustbench:…`, `onnx:…`, `torchhub:…`), or an import path package.module:function."""
     parameters: dict[str, Any] = Field(default={})
     """Keyword parameters of the architecture."""
     defense: Annotated[
@@ -72,7 +72,20 @@ class VictimFields(_Documented):
     training: dict[str, Any] | None = None
     """How the weights are found, such as {epochs: 10}; left out for given weights."""
     weights: str | None = None
-    """A file of weights: safetensors, or a state dict as torch.save writes it."""
+    """A file of weights: safetensors, or a state dict as torch.save writes it. It may hold the state dict under a key
+    such as `state_dict`, and its names may begin with `module.`."""
+    strict: bool = True
+    """Whether weights that the architecture lacks are refused; false ignores them."""
+    outputs: Annotated[Literal["logits", "probabilities"], Right("logits or probabilities")] = "logits"
+    """What the network returns. The logarithm of probabilities is taken, because attacks need logits."""
+    class_map: Annotated[
+        list[int] | dict[str, int] | str | None,
+        Right("a list of the network's classes, a mapping {class name: class of the network}, or a file of them"),
+    ] = None
+    """The network's class for each class of the data set, if the network has more: a list, a mapping by class name, or
+    a file of one. In a text file, each line has a class name and a number, or a number alone."""
+    network_classes: int | None = Field(default=None, ge=2)
+    """Classes of the network, if `class_map` picks some; unless given, those of published weights."""
     attacked: bool = True
     """Whether it is attacked; false for a victim on which examples are only tested."""
     evaluated_on: Annotated[Literal["all"] | list[str], Right("all, or a list of names of victims")] = Field(default=[])

@@ -27,6 +27,7 @@ def cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame, tags: Mapping[s
             **{f"defense.{name}": value for name, value in flat(victim.defense_parameters)},
             "temperature": victim.temperature,
             "attack": attack_label(cell.attack, cell.parameters.get("norm")),
+            "attack.name": cell.attack,
             "decision_rule": cell.decision_rule,
             "beta": cell.beta,
             "kappa": cell.kappa,
@@ -84,6 +85,7 @@ def victim_record(
         tags={
             **tags,
             "eadbench.defense": labels.defense[victim.digest],
+            **({"eadbench.warnings": "; ".join(victim.warnings)} if victim.warnings else {}),
             "mlflow.note.content": f"Its cells are the runs with `params.model = '{victim.digest}'`.",
         },
         dataset=dataset,

@@ -25,7 +25,7 @@ from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.tracking import describe, log_sweep
 from eadbench.harness.tracking.curves import curves
 from eadbench.harness.tracking.records import CellRecord, Logged, SweepRecord, VictimRecord
-from eadbench.models import replace_file
+from eadbench.models import digest_of, replace_file
 
 REPORT = "report.html"
 MOST_FIGURES = 4
@@ -34,7 +34,7 @@ MOST_FIGURES = 4
 
 def keep(
     snapshot: Snapshot,
-    done: Done,
+    done: Done | None,
     summary: Summary,
     texts: Mapping[str, str],
     started: datetime,
@@ -42,7 +42,13 @@ def keep(
     *,
     scale: str | None = None,
 ) -> str:
-    """Write the MLflow record of an invocation to ``DIR/invocations``, and return its id."""
+    """Write the MLflow record of an invocation to ``DIR/invocations``, and return its id.
+
+    Parameters
+    ----------
+    done
+        What the invocation did; None for one that ended before it wrote its record.
+    """
     spec, victims, dataset = summary.spec, summary.victims, snapshot.dataset
     identity = f"{started:%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
     tables = places(summary.lines, victims) if spec.targeted else Places(cells={}, sweep=())
@@ -55,14 +61,30 @@ def keep(
         tags=tags | {"eadbench.defense": "; ".join(defenses)} | _table_tag(tables.sweep),
         artifacts={"spec.yaml": specs.dump(spec), **texts},
         params={"seed": spec.seed, "images": spec.images.count, "dataset": dataset},
-        metrics=_metrics(done, seconds) | {f"accuracy.{victim.digest}": victim.accuracy for victim in victims},
+        metrics=(_metrics(done, seconds) if done else {})
+        | {f"accuracy.{victim.digest}": victim.accuracy for victim in victims},
         cells=list(_cells(snapshot, summary, tags, tables)),
         finished=True,
         curves=curves(summary.lines, victims),
-        victims=list(_victims(snapshot, summary, tags, done.image_shape)),
+        victims=list(_victims(snapshot, summary, tags, snapshot.folder.image_shape())),
+        covered=_parts(snapshot.folder),
     )
     write_text(snapshot.folder.invocations / f"{identity}.json", json.dumps(asdict(record)))
     return identity
+
+
+def owed(results: Results) -> bool:
+    """Return whether there are rows that no stored record is of: a run ended before it wrote its record."""
+    parts = _parts(results)
+    return parts != _NO_PARTS and all(record.covered != parts for record in invocation_records(results).values())
+
+
+def _parts(results: Results) -> str:
+    """Return a digest of the names of all parts."""
+    return digest_of(sorted(path.name for path in results.examples.glob("[!.]*.parquet")))
+
+
+_NO_PARTS = digest_of([])
 
 
 def _tags(dataset: str, scale: str | None) -> dict[str, str]:

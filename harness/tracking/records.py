@@ -96,6 +96,8 @@ class SweepRecord:
         Metrics of the parent run with steps, written once.
     victims
         The victims attacked or tested on.
+    covered
+        A digest of the parts whose rows the record is of.
     """
 
     experiment: str
@@ -110,6 +112,7 @@ class SweepRecord:
     files: Mapping[str, Path] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
     victims: Sequence[VictimRecord] = ()
+    covered: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ def test_the_attack_passes_its_checks(folder: Path) -> None:
     for words in checks:
         ended = eadbench(*words)
         assert ended.code == 0, ended.out
-        assert "all 22 checks passed" in ended.out
+        assert "all 23 checks passed" in ended.out
 
 
 def test_the_listing_shows_its_hyperparameters(folder: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_test_suite_passes(pytester: pytest.Pytester) -> None:
     for name in ("my_attack.py", "test_my_attack.py"):
         (pytester.path / name).write_text(FILES[name])
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "test_my_attack.py")
-    result.assert_outcomes(passed=44)
+    result.assert_outcomes(passed=46)
 
 
 def test_the_sweep_runs(folder: Path) -> None:

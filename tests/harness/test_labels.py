@@ -145,10 +145,12 @@ class TestSeries:
             ([0.30000001, 0.30000002], ["0.30000001", "0.30000002"]),
             ([1, 1.0], ["1", "1"]),
             ([[0.1], [0.1, 0.2]], ["[0.1]", "[0.1, 0.2]"]),
-            ([list(range(40)), list(range(41))], ["[0, 1, 2, 3, 4, 5, 6, 7…", "[0, 1, 2, 3, 4, 5, 6, 7…"]),
+            ([list(range(40)), list(range(41))], ["[…]", "[…, 40]"]),
+            ([[*range(40), 7, *range(40)], [*range(40), 8, *range(40)]], ["[…, 7, 0, 1, 2,", "[…, 8, 0, 1, 2,"]),
+            (["x" * 40, "x" * 41], ["x" * 23 + "… (", "x" * 23 + "… ("]),
         ],
     )
-    def test_values_are_written_in_full_or_told_apart_by_a_digest(self, values: list[Any], texts: list[str]) -> None:
+    def test_values_are_told_apart(self, values: list[Any], texts: list[str]) -> None:
         labels = labels_of(*(line(parameters={"x": value}) for value in values))
         for label, text in zip(labels, texts, strict=True):
             assert label.startswith(f"EAD (EN), x {text}") and len(label) < 60

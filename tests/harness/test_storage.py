@@ -4,7 +4,10 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pandas as pd
 import pytest
@@ -104,6 +107,31 @@ def test_a_sweep_on_s3_is_that_of_a_folder(bucket: str, tmp_path: Path) -> None:
     assert not any(os.environ["AWS_SECRET_ACCESS_KEY"] in path.read_text() for path in there.rglob("*.json"))
 
 
+@contextmanager
+def answering(status: int) -> Iterator[str]:
+    """A server that gives every request this status; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 OPERATIONS: dict[str, Callable[[Path], object]] = {
     "read": lambda path: path.read_bytes(),
     "write": lambda path: path.write_bytes(b"x"),
@@ -137,6 +165,19 @@ class TestFaults:
             monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
             with pytest.raises(EnvironmentFault, match="S3: Could not connect to the endpoint URL"):
                 located(f"{bucket}/a/part.parquet").is_file()
+
+    @pytest.mark.parametrize("operation", ["read", "write", "list", "exists", "is_file", "rows", "images"])
+    @pytest.mark.parametrize(("status", "kind"), [(403, PermissionError), (503, OSError)])
+    def test_a_refusal_is_no_missing_file(
+        self, bucket: str, operation: str, status: int, kind: type[OSError], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with answering(status) as address:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+            monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+            monkeypatch.setattr(sys.modules["s3fs.core"].S3FileSystem, "retries", 1)
+            with pytest.raises((kind, EnvironmentFault)) as error:
+                OPERATIONS[operation](located(f"{bucket}/a/part.parquet"))
+        assert not isinstance(error.value, FileNotFoundError)
 
     def test_an_answer_of_the_server_is_an_os_error(self, bucket: str) -> None:
         with pytest.raises(FileNotFoundError):

@@ -10,6 +10,9 @@ from eadbench.harness.errors import EnvironmentFault
 from eadbench.harness.spec import Resources
 from eadbench.models.code import NO_CODE
 
+_SOCKET_BYTES = len("/ray/session_2026-11-26_09-30-59_123456_1234567/sockets/plasma_store.12")
+"""Bytes of a socket's path below the folder for temporary files."""
+
 
 def connect(address: str | None, code: Sequence[str]) -> None:
     """Join the cluster at `address` and send it the code at those paths, or start a cluster of this machine.
@@ -17,11 +20,12 @@ def connect(address: str | None, code: Sequence[str]) -> None:
     Raises
     ------
     EnvironmentFault
-        No cluster answers at the address.
+        No cluster answers at the address, or no folder is fit for Ray's sockets.
     """
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     if address is None:
-        ray.init("local", num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, **quiet)
+        cores = len(os.sched_getaffinity(0))
+        ray.init("local", num_cpus=cores, include_dashboard=False, _temp_dir=sockets_folder(os.environ), **quiet)
         return
     environment = {NO_CODE: os.environ.get(NO_CODE, "")}
     try:
@@ -32,6 +36,24 @@ def connect(address: str | None, code: Sequence[str]) -> None:
             f"--address {address}: no Ray cluster answers there ({reason}); "
             "where Ray asks for a token, set RAY_AUTH_MODE=token"
         ) from fault
+
+
+def sockets_folder(environment: Mapping[str, str]) -> str | None:
+    """Return a folder for Ray's sockets, whose path Linux limits to 107 bytes; None where Ray's own choice is fit.
+
+    Raises
+    ------
+    EnvironmentFault
+        The folder for temporary files has a long path, and /tmp cannot be written to.
+    """
+    folder = environment.get("RAY_TMPDIR") or environment.get("TMPDIR") or "/tmp"
+    if len(os.fsencode(folder)) + _SOCKET_BYTES <= 107:
+        return None
+    if os.access("/tmp", os.W_OK):
+        return "/tmp/ray"
+    raise EnvironmentFault(
+        f"{folder}: its path is too long for Ray's sockets; set RAY_TMPDIR to a folder like /scratch/r"
+    )
 
 
 def needs(resources: Resources) -> dict[str, float]:

@@ -118,7 +118,7 @@ class RayExecutor:
         try:
             return Outcome(task=queued.task, workers=(*queued.failed_on, worker.name), record=ray.get(reference))
         except RayTaskError as fault:
-            if isinstance(fault.cause, EnvironmentFault):
+            if isinstance(fault.cause, EnvironmentFault | UserError):  # no other task or worker would fare better
                 raise fault.cause from None
             error = str(fault)
         except RayError as fault:

@@ -47,7 +47,7 @@ def _side_by_side(page: Page, groups: Sequence[str]) -> Table:
 
 def _stacked(page: Page) -> Table:
     """Return one line per attack and case, for narrow terminals."""
-    table = _table("attack", "case", *(HEADS[name] for name in (*page.parameters, *FIGURES)))
+    table = _table("attack", "case", *(HEADS[name] for name in (*page.parameters, *FIGURES)), wrap=True)
     for line in page.lines:
         for case in CASES:
             labels = [line.attack, case, *line.parameters]
@@ -57,11 +57,13 @@ def _stacked(page: Page) -> Table:
     return table
 
 
-def _table(*heads: str, title: str | None = None) -> Table:
+def _table(*heads: str, title: str | None = None, wrap: bool = False) -> Table:
+    """Return an empty table. With `wrap`, long attacks take several lines, so that no figure is cut."""
     table = Table(title=title, title_style="", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.padding = (0, 1, 0, 0)
     for head in heads:
-        table.add_column(head, justify="left" if head in ("attack", "case") else "right", no_wrap=True)
+        left = head in ("attack", "case")
+        table.add_column(head, justify="left" if left else "right", no_wrap=not (wrap and head == "attack"))
     return table
 
 

@@ -253,6 +253,11 @@ class OneKappaForAll(Sound):
 
 
 @dataclass(frozen=True, kw_only=True)
+class IgnoresKappa(Sound):
+    kappa: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Undeclared(Sound):
     AXES = ("epsilonn",)
 
@@ -282,7 +287,8 @@ RULES: Mapping[type, set[str]] = {
     StopsWithoutImages: {"accepts an empty batch"},
     FarFromTheLeast: {"half space distances are near the least"},
     BelowTheLeast: {"half space distances are near the least", "distances are the images"},
-    OneKappaForAll: {"beta and kappa may differ by row"},
+    OneKappaForAll: {"beta and kappa may differ by row", "kappa is the least margin"},
+    IgnoresKappa: {"kappa is the least margin"},
     Undeclared: {"declares the protocol"},
 }
 """Each broken attack, and the checks that it fails."""

@@ -1,0 +1,165 @@
+"""Victims that are broken are refused before work begins; those that are doubtful are said to be so, everywhere."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from eadbench import models
+from eadbench.harness import api, datasets, spec
+from eadbench.harness.errors import UserError
+from eadbench.harness.frames import Results
+from eadbench.harness.reporting import report
+from tests.sweeps import rows, run, small
+
+CODE = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, before=lambda x: x, after=lambda z: z):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 8, 3, padding=1), nn.Linear(8 * 64, 10)
+        self.before, self.after = before, after
+
+    def forward(self, x):
+        x = torch.relu(self.conv(self.before(x)))
+        return self.after(self.head(x.view(x.size(0), -1)))
+
+
+def view():
+    return Net()
+
+
+def softmax():
+    return Net(after=lambda z: (4 * z).softmax(1))
+
+
+def nan():
+    return Net(after=lambda z: z / 0)
+
+
+def in_place():
+    return Net(before=lambda x: x.sub_(0.5))
+
+
+def nan_on_some():
+    return Net(after=lambda z: torch.where(z.argmax(1, keepdim=True) == 3, torch.nan, z))
+
+
+def stopping():
+    raise SystemExit(7)
+"""
+TRAINING = {"epochs": 6, "batch_size": 32, "learning_rate": 3e-3}
+
+
+@pytest.fixture(autouse=True)
+def mynets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module of the user's, in the working folder."""
+    name = f"mynets_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    return name
+
+
+def sweep(**victim: Any) -> spec.Spec:
+    attacks = [{"name": "fgm", "norm": "linf", "epsilons": [0.1, 0.5]}]
+    return small(victims=[victim], attacks=attacks, images={"count": 4}, targets={"random": 2})
+
+
+@pytest.mark.parametrize(
+    ("victim", "refusal"),
+    [
+        ({"arch": "nan"}, "its logits are not finite on 8 of 8 images; check its weights"),
+        ({"arch": "in_place"}, "it writes to its input"),
+        ({"arch": "stopping"}, "SystemExit: 7"),
+    ],
+)
+def test_a_broken_victim_is_refused(victim: dict[str, Any], refusal: str, mynets: str, tmp_path: Path) -> None:
+    what = sweep(**{"training": TRAINING, **victim, "arch": f"{mynets}:{victim['arch']}"})
+    with pytest.raises(UserError, match=refusal):
+        run(what, tmp_path / "results")
+    assert not list((tmp_path / "results").rglob("*.parquet"))
+
+
+def test_a_training_that_diverges_is_one_line(tmp_path: Path) -> None:
+    training = {**TRAINING, "learning_rate": 1e6}
+    with pytest.raises(
+        UserError, match=r"digits, no defence: the training diverged: the loss of a batch is nan in epoch 1"
+    ):
+        run(sweep(arch="digits", training=training), tmp_path / "results")
+    assert not list((tmp_path / "results").rglob("recipe.json"))
+
+
+@pytest.mark.parametrize("name", ["nan", "in_place", "stopping"])
+def test_plan_refuses_what_run_does(name: str, mynets: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^victims\[0\]: "):
+        api.plan(sweep(arch=f"{mynets}:{name}", training=TRAINING), results=str(tmp_path / "results"))
+    assert not (tmp_path / "results").exists()
+
+
+def test_weights_that_are_not_finite_are_refused(mynets: str, tmp_path: Path) -> None:
+    network = models.build(f"{mynets}:view", num_classes=10)
+    network.get_parameter("conv.bias").data[0] = torch.nan
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    with pytest.raises(UserError, match=r"victims\[0\]: .*w.pt has values of conv.bias that are not finite"):
+        run(sweep(arch=f"{mynets}:view", weights=str(tmp_path / "w.pt")), tmp_path / "results")
+
+
+def test_an_image_without_finite_logits_is_misclassified_and_counted(mynets: str, tmp_path: Path) -> None:
+    given = {"arch": f"{mynets}:view", "training": TRAINING, "name": "sound"}
+    run(sweep(**given), tmp_path / "sound")
+    weights = next((tmp_path / "sound" / "models").glob("*/weights.safetensors"))
+    run(sweep(arch=f"{mynets}:nan_on_some", weights=str(weights), name="unsound"), tmp_path / "results")
+    [sound] = Results(tmp_path / "sound").snapshot.victims
+    [victim] = Results(tmp_path / "results").snapshot.victims
+    data = datasets.load("digits")
+    network, _, _ = models.load(next((tmp_path / "sound" / "models").glob("*/recipe.json")).parent)
+    predicted = models.predictions(network, data.test)
+    assert sound.accuracy is not None and victim.accuracy is not None
+    right = (predicted == data.test.labels) & (predicted != 3)
+    assert victim.accuracy == pytest.approx(right.double().mean().item())
+    expected = f"its logits are not finite on {int((predicted == 3).sum())} of 400 images"
+    assert victim.warnings[0].startswith(expected)
+    assert report.warnings(Results(tmp_path / "results").summary)[0].startswith(f"unsound: {expected}")
+
+
+def test_a_network_that_flattens_by_view_is_trained_and_attacked(mynets: str, tmp_path: Path) -> None:
+    done = run(sweep(arch=f"{mynets}:view", training=TRAINING), tmp_path / "results")
+    assert not done.failures and rows(tmp_path / "results")["success"].any()
+
+
+def test_probabilities_are_said_and_their_logarithm_cures(mynets: str, tmp_path: Path) -> None:
+    run(sweep(arch=f"{mynets}:view", training=TRAINING), tmp_path / "logits")
+    weights = str(next((tmp_path / "logits" / "models").glob("*/weights.safetensors")))
+
+    def attacked(folder: str, **victim: Any) -> Results:
+        attacks = [{"name": "ead", "beta": 1e-2, "kappa": 1, "binary_search_steps": 3, "max_iterations": 30}]
+        attacks[0]["initial_const"] = 1
+        run(small(victims=[victim], attacks=attacks, images={"count": 4}, targets={"random": 2}), tmp_path / folder)
+        return Results(tmp_path / folder)
+
+    plain = attacked("plain", arch=f"{mynets}:softmax", weights=weights, name="soft")
+    assert report.warnings(plain.summary)[0].startswith("soft: it seems to return probabilities")
+    assert "outputs: probabilities" in report.text(plain.summary, "markdown")
+    assert "outputs: probabilities" in api.write_page(plain).read_text()
+    cured = attacked("cured", arch=f"{mynets}:softmax", weights=weights, outputs="probabilities")
+    assert not report.warnings(cured.summary)
+    assert plain.rows()["success"].sum() == 0 and cured.rows()["success"].all()
+
+
+class Slow(nn.Module):
+    """Takes images that are contiguous only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mul(2).view(len(x), -1)
+
+
+def test_memory_formats() -> None:
+    convolution = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten())
+    assert models.memory_format(convolution, (3, 8, 8)) == torch.channels_last
+    assert models.memory_format(Slow(), (3, 8, 8)) == torch.contiguous_format
+    assert convolution[0].weight.is_contiguous() and convolution.training
