@@ -5,7 +5,6 @@ victims or two different attacks never carry the same words: what varies is appe
 """
 
 import json
-import os.path
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -258,7 +257,8 @@ def _text_of(values: Sequence[object]) -> Callable[[object], str]:
     texts = {canonical_json(value): value_text(value) for value in values}
     if len(lists) < len(values) or len(set(texts.values())) == len(texts):
         return value_text
-    shared = len(os.path.commonprefix(lists))
+    items = enumerate(zip(*lists, strict=False))
+    shared = next((i for i, each in items if any(item != each[0] for item in each)), min(map(len, lists)))
 
     def rest(value: object) -> str:
         items = value[shared:] if isinstance(value, list) else []

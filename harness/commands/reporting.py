@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from eadbench.harness.analysis import summary as summaries
-from eadbench.harness.api import Results, write_page
+from eadbench.harness.api import Results, write_report
 from eadbench.harness.commands.options import Folder, Folders, err, out, print_place
 from eadbench.harness.errors import UserError
 from eadbench.harness.reporting import report as reports
@@ -72,7 +72,7 @@ def _print_comparison(results: Results, format: Format) -> None:
 def _write(results: Results) -> Path:
     """Write the report as one page, and return its path."""
     with err.status("writing the report"):
-        return write_page(results)
+        return write_report(results)
 
 
 def claims(

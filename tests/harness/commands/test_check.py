@@ -92,8 +92,8 @@ def test_hyperparameters_are_changed() -> None:
         (["nothing"], "must name a known attack: cw, fgm, ifgm, cov, ead, or package.module:name; got 'nothing'"),
         (
             ["no_such_module:Attack"],
-            "cannot import 'no_such_module': No module named 'no_such_module'; modules are found in the working folder, "
-            "in PYTHONPATH, and where packages are installed",
+            "cannot import 'no_such_module': No module named 'no_such_module'; modules are found in the working "
+            "folder, in PYTHONPATH, and where packages are installed",
         ),
         (["ead", "--set", "beta"], "--set beta: must be name=value, such as epsilon=0.1"),
         (["ead", "--set", "betta=1"], "ead.betta: unknown key; did you mean beta?"),
