@@ -43,12 +43,9 @@ class S3FileSystem(s3fs.S3FileSystem):  # type: ignore[misc]
         except FileNotFoundError:
             return False
 
-    async def _walk(
-        self, path: str, maxdepth: int | None = None, topdown: bool = True, on_error: Any = "omit", **options: Any
-    ) -> AsyncIterator[Any]:
+    async def _walk(self, path: str, maxdepth: int | None = None, **options: Any) -> AsyncIterator[Any]:
         """List folders and files. fsspec would list nothing in a store that refuses or fails."""
-        refuse = _raise_unless_missing if on_error == "omit" else on_error
-        async for listing in super()._walk(path, maxdepth, topdown, refuse, **options):
+        async for listing in super()._walk(path, maxdepth, **{"on_error": _raise_unless_missing, **options}):
             yield listing
 
 

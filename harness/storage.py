@@ -63,6 +63,13 @@ def is_local(path: Path) -> bool:
     return isinstance(path, os.PathLike)
 
 
+def is_fault_of_storage(error: Exception) -> bool:
+    """Return whether a file could not be read because the storage refused or failed; damage has no error number."""
+    if isinstance(error, FileNotFoundError):
+        return False
+    return isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno is not None)
+
+
 def for_arrow(paths: Sequence[Path]) -> tuple[list[str], Any]:
     """Return paths of one storage as pyarrow takes them, with their file system (None for this machine's)."""
     if not paths or is_local(paths[0]):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import one_line
 from eadbench.harness.parquet.rows import Key
-from eadbench.harness.storage import for_arrow
+from eadbench.harness.storage import for_arrow, is_fault_of_storage
 from eadbench.models import replace_file
 
 __all__ = ["Images", "read_images", "write_images"]
@@ -119,6 +119,8 @@ def _read(part: Path, condition: ds.Expression) -> tuple[pa.Table, tuple[int, ..
     except KeyError as error:
         raise UserError(f"{part}: not adversarial images of a sweep: no image shape in its metadata") from error
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        if is_fault_of_storage(error):
+            raise
         raise UserError(f"{part}: not adversarial images of a sweep: {one_line(error)}") from error
 
 

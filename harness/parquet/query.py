@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.messages import one_line
-from eadbench.harness.storage import for_arrow
+from eadbench.harness.storage import for_arrow, is_fault_of_storage
 
 __all__ = ["FILES", "Files"]
 
@@ -93,6 +93,8 @@ class Files:
         except FileNotFoundError as error:
             raise UserError(f"{refusal}: there is no such file") from error
         except (pa.ArrowException, OSError) as error:
+            if is_fault_of_storage(error):
+                raise
             raise UserError(f"{refusal}: {one_line(error)}") from error
         for field in self._schema:
             if field.name not in schema.names:
