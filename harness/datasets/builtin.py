@@ -28,7 +28,15 @@ def digits() -> DataSet:
 
 
 def mnist(root: str = "data", download: bool = True) -> DataSet:
-    """MNIST, 60,000 and 10,000 images, 28x28 grey, in `root`/MNIST/raw as torchvision keeps it."""
+    """MNIST, 60,000 and 10,000 images, 28x28 grey, in `root`/MNIST/raw as torchvision keeps it.
+
+    Parameters
+    ----------
+    root
+        The folder of data sets.
+    download
+        Whether to fetch the files if they are not there.
+    """
     train, test = _torchvision("MNIST", "MNIST", root, download)
     return in_memory(
         "mnist",
@@ -39,7 +47,15 @@ def mnist(root: str = "data", download: bool = True) -> DataSet:
 
 
 def cifar10(root: str = "data", download: bool = True) -> DataSet:
-    """CIFAR-10, 50,000 and 10,000 images, 32x32 RGB, in `root`/cifar-10-batches-py as in torchvision."""
+    """CIFAR-10, 50,000 and 10,000 images, 32x32 RGB, in `root`/cifar-10-batches-py as in torchvision.
+
+    Parameters
+    ----------
+    root
+        The folder of data sets.
+    download
+        Whether to fetch the files if they are not there.
+    """
     train, test = _torchvision("CIFAR10", "CIFAR-10", root, download)
     return in_memory(
         "cifar10",

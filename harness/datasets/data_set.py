@@ -3,6 +3,7 @@
 Shape letters: N images, C channels, H rows, W columns.
 """
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from eadbench.harness.datasets.pixels import checked_pixels
+from eadbench.harness.errors import UserError
+from eadbench.harness.messages import shown
+
 __all__ = ["DataSet", "Split", "gather", "in_memory", "numbered", "shape_of"]
 
 
@@ -22,13 +27,24 @@ class Split(Dataset[tuple[Tensor, int]]):
     Parameters
     ----------
     labels
-        int64 (N,).
+        Integers (N,).
     read
-        Function from n indices to images (n, C, H, W): uint8 in 0..255, or float32 in [0, 1].
+        Function from n indices to images (n, C, H, W): uint8 in 0..255, or floats in [0, 1].
+
+    Raises
+    ------
+    UserError
+        The labels are not integers (N,).
     """
 
+    name = ""
+    """What messages call the split; its data set sets it."""
+
+    shape: tuple[int, int, int] | None = None
+    """(C, H, W) of every image; its data set sets it."""
+
     def __init__(self, labels: Sequence[int] | Tensor, read: Callable[[Sequence[int]], Tensor]) -> None:
-        self.labels = torch.as_tensor(labels, dtype=torch.int64)
+        self.labels = _integers(labels)
         self._read = read
 
     def __len__(self) -> int:
@@ -49,17 +65,20 @@ class Split(Dataset[tuple[Tensor, int]]):
         ------
         IndexError
             An index is outside 0..N-1.
+        UserError
+            An image is damaged, has another shape or type than it should, or has values that are not in [0, 1].
         """
         outside = [index for index in indices if not 0 <= index < len(self)]
         if outside:
             raise IndexError(f"image {outside[0]} is not in 0..{len(self) - 1}")
-        images = self._read(indices)
-        return images.float().div_(255) if images.dtype == torch.uint8 else images
+        if not len(indices) and self.shape is not None:
+            return torch.empty(0, *self.shape)
+        return checked_pixels(self._read(indices), indices, self.shape, f"{self.name} image".lstrip())
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """A data set with a training and a test split.
+    """A data set with a training and a test split. The training split is empty if the data set has none.
 
     Parameters
     ----------
@@ -76,6 +95,11 @@ class DataSet:
         (C, H, W) of every image.
     train, test
         The splits.
+
+    Raises
+    ------
+    UserError
+        The number of names is not that of the classes, a label is not in 0..classes - 1, or there are no images.
     """
 
     name: str
@@ -85,6 +109,29 @@ class DataSet:
     shape: tuple[int, int, int]
     train: Split
     test: Split
+
+    def __post_init__(self) -> None:
+        if len(self.class_names) != self.classes:
+            raise UserError(f"{self.name}: has {self.classes} classes and {len(self.class_names)} names of them")
+        for name in ("train", "test"):
+            split = copy.copy(getattr(self, name))
+            if not isinstance(split, Split):
+                raise UserError(f"{self.name}: {name} must be a Split, got {type(split).__name__}")
+            outside = ((split.labels < 0) | (split.labels >= self.classes)).nonzero()
+            if len(outside):
+                label = int(split.labels[outside[0]])
+                where = f"{self.name}: {name} image {int(outside[0])}"
+                raise UserError(f"{where} has the label {label}; labels must lie in 0..{self.classes - 1}")
+            split.name, split.shape = name, self.shape
+            object.__setattr__(self, name, split)
+        if not len(self.train) + len(self.test):
+            raise UserError(f"{self.name}: has no images")
+
+    @functools.cached_property
+    def empty_classes(self) -> tuple[int, ...]:
+        """The classes that have a name but no image, in either split."""
+        occurring = set(self.train.labels.tolist()) | set(self.test.labels.tolist())
+        return tuple(label for label in range(self.classes) if label not in occurring)
 
 
 Labelled = tuple[Tensor, Tensor]
@@ -99,7 +146,7 @@ def in_memory(name: str, train: Labelled, test: Labelled, class_names: tuple[str
         identity=name,
         classes=len(class_names),
         class_names=class_names,
-        shape=shape_of(train[0][0]),
+        shape=shape_of(test[0][0]),
         train=splits[0],
         test=splits[1],
     )
@@ -122,3 +169,15 @@ def shape_of(image: Tensor) -> tuple[int, int, int]:
     """Return (C, H, W) of an image."""
     channels, height, width = image.shape
     return channels, height, width
+
+
+def _integers(labels: Sequence[int] | Tensor) -> Tensor:
+    """Return labels as int64 (N,)."""
+    try:
+        tensor = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"labels must be integers (N,), got {shown(labels)}") from error
+    numbers = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    if tensor.ndim != 1 or not (numbers or not len(tensor)):
+        raise UserError(f"labels must be integers (N,), got {tensor.dtype} {tuple(tensor.shape)}")
+    return tensor.to(torch.int64)

@@ -1,111 +1,203 @@
 """The user's own images: Parquet files in the layout of the Hugging Face hub, and folders of image files."""
 
-import functools
-import io
+import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from eadbench.harness.datasets.data_set import DataSet, Split, numbered, shape_of
-from eadbench.harness.datasets.image_files import DecodedOnce, common_mode, decode, read_files
+import torch
+
+from eadbench.harness.datasets.classes import Classes, LabelRule, changes_of, classes_of
+from eadbench.harness.datasets.data_set import DataSet
+from eadbench.harness.datasets.encoded import encoded_data_set, identity_of
+from eadbench.harness.datasets.image_files import DecodedOnce, Decoder, FileImages
+from eadbench.harness.datasets.paths import TEST_NAMES, existing_folder, split_files
+from eadbench.harness.datasets.transform import Interpolation, Transform
 from eadbench.harness.errors import UserError
-from eadbench.harness.messages import one_line, shown
-from eadbench.harness.parquet.images import read_image_table
-from eadbench.models import digest_of, sha256_of_file
+from eadbench.harness.parquet.images import ImageTable, column_of, read_image_table
+from eadbench.models import sha256_of_file
 
-__all__ = ["folder", "parquet"]
+__all__ = ["IMAGE_COLUMNS", "LABEL_COLUMNS", "folder", "parquet"]
+
+IMAGE_COLUMNS = ("img", "image")
+LABEL_COLUMNS = ("label", "labels")
+"""The columns that hold images and labels unless others are given; the first that is there counts."""
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Which files of a folder are images, as in torchvision."""
 
 
 def parquet(
     path: str,
     called: str | None = None,
-    image_column: str = "img",
-    label_column: str = "label",
+    image_column: str | None = None,
+    label_column: str | None = None,
     train: str = "train*.parquet",
     test: str = "test*.parquet",
+    labels: LabelRule = "keep",
+    size: int | None = None,
+    crop: int | None = None,
+    interpolation: Interpolation = "bilinear",
 ) -> DataSet:
     """Parquet files in a folder, in the layout of the Hugging Face hub.
 
-    The first access to a split decodes its images and keeps them in memory as bytes. The results name the data set
-    `called`, or after the folder unless given.
+    The first access to a split decodes its images and keeps them in memory as bytes. Labels are numbers, or texts that
+    become classes in sorted order.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    called
+        What results call the data set; unless given, the folder's name.
+    image_column
+        The column of images; unless given, `img` or `image`.
+    label_column
+        The column of labels; unless given, `label` or `labels`.
+    train
+        Pattern of the names of the training files; there may be none.
+    test
+        Pattern of the names of the test files; by default `val*`, `validation*` or `valid*` serve too.
+    labels
+        `remap` numbers the classes that occur 0, 1, 2 …, where labels leave gaps.
+    size
+        Pixels that an image's shorter side is resized to. Unless given, all images must have the same shape.
+    crop
+        Side of the centre square that is kept; unless given, `size`.
+    interpolation
+        How resizing interpolates: nearest, bilinear, bicubic or lanczos.
     """
-    root = _existing_folder(path)
-    files = [_matching(root, pattern) for pattern in (train, test)]
+    root = existing_folder(path)
+    transform = Transform(size=size, crop=crop, interpolation=interpolation)
+    files = split_files(root, train, test, ".parquet")
+    image_column = column_of(files[1][0], image_column, IMAGE_COLUMNS)
+    label_column = column_of(files[1][0], label_column, LABEL_COLUMNS)
     tables = [read_image_table(paths, image_column, label_column) for paths in files]
-    classes = 1 + max(max(table.labels) for table in tables)
-    class_names = tables[0].class_names or numbered(classes)
-    if classes > len(class_names):
-        raise UserError(f"{root}: label {classes - 1} is not among the {len(class_names)} named classes")
-    mode = common_mode([io.BytesIO(image) for image in tables[0].encoded])
+    names = [table.class_names for table in tables]
+    if all(names) and names[0] != names[1]:
+        raise UserError(f"{root}: the test split names other classes than the training split")
+    classes = classes_of([table.labels for table in tables], names[0] or names[1], rule=labels, where=str(root))
     name = called or root.resolve().name
     hashes = [[sha256_of_file(path) for path in paths] for paths in files]
-    return DataSet(
-        name=name,
-        identity=f"{name}@{digest_of([hashes, image_column, label_column])}",
-        classes=len(class_names),
-        class_names=class_names,
-        shape=shape_of(decode(io.BytesIO(tables[0].encoded[0]), mode, None, f"image 0 of {root / train}")),
-        train=Split(tables[0].labels, DecodedOnce(tables[0].encoded, mode, f"{root / train}")),
-        test=Split(tables[1].labels, DecodedOnce(tables[1].encoded, mode, f"{root / test}")),
+    return encoded_data_set(
+        name,
+        identity_of(name, [hashes, image_column, label_column], transform.changes | changes_of(labels)),
+        (_TableImages(tables[0]), _TableImages(tables[1])),
+        classes,
+        transform,
+        DecodedOnce,
     )
 
 
-def folder(path: str, called: str | None = None, size: int | None = None) -> DataSet:
+class _TableImages:
+    """The images of Parquet files."""
+
+    def __init__(self, table: ImageTable) -> None:
+        self._encoded, self._rows = table.encoded, table.rows
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+    def __getitem__(self, index: int) -> bytes:
+        return self._encoded[index]
+
+    def where(self, index: int) -> str:
+        row = index
+        for path, rows in self._rows:
+            if row < rows:
+                return f"image {index} (row {row} of {path})"
+            row -= rows
+        raise IndexError(index)
+
+
+def folder(
+    path: str,
+    called: str | None = None,
+    size: int | None = None,
+    crop: int | None = None,
+    interpolation: Interpolation = "bilinear",
+) -> DataSet:
     """A folder of images, `train/<class>/<image>` and `test/<class>/<image>` (or `val/`).
 
     Every access decodes the images. With `size`, the shorter side is resized to it and the centre square kept; without
-    it, all images must have the same shape. The results name the data set `called`, or after the folder unless given.
+    it, all images must have the same shape. There may be no `train/`. Names that begin with a dot, and files that are
+    no images, are ignored. An orientation in EXIF data is ignored too.
+
+    Parameters
+    ----------
+    path
+        The folder.
     """
-    root = _existing_folder(path)
-    train = _image_folder(root / "train")
-    test = _image_folder(root / "test" if (root / "test").is_dir() else root / "val")
-    unknown = sorted(set(test.classes) - set(train.classes))
+    root = existing_folder(path)
+    transform = Transform(size=size, crop=crop, interpolation=interpolation)
+    test_root = next((root / name for name in TEST_NAMES if (root / name).is_dir()), None)
+    if test_root is None:
+        raise UserError(f"{root} must hold a folder {', '.join(TEST_NAMES[:-1])} or {TEST_NAMES[-1]}, of test images")
+    train = _image_names(root / "train") if (root / "train").is_dir() else {}
+    test = _image_names(test_root)
+    class_names = sorted(train or test)
+    unknown = sorted(set(test) - set(class_names))
     if unknown:
-        raise UserError(f"{test.root} has the class {unknown[0]!r}, which {train.root} lacks")
-    # If the test folder lacks a class, torchvision numbers the others differently there.
-    test_labels = [train.class_to_idx[test.classes[label]] for label in test.targets]
-    files = [[Path(file) for file, _ in split.samples] for split in (train, test)]
-    mode = common_mode(files[0])
+        raise UserError(f"{test_root} has the class {unknown[0]!r}, which {root / 'train'} lacks")
+    number = {name: label for label, name in enumerate(class_names)}
+    names = [[name for folder in split for name in split[folder]] for split in (train, test)]
+    labels = tuple(
+        torch.tensor([number[folder] for folder in split for _ in split[folder]], dtype=torch.int64)
+        for split in (train, test)
+    )
     name = called or root.resolve().name
     # Use names and sizes only: reading every byte of a large folder can take hours.
-    listing = [[(file.relative_to(root).as_posix(), file.stat().st_size) for file in split] for split in files]
-    return DataSet(
-        name=name,
-        identity=f"{name}@{digest_of([listing, size])}",
-        classes=len(train.classes),
-        class_names=tuple(train.classes),
-        shape=shape_of(decode(files[0][0], mode, size, str(files[0][0]))),
-        train=Split(train.targets, functools.partial(read_files, files[0], mode, size)),
-        test=Split(test_labels, functools.partial(read_files, files[1], mode, size)),
+    listing = [[(file, _size(root / file)) for file in split] for split in names]
+    changes = {key: value for key, value in transform.changes.items() if key != "size"}
+    return encoded_data_set(
+        name,
+        identity_of(name, [listing, size], changes),
+        (FileImages(root, names[0]), FileImages(root, names[1])),
+        Classes(names=tuple(class_names), labels=labels),
+        transform,
+        Decoder,
     )
 
 
-def _existing_folder(path: str) -> Path:
-    """Return a path of the spec that must be a folder."""
+def _image_names(split: Path) -> dict[str, list[str]]:
+    """Return the paths of each class's images, relative to the split's parent, in torchvision's order."""
     try:
-        root = Path(path).expanduser()
-        if root.is_dir():
-            return root
-    except (OSError, RuntimeError):  # the name is too long, or ~user does not exist
-        pass
-    raise UserError(f"path must be a folder, got {shown(path)}")
+        folders = sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and not _hidden(entry.name))
+        images = {name: [f"{split.name}/{path}" for path in _images_below(split, name)] for name in folders}
+    except OSError as error:
+        raise UserError(f"{split} cannot be read: {error.strerror or error}") from error
+    if not folders:
+        raise UserError(f"{split} must hold a folder of images for each class")
+    empty = [name for name, names in images.items() if not names]
+    if empty:
+        raise UserError(f"{split / empty[0]} holds no image; remove the folder, or give the class images")
+    return images
 
 
-def _matching(root: Path, pattern: str) -> list[Path]:
-    """Return the files that match a pattern, sorted."""
+def _images_below(split: Path, class_name: str) -> Iterator[str]:
+    """Yield the paths of a class's images, relative to `split`."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for root, _, names in sorted(os.walk(split / class_name, followlinks=True, onerror=refuse)):
+        relative = Path(root).relative_to(split)
+        if not any(map(_hidden, relative.parts)):
+            for name in sorted(names):
+                if name.lower().endswith(SUFFIXES) and not _hidden(name):
+                    yield (relative / name).as_posix()
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _size(file: Path) -> int:
+    """Return the size in bytes of a regular file."""
     try:
-        paths = sorted(root.glob(pattern))
-    except (ValueError, NotImplementedError) as error:
-        raise UserError(f"{pattern!r} is no pattern of file names: {error}") from error
-    if not paths:
-        raise UserError(f"no file in {root} matches {pattern!r}")
-    return paths
-
-
-def _image_folder(path: Path) -> Any:
-    """Return torchvision's data set of a folder with one subfolder per class."""
-    import torchvision.datasets
-
-    try:
-        return torchvision.datasets.ImageFolder(str(path))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} must hold a folder of images for each class: {one_line(error)}") from error
+        status = file.stat()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(f"{file} is no regular file")
+    return status.st_size

@@ -4,13 +4,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eadbench.harness.errors import UserError
+from eadbench.harness.messages import one_line
 
-__all__ = ["ImageTable", "read_image_table"]
+__all__ = ["ImageTable", "column_of", "read_image_table"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,53 +22,83 @@ class ImageTable:
     Parameters
     ----------
     encoded
-        N images, each the bytes of a PNG or JPEG file.
+        N images, each the bytes of an image file.
     labels
-        N class indices from 0.
+        N class indices from 0, or N texts.
     class_names
         Names of the classes from the files' metadata; None if it has none.
+    rows
+        Each file and its number of rows, in the order of the images.
     """
 
     encoded: list[bytes]
-    labels: list[int]
+    labels: list[int] | list[str]
     class_names: tuple[str, ...] | None
+    rows: list[tuple[Path, int]]
+
+
+def column_of(path: Path, given: str | None, known: Sequence[str]) -> str:
+    """Return the column that is given, or the first of the known ones that a file has.
+
+    Raises
+    ------
+    UserError
+        The file is not Parquet, or has none of them.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            present = file.schema_arrow.names
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+    column = next((name for name in ([given] if given is not None else known) if name in present), None)
+    if column is None:
+        wanted = repr(given) if given is not None else " or ".join(map(repr, known))
+        raise UserError(f"{path} has no column {wanted}; its columns are {', '.join(present)}")
+    return column
 
 
 def read_image_table(paths: Sequence[Path], image_column: str, label_column: str) -> ImageTable:
-    """Read image files in Parquet, in the order of `paths`.
+    """Read image files in Parquet, in the order of `paths`; without paths, return an empty table.
 
-    The image column is `struct<bytes, path>`, as the hub writes it, or binary.
+    The image column is `struct<bytes, path>`, as the hub writes it, or binary. Labels are integers or texts.
 
     Raises
     ------
     UserError
         A file is not Parquet, a column is missing or of another type, an image or a label is null, a label is
-        negative, or there are no rows.
+        negative, files name classes differently, or files have no rows.
     """
     encoded: list[bytes] = []
-    labels: list[int] = []
+    labels: list[Any] = []
     names: tuple[str, ...] | None = None
+    rows: list[tuple[Path, int]] = []
     for path in paths:
         table = _read(path, [image_column, label_column])
         encoded += _image_bytes(table, image_column, path)
         labels += _labels(table, label_column, path)
-        names = names or _class_names(table.schema, label_column)
-    if not encoded:
+        rows.append((path, table.num_rows))
+        own_names = _class_names(table.schema, label_column)
+        if names and own_names and names != own_names:
+            raise UserError(f"{path} names other classes than {paths[0]}, so that labels differ in meaning")
+        names = names or own_names
+    if paths and not encoded:
         raise UserError(f"{', '.join(map(str, paths))} holds no images")
-    return ImageTable(encoded=encoded, labels=labels, class_names=names)
+    return ImageTable(encoded=encoded, labels=labels, class_names=names, rows=rows)
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} is not a readable Parquet file: {one_line(error)}")
 
 
 def _read(path: Path, columns: list[str]) -> pa.Table:
     """Read some columns of a file."""
+    for column in columns:
+        column_of(path, column, ())
     try:
         with pq.ParquetFile(path) as file:
-            present = file.schema_arrow.names
-            missing = [column for column in columns if column not in present]
-            if missing:
-                raise UserError(f"{path} has no column {missing[0]!r}; its columns are {', '.join(present)}")
             return file.read(columns=columns)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"{path} is not a readable Parquet file: {error}") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
 
 
 def _image_bytes(table: pa.Table, column: str, path: Path) -> list[bytes]:
@@ -83,22 +115,35 @@ def _image_bytes(table: pa.Table, column: str, path: Path) -> list[bytes]:
     return encoded
 
 
-def _labels(table: pa.Table, column: str, path: Path) -> list[int]:
-    """Return the class indices of a column."""
+def _labels(table: pa.Table, column: str, path: Path) -> list[Any]:
+    """Return the class indices or texts of a column."""
     values = table.column(column)
-    if not pa.types.is_integer(values.type):
-        raise UserError(f"{path}: column {column!r} must hold integers, got {values.type}")
-    labels: list[int] = values.to_pylist()
-    if values.null_count or min(labels, default=0) < 0:
-        raise UserError(f"{path}: column {column!r} must hold class indices from 0, got a null or negative one")
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    texts = pa.types.is_string(values.type) or pa.types.is_large_string(values.type)
+    if not (texts or pa.types.is_integer(values.type)):
+        raise UserError(f"{path}: column {column!r} must hold integers or texts, got {values.type}")
+    if values.null_count:
+        raise UserError(f"{path}: column {column!r} must hold class indices from 0, or texts; got a null")
+    try:
+        labels: list[Any] = values.to_pylist()
+    except ValueError as error:  # bytes that are no UTF-8
+        raise UserError(f"{path}: column {column!r} holds texts that cannot be read: {one_line(error)}") from error
+    if not texts and min(labels, default=0) < 0:
+        raise UserError(f"{path}: column {column!r} must hold class indices from 0, got {min(labels)}")
     return labels
 
 
 def _class_names(schema: pa.Schema, label_column: str) -> tuple[str, ...] | None:
-    """Return the class names of the hub's ClassLabel feature, from the schema's metadata."""
-    metadata = (schema.metadata or {}).get(b"huggingface")
-    if metadata is None:
+    """Return the class names of the hub's ClassLabel feature, from the schema's metadata.
+
+    The metadata may be any JSON, or none at all: what is no list of names is ignored.
+    """
+    try:
+        content = json.loads((schema.metadata or {}).get(b"huggingface", b"null"))
+    except (ValueError, RecursionError):
         return None
-    features = json.loads(metadata).get("info", {}).get("features", {})
-    names = features.get(label_column, {}).get("names")
-    return tuple(names) if names else None
+    for key in ("info", "features", label_column, "names"):
+        content = content.get(key) if isinstance(content, dict) else None
+    named = isinstance(content, list) and content and all(isinstance(name, str) for name in content)
+    return tuple(content) if named else None

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import torchvision
 from PIL import Image
 
 from eadbench.harness import datasets
@@ -56,9 +58,9 @@ class TestParquet:
     def test_plain_binary_and_grey(self, tmp_path: Path) -> None:
         grey = pixels(0, 4, 4)
         for name in ("train", "test"):
-            pq.write_table(pa.table({"image": [png(grey)], "digit": [4]}), tmp_path / f"{name}.parquet")
-        data = datasets.load("parquet", path=str(tmp_path), image_column="image", label_column="digit")
-        assert data.shape == (1, 4, 4) and data.classes == 5 and data.class_names == tuple("01234")
+            pq.write_table(pa.table({"picture": [png(grey)] * 2, "digit": [0, 1]}), tmp_path / f"{name}.parquet")
+        data = datasets.load("parquet", path=str(tmp_path), image_column="picture", label_column="digit")
+        assert data.shape == (1, 4, 4) and data.classes == 2 and data.class_names == ("0", "1")
         assert torch.equal(data.test[0][0], torch.from_numpy(grey)[None] / 255)
 
     def test_identity_follows_the_files(self, tmp_path: Path, images: list[np.ndarray[Any, Any]]) -> None:
@@ -75,21 +77,21 @@ class TestParquet:
         ("write", "message"),
         [
             (lambda file: file.write_bytes(b"no"), "is not a readable Parquet file"),
-            (lambda file: pq.write_table(pa.table({"image": [b""], "label": [0]}), file),
-             "has no column 'img'; its columns are image, label"),
+            (lambda file: pq.write_table(pa.table({"picture": [b""], "label": [0]}), file),
+             "has no column 'img'; its columns are picture, label"),
             (lambda file: write_table(file, [b"x"], [0], img=pa.array(["x"])),
              "'img' must be binary or struct"),
             (lambda file: write_table(file, [None], [0]), "'img' has 1 rows without an image's bytes"),
-            (lambda file: write_table(file, [b"x"], [0.5]), "'label' must hold integers, got double"),
+            (lambda file: write_table(file, [b"x"], [0.5]), "'label' must hold integers or texts, got double"),
             (lambda file: write_table(file, [b"x"], [-1]), "'label' must hold class indices from 0"),
             (lambda file: write_table(file, [b"x"], pa.array([None], pa.int64())), "'label' must hold class"),
             (lambda file: write_table(file, [], pa.array([], pa.int64())), "holds no images"),
             (lambda file: write_table(file, [b"x"], [0]),
-             r"image 0 of .*train\*.parquet is not a readable image"),
+             r"image 0 \(row 0 of .*train\.parquet\) is not a readable image: it is no PNG, JPEG"),
             (lambda file: write_table(file, [TestParquet.PICTURE, png(pixels(0, 5, 4, 3))], [0, 0]),
-             r"image 1 of .* has the shape \(3, 5, 4\), unlike \(3, 4, 4\) of image 0 of"),
+             r"image 1 \(row 1 of .*\) has the shape \(3, 5, 4\), unlike \(3, 4, 4\) of image 0"),
             (lambda file: write_table(file, [png(pixels(0, 4, 4).astype(np.uint16) * 257)], [0]),
-             "image 0 of .* has more than 8 bits a channel"),
+             r"image 0 \(row 0 of .*\) has more than 8 bits a channel"),
         ],
         ids=["not-parquet", "column", "type", "null-image", "float-label", "negative", "null-label", "empty",
              "not-an-image", "sizes", "16-bit"],
@@ -102,8 +104,44 @@ class TestParquet:
         assert "\n" not in str(caught.value)
 
     def test_no_file_matches(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"no file in .* matches 'train\*\.parquet'"):
+        with pytest.raises(UserError, match=r"no file in .* matches 'train\*\.parquet' or 'test\*\.parquet' or"):
             datasets.load("parquet", path=str(tmp_path))
+        write_table(tmp_path / "test.parquet", [self.PICTURE], [0])
+        with pytest.raises(UserError, match=r"no file in .* matches 'tarin\*\.parquet'"):
+            datasets.load("parquet", path=str(tmp_path), train="tarin*.parquet")
+
+    def test_test_files_alone(self, tmp_path: Path) -> None:
+        """Without training files, the training split is empty; the test files may be called after the validation."""
+        write_table(tmp_path / "validation-0.parquet", [self.PICTURE] * 2, [1, 0])
+        write_table(tmp_path / ".validation-1.parquet", [self.PICTURE], [2])
+        data = datasets.load("parquet", path=str(tmp_path))
+        assert (len(data.train), data.test.labels.tolist(), data.classes) == (0, [1, 0], 2)
+        copy = pickle.loads(pickle.dumps(data))
+        assert copy.train.images([]).shape == (0, 3, 4, 4) and copy.test.images([1]).shape == (1, 3, 4, 4)
+
+    def test_damaged_row_of_a_later_file(self, tmp_path: Path) -> None:
+        write_table(tmp_path / "test-0.parquet", [self.PICTURE] * 2, [0, 0])
+        write_table(tmp_path / "test-1.parquet", [self.PICTURE, self.PICTURE[:90]], [0, 0])
+        data = datasets.load("parquet", path=str(tmp_path))
+        with pytest.raises(UserError, match=r"image 3 \(row 1 of .*test-1\.parquet\) is not a readable image"):
+            data.test.images([0])
+
+    def test_image_and_labels_are_found(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({"labels": [0, 1], "image": [self.PICTURE] * 2}), tmp_path / "test.parquet")
+        found = datasets.load("parquet", path=str(tmp_path))
+        given = datasets.load("parquet", path=str(tmp_path), image_column="image", label_column="labels")
+        assert found.identity == given.identity and found.shape == (3, 4, 4)
+
+    def test_size(self, tmp_path: Path) -> None:
+        """Images of several sizes become one; the transform is part of the identity."""
+        images = [png(pixels(0, 8, 9, 3)), png(pixels(1, 12, 7, 3))]
+        write_table(tmp_path / "test.parquet", images, [0, 1])
+        loaded = [
+            datasets.load("parquet", path=str(tmp_path), size=6, **more)
+            for more in ({}, {"crop": 4}, {"interpolation": "bicubic"}, {"crop": 6})
+        ]
+        assert [data.shape for data in loaded] == [(3, 6, 6), (3, 4, 4), (3, 6, 6), (3, 6, 6)]
+        assert len({data.identity for data in loaded}) == 3 and loaded[0].identity == loaded[3].identity
 
     def test_more_labels_than_names(self, tmp_path: Path) -> None:
         features = {"info": {"features": {"label": {"names": ["cat"]}}}}
@@ -160,14 +198,64 @@ class TestFolder:
     @pytest.mark.parametrize(
         ("files", "message"),
         [
-            ([], "train must hold a folder of images for each class"),
-            (["train/a/1.png"], "val must hold a folder of images for each class"),
+            ([], "must hold a folder test, val, validation or valid, of test images"),
+            (["train/a/1.png"], "must hold a folder test, val, validation or valid, of test images"),
             (["train/a/1.png", "test/b/1.png"], "test has the class 'b', which .*train lacks"),
+            (["train/1.png", "test/b/1.png"], "train must hold a folder of images for each class"),
+            (["test/.b/1.png"], "test must hold a folder of images for each class"),
+            (["test/a/1.png", "test/b/._1.png"], "test/b holds no image; remove the folder"),
         ],
-        ids=["empty", "no-test", "classes"],
+        ids=["empty", "no-test", "classes", "no-class", "hidden-class", "empty-class"],
     )
     def test_mistakes(self, tmp_path: Path, files: list[str], message: str) -> None:
         write_folder(tmp_path, {name: pixels(0, 4, 4, 3) for name in files})
         with pytest.raises(UserError, match=message) as caught:
             datasets.load("folder", path=str(tmp_path))
         assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["test", "val", "validation", "valid"])
+    def test_test_images_alone(self, tmp_path: Path, name: str) -> None:
+        write_folder(tmp_path, {f"{name}/{kind}/1.png": pixels(0, 4, 4, 3) for kind in ("ant", "bee")})
+        data = datasets.load("folder", path=str(tmp_path))
+        assert (len(data.train), data.test.labels.tolist()) == (0, [0, 1])
+        assert data.class_names == ("ant", "bee") and data.empty_classes == ()
+
+    def test_hidden_and_foreign_files_are_ignored(self, tmp_path: Path) -> None:
+        """What file managers and notebooks leave behind neither becomes a class nor shifts a label."""
+        real = {f"{split}/{kind}/1.png": pixels(1, 4, 4, 3) for split in ("train", "test") for kind in ("ant", "bee")}
+        write_folder(tmp_path, real)
+        before = datasets.load("folder", path=str(tmp_path))
+        hidden = (".ipynb_checkpoints/2.png", "ant/._1.png", "bee/.thumbnails/3.png")
+        write_folder(
+            tmp_path, {f"{split}/{name}": pixels(2, 5, 5, 3) for split in ("train", "test") for name in hidden}
+        )
+        for name in ("train/.DS_Store", "train/bee/Thumbs.db", "train/labels.csv", ".DS_Store"):
+            (tmp_path / name).write_bytes(b"no image")
+        after = datasets.load("folder", path=str(tmp_path))
+        assert after.identity == before.identity
+        assert (after.class_names, after.train.labels.tolist()) == (("ant", "bee"), [0, 1])
+
+    def test_nested_files_in_torchvision_s_order(self, tmp_path: Path) -> None:
+        """Indices of published rows keep their meaning: the order is that of torchvision's ImageFolder."""
+        names = [f"{kind}/{name}" for kind in ("b", "A", "a") for name in ("2.png", "10.PNG", "x/1.bmp", "x y/1.tif")]
+        write_folder(tmp_path, {f"test/{name}": pixels(seed, 4, 4, 3) for seed, name in enumerate(names)})
+        data = datasets.load("folder", path=str(tmp_path))
+        theirs = torchvision.datasets.ImageFolder(str(tmp_path / "test"))
+        assert (data.class_names, data.test.labels.tolist()) == (tuple(theirs.classes), theirs.targets)
+        expected = np.stack([np.array(image) for image, _ in theirs])
+        assert torch.equal(data.test.images(range(12)), torch.from_numpy(expected).permute(0, 3, 1, 2) / 255)
+
+    @pytest.mark.parametrize(
+        ("damage", "message"),
+        [
+            (lambda file: (file.unlink(), file.symlink_to("/nowhere")), "1.png cannot be read: No such file"),
+            (lambda file: (file.unlink(), os.mkfifo(file)), "1.png is no regular file"),
+            (lambda file: file.write_bytes(file.read_bytes()[:60]), "1.png is not a readable image"),
+        ],
+        ids=["dangling", "pipe", "cut"],
+    )
+    def test_bad_files(self, tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
+        write_folder(tmp_path, {"test/a/1.png": pixels(0, 4, 4, 3)})
+        damage(tmp_path / "test/a/1.png")
+        with pytest.raises(UserError, match=message):
+            datasets.load("folder", path=str(tmp_path))
