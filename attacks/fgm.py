@@ -58,7 +58,7 @@ class FGM(Attack):
         """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
         return smallest_epsilon(
             self.craft,
-            partial(direction, model, norm=self.norm, targeted=self.targeted),
+            partial(direction, norm=self.norm, targeted=self.targeted),
             model,
             images,
             labels,
@@ -84,7 +84,7 @@ def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targete
     Returns
     -------
     Tensor
-        Shaped as `x` (B, C, H, W); all zero where the gradient is zero or not finite.
+        Shaped as `x` (B, C, H, W); zero where the gradient is not finite, and all zero where it is zero.
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad(), gradient_precision(model):
@@ -92,8 +92,9 @@ def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targete
         index = labels.unsqueeze(1)
         u = logits.scatter(1, index, -torch.inf).logsumexp(1) - logits.gather(1, index).squeeze(1)
         (gradient,) = torch.autograd.grad(u.sum(), x)
+    gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
     largest = distances.linf(gradient)[:, None, None, None]
-    gradient = torch.where((largest > 0) & largest.isfinite(), gradient / largest, 0)
+    gradient = torch.where(largest > 0, gradient / largest, 0)
     if norm == "linf":
         step = gradient.sign()
     else:

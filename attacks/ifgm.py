@@ -57,7 +57,7 @@ class IFGM(Attack):
         """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
         return smallest_epsilon(
             self.craft,
-            partial(direction, model, norm=self.norm, targeted=self.targeted),
+            partial(direction, norm=self.norm, targeted=self.targeted),
             model,
             images,
             labels,

@@ -1,39 +1,9 @@
-"""Checks of what an attack is given; each mistake is one line that names the value and what would be right."""
+"""Checks of hyperparameters; each mistake is one line that names the value and what would be right."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-
-
-@torch.no_grad()
-def check_inputs(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -> Tensor:
-    """Check the arguments of an attack; return the labels as int64.
-
-    Runs the model once, on the first image.
-
-    Raises
-    ------
-    ValueError
-        A batch size below 1, images that are not (N, C, H, W) floats in [0, 1], labels that are not (N,) classes,
-        or a model that does not return logits (N, K).
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if images.ndim != 4 or not images.is_floating_point():
-        raise ValueError(f"images must be a float tensor (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
-    if labels.shape != images.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise ValueError(f"labels must be an integer tensor ({len(images)},), got {labels.dtype} {tuple(labels.shape)}")
-    if not len(images):
-        return labels.long()
-    if not (images.amin() >= 0 and images.amax() <= 1):
-        raise ValueError(f"images must lie in [0, 1], got [{images.amin():.4g}, {images.amax():.4g}]")
-    logits = model(images[:1].clone())
-    if logits.ndim != 2 or logits.shape[0] != 1 or logits.shape[1] < 2:
-        raise ValueError(f"the model must return logits (1, K >= 2) for one image, got {tuple(logits.shape)}")
-    if labels.amin() < 0 or labels.amax() >= logits.shape[1]:
-        raise ValueError(f"labels must be in 0..{logits.shape[1] - 1}, got {labels.amin()}..{labels.amax()}")
-    return labels.long()
+from torch import Tensor
 
 
 def per_example(name: str, value: float | Tensor, images: Tensor) -> Tensor:

@@ -6,15 +6,16 @@ example that has not succeeded, and an example leaves at its first success. The 
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from eadbench.attacks.criterion import margin, succeeds
-from eadbench.attacks.engine.checks import check_choice, check_inputs
+from eadbench.attacks.engine.checks import check_choice
 from eadbench.attacks.engine.confirm import confirmed
-from eadbench.attacks.engine.frozen import frozen
+from eadbench.attacks.engine.inputs import attacked
 from eadbench.attacks.engine.precision import exact_model
 from eadbench.attacks.result import AttackResult
 
@@ -43,7 +44,7 @@ def check_grid(norm: str, epsilons: Sequence[float] | None) -> None:
 
 def smallest_epsilon(
     craft: Craft,
-    direction: Direction,
+    direction: Callable[[nn.Module, Tensor, Tensor], Tensor],
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
@@ -56,22 +57,23 @@ def smallest_epsilon(
 ) -> AttackResult:
     """Attack every example at ascending ε until it first succeeds.
 
-    `gradients_per_epsilon` leaves out the gradient at x₀, which every ε shares.
+    `direction` takes the model before x and the labels. `gradients_per_epsilon` leaves out the gradient at x₀, which
+    every ε shares.
 
     Raises
     ------
     ValueError
         Wrong images or labels, or a model that does not return logits.
     """
-    with frozen(model), torch.no_grad():
-        labels = check_inputs(model, images, labels, batch_size)
-        grid = images.new_tensor(epsilons or GRIDS[norm])
-        search = _GridSearch(craft, direction, model, images, labels, grid, targeted)
+    with attacked(model, images, labels, batch_size, targeted=targeted) as call:
+        grid = call.images.new_tensor(epsilons or GRIDS[norm])
+        along = partial(direction, call.model)
+        search = _GridSearch(craft, along, call.model, call.images, call.labels, grid, targeted)
         batch_size = search.attack_all(batch_size)
         kept = confirmed(
-            model,
-            images,
-            labels,
+            call.model,
+            call.images,
+            call.labels,
             search.epsilon.isfinite(),
             search.candidates,
             kappa=torch.zeros_like(search.epsilon),
@@ -83,7 +85,7 @@ def smallest_epsilon(
         kept={norm: kept},
         iterations=1 + gradients_per_epsilon * search.tried,
         forward_passes=2 + (gradients_per_epsilon + 1) * search.tried,
-        computed=len(images) + gradients_per_epsilon * search.computed,
+        computed=len(call.images) + gradients_per_epsilon * search.computed,
     )
 
 

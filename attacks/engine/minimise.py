@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from eadbench.attacks import distances
 from eadbench.attacks.criterion import attack_loss, margin, succeeds
-from eadbench.attacks.engine.checks import check_inputs, per_example
+from eadbench.attacks.engine.checks import per_example
 from eadbench.attacks.engine.confirm import confirmed
 from eadbench.attacks.engine.const_search import UNBOUNDED, next_const
-from eadbench.attacks.engine.frozen import frozen
+from eadbench.attacks.engine.inputs import attacked
 from eadbench.attacks.engine.search import Descent, Objective, Rows, Search
 from eadbench.attacks.result import AttackResult
 
@@ -43,24 +43,23 @@ def minimise(
     ValueError
         Wrong images, labels, β or κ, or a model that does not return logits.
     """
-    with frozen(model), torch.no_grad():
-        labels = check_inputs(model, images, labels, batch_size)
+    with attacked(model, images, labels, batch_size, targeted=search.targeted) as call:
         batch = _Batch(
             descent=descent,
             search=search,
-            objective=Objective(model, search),
-            images=images,
-            labels=labels,
-            beta=per_example("beta", beta, images),
-            kappa=per_example("kappa", search.kappa, images),
+            objective=Objective(call.model, search),
+            images=call.images,
+            labels=call.labels,
+            beta=per_example("beta", beta, call.images),
+            kappa=per_example("kappa", search.kappa, call.images),
             rules=rules,
         )
         batch_size = batch.attack_all(batch_size)
         kept = {
             rule: confirmed(
-                model,
-                images,
-                labels,
+                call.model,
+                call.images,
+                call.labels,
                 batch.best[:, r].isfinite(),
                 batch.best_image[:, r],
                 kappa=batch.kappa,

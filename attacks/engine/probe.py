@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from eadbench.attacks.engine.frozen import frozen
 
-__all__ = ["Probe", "output_breach", "probe"]
+__all__ = ["Probe", "output_breach", "probe", "seem_probabilities"]
 
 ROUNDING = 1e-3
 """Logits that differ by less than this, relative to the largest, are equal but for rounding."""
@@ -126,11 +126,16 @@ def _gradient_warnings(model: nn.Module, images: Tensor) -> Iterator[str]:
 
 def _probability_warnings(logits: Tensor) -> Iterator[str]:
     """Yield a warning if the logits look like probabilities."""
-    if (logits >= 0).all() and ((logits.sum(1) - 1).abs() < ROUNDING).all():
+    if seem_probabilities(logits):
         yield (
             "it seems to return probabilities, which hide gradients and margins; return logits, "
             "or give outputs: probabilities, which takes their logarithm"
         )
+
+
+def seem_probabilities(logits: Tensor) -> bool:
+    """Return whether the rows of logits (N, K) are not negative and sum to 1."""
+    return bool((logits >= 0).all() and ((logits.sum(1) - 1).abs() < ROUNDING).all())
 
 
 def _differ(logits: Tensor, others: Tensor) -> bool:

@@ -158,7 +158,10 @@ class Objective:
         return margin(logits, labels, targeted=self.search.targeted)
 
     def gradient(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-        """The logits (B, K) at `x`, and the gradient (B, C, H, W) of each row's c·f; counts both passes."""
+        """The logits (B, K) at `x`, and the gradient (B, C, H, W) of each row's c·f; counts both passes.
+
+        A pixel whose derivative is not finite counts as one with derivative 0; the others keep theirs.
+        """
         running = self.running(rows)
         rows.gradients += running
         rows.forwards += running
@@ -167,7 +170,7 @@ class Objective:
             logits: Tensor = self.model(x)
             loss = rows.const * attack_loss(self.margin(logits, rows.label), rows.kappa)
             (gradient,) = torch.autograd.grad(loss.sum(), x)
-        return logits.detach(), gradient
+        return logits.detach(), gradient.nan_to_num(0.0, 0.0, 0.0)
 
 
 class Descent(Protocol):
