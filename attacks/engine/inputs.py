@@ -134,7 +134,7 @@ def _checked(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, 
 
 def _warn_if_reached(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -> None:
     """Warn if every image has its target class: the labels may be meant as true classes."""
-    batches = zip(images.split(batch_size), labels.split(batch_size), strict=True)
+    batches = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
     if all(bool((model(part).argmax(1) == targets).all()) for part, targets in batches):
         warnings.warn(
             "every image already has its target class, so every example succeeds unchanged; "
