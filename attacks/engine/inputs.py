@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eadbench.attacks.engine.frozen import frozen
@@ -99,9 +97,9 @@ def attacked(model: Any, images: Any, labels: Any, batch_size: int, *, targeted:
         yield Call(model, images, labels.long())
 
 
-def _tensor(values: Tensor | NDArray[np.generic]) -> Tensor:
-    """Return a tensor that gradients may be taken of."""
-    tensor = torch.as_tensor(values)
+def _tensor(values: Any) -> Tensor:
+    """Return a tensor or a NumPy array as a tensor that gradients may be taken of."""
+    tensor: Tensor = torch.as_tensor(values)
     return tensor.clone() if tensor.is_inference() else tensor.detach()
 
 
