@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eadbench.attacks.engine.frozen import frozen
-from eadbench.attacks.engine.precision import LowerPrecision
+from eadbench.attacks.engine.precision import LowerPrecision, exact_model
 from eadbench.attacks.engine.probe import output_breach, seem_probabilities
 
 __all__ = ["Call", "attacked"]
@@ -120,7 +120,7 @@ def _checked(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, 
         raise ValueError(f"the model must return logits (1, K >= 2) for one image: {breach}")
     if labels.amin() < 0 or labels.amax() >= logits.shape[1]:
         raise ValueError(f"labels must be in 0..{logits.shape[1] - 1}, got {labels.amin()}..{labels.amax()}")
-    if seem_probabilities(logits):
+    if logits.shape[1] > 2 and seem_probabilities(logits):  # two logits of one image may sum to 1 by chance
         warnings.warn(
             "the model seems to return probabilities, whose gradients vanish and whose margins are at most 1; "
             "attacks need logits",
@@ -133,7 +133,8 @@ def _checked(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, 
 def _warn_if_reached(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -> None:
     """Warn if every image has its target class: the labels may be meant as true classes."""
     batches = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
-    if all(bool((model(part).argmax(1) == targets).all()) for part, targets in batches):
+    exact = exact_model(model)
+    if all(bool((exact(part).argmax(1) == targets).all()) for part, targets in batches):
         warnings.warn(
             "every image already has its target class, so every example succeeds unchanged; "
             "give targeted=False if the labels are the true classes",

@@ -1,0 +1,45 @@
+"""``docs/your-own.md``, run as it stands on the page, in an empty folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eadbench.harness.api import Results
+from tests.command import eadbench
+from tests.command_lines import command_lines
+from tests.docs.markdown import ROOT, blocks
+
+PAGE = ROOT / "docs/your-own.md"
+
+
+def test_the_page_runs_from_its_first_block_to_its_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # a store that is away at once
+    files = {block.needs: block.text for block in blocks(PAGE, "python", "yaml")}
+    assert list(files) == ["net.py", "prepare.py", "own.yaml", "attack.py"]
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    python(tmp_path, "prepare.py")
+    commands = [words[1:] for block in blocks(PAGE, "") for words in command_lines(block.text)]
+    assert [words[0] for words in commands] == ["plan", "run"]
+    for words in commands:
+        ended = eadbench(*words)
+        assert ended.code == 0, ended.err
+        assert "mine" in ended.out
+    sys.modules.pop("net", None)
+    rows = Results(tmp_path / "results" / "own").rows()
+    assert len(rows) == 5 * 3 * 3 and rows["success"].mean() > 0.5
+    assert "True" in python(tmp_path, "attack.py")
+
+
+def python(folder: Path, script: str) -> str:
+    """Run a script of the page; return what it prints."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, script], cwd=folder, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
