@@ -73,14 +73,13 @@ def figures_of(lines: pd.DataFrame, group: str) -> pd.DataFrame:
 def best_figures(figures: pd.DataFrame) -> pd.DataFrame:
     """Mark the best figures of each column: the least distortion among the lines of the highest ASR.
 
-    A line of a lower ASR does not compete, because its mean is over easier images. Figures that print the same as the
-    least are marked too. A single line has no rival, and no mark.
+    A line of a lower ASR does not compete, because its mean is over easier images. Figures are compared
+    before they are rounded. A single line has no rival, and no mark.
     """
     marks = pd.DataFrame(False, index=figures.index, columns=list(FIGURES))
     top = (figures["asr"] == figures["asr"].max()) & (len(figures) > 1)
     for name in FIGURES[1:]:
-        least = figure_text(figures.loc[top, name].min())
-        marks[name] = top & (figures[name].map(figure_text) == least) & (least != NO_VALUE)
+        marks[name] = top & (figures[name] == figures.loc[top, name].min())
     return marks
 
 

@@ -163,7 +163,7 @@ def _snapshot(folder: str, state: str) -> Snapshot:
 
 @st.cache_data(max_entries=_STATES, show_spinner="Summarising the rows …", show_time=True)
 def _summary(folder: str, state: str) -> Summary:
-    return summaries.read(_snapshot(folder, state), resamples=0)
+    return summaries.read(_snapshot(folder, state))
 
 
 @st.cache_resource(max_entries=_STATES, show_spinner=False)

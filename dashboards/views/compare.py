@@ -67,7 +67,7 @@ def show(names: Sequence[str]) -> None:
     other = chosen[0] if len(chosen) == 1 else "the other"
     st.caption(
         f"{base} → {other}: means over the examples that both have; of distortions, over those on which both "
-        "succeeded. In brackets: the 95 % interval of the change, from a bootstrap over images. p: McNemar's exact "
+        "succeeded. In brackets: the 95 % interval of the change, with images as clusters. p: McNemar's exact "
         "test for ASR, and Wilcoxon's signed-rank test for distortions, both over images. Bold: below "
         f"{_SIGNIFICANT} after Holm's adjustment for all tests of the table."
     )
@@ -80,7 +80,7 @@ def _pair(before: Source, after: Source, order: str) -> None:
         st.info("The sweeps share no cell: no attack with the same rule, β and κ on the same kind of victim.")
         return
     ranked = cells.sort_values(order, key=abs, ascending=False, kind="stable", na_position="last")
-    if cells["largest"].fillna(0).eq(0).all() and (cells["examples"] > 0).all():
+    if cells["same"].all() and (cells["examples"] > 0).all():
         st.success(f"The same figures in all {len(cells)} cells, on every example that both have.")
     st.html(_html(ranked.head(_CELL_LIMIT).to_dict("records"), f"{after.name} against {before.name}"))
     if notes := _notes(cells, matched):
@@ -136,7 +136,11 @@ def _html(lines: Sequence[Line], aria_label: str) -> Markup:
 
 def _details(line: Line, *, victim: bool) -> list[str]:
     tested = [] if line["tested"] == OWN else [f"tested on {line['tested']}"]
-    return [*([line["short_victim"]] if victim else []), *tested, f"{line['examples']:,} examples"]
+    return [
+        *([line["short_victim"]] if victim else []),
+        *tested,
+        f"{line['examples']:,} examples, {line['l1_count']:,} succeed in both",
+    ]
 
 
 def _figure(line: Line, figure: str) -> _Figure:
@@ -144,13 +148,13 @@ def _figure(line: Line, figure: str) -> _Figure:
     before, after, difference, low, high, p = (line[f"{figure}_{part}"] for part in _PARTS)
     if isnan(difference):
         return _Figure(values=NO_VALUE)
-    if difference == low == high == 0:
+    if line[f"{figure}_same"]:
         return _Figure(values=as_text(before), difference="same")
     relative = "" if figure == "asr" else f" ({line[f'{figure}_change']:+.1f} %)"
     chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     return _Figure(
         values=f"{as_text(before)} → {as_text(after)}",
         difference=f"{difference:+.3g}{relative}",
-        interval=f"[{low:.3g}, {high:.3g}], {chance}",
+        interval=chance if isnan(low) else f"[{low:.3g}, {high:.3g}], {chance}",
         significant=line[f"{figure}_adjusted"] < _SIGNIFICANT,
     )

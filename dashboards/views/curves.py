@@ -79,7 +79,7 @@ def _over_axis(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, victim:
         chart = charts.over_axis(points, axis, figure, shown)
         column.altair_chart(chart, alt=_alt(charts.FIGURES[figure], charts.AXES[axis], shown))
     case = "All targets" if group == "all_targets" else f"{group.capitalize()} case"
-    st.caption(f"{case}, 95 % bootstrap intervals.")
+    st.caption(f"{case}, 95 % intervals.")
 
 
 def _on_axis(lines: pd.DataFrame, here: "pd.Series[bool]", axis: str) -> pd.DataFrame:

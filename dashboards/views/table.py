@@ -28,7 +28,7 @@ def show(source: Source) -> None:
     compared = source.compared()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         groups = choices.select_several("Cases", GROUPS, key="case", default=CASES, labels=_GROUP_LABELS)
-        intervals = choices.toggle("95 % intervals", key="intervals", help="Bootstrap over images, 1,000 resamples.")
+        intervals = choices.toggle("95 % intervals", key="intervals", help="With images as clusters.")
         paper = compared is not None and choices.toggle("The paper's figures", key="paper", value=True)
     lines = summary.lines[chosen]
     if lines.empty or not groups:

@@ -5,7 +5,6 @@ Shape letters used below:
     N  images of one line
     G  groups: the three cases and all targets
     F  figures of a group: ASR and the distortions of ``METRICS``
-    B  bootstrap resamples
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eadbench.harness.analysis.bootstrap import percentile_interval, resampled_sums
+from eadbench.harness.analysis.intervals import rate_interval, ratio_interval
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import DATASETS, series_of
 from eadbench.harness.registry import ATTACKS, DEFENSES
@@ -51,7 +50,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def summarise(rows: pd.DataFrame, *, seed: int, resamples: int = 1000) -> pd.DataFrame:
+def summarise(rows: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     """Aggregate result rows to one line per cell, victim tested on, and case.
 
     The cases are taken per image over its target classes ("Evaluation Metrics" of the paper):
@@ -69,33 +68,28 @@ def summarise(rows: pd.DataFrame, *, seed: int, resamples: int = 1000) -> pd.Dat
     rows
         Result rows, in any order.
     seed
-        The spec's seed. It draws the targets of the average case and the bootstrap.
-    resamples
-        Bootstrap resamples of the images (never of rows: an image's targets are not independent) for the 95 %
-        percentile interval. A resample without a success has no distortion, and that interval leaves it out. 0 leaves
-        all intervals NaN.
+        The spec's seed. It draws the targets of the average case.
 
     Returns
     -------
     DataFrame with the columns ``COLUMNS`` and three lines (``CASES``) per cell, ordered by data set, architecture,
     defence, temperature, victim, attack, norm, decision rule, beta and kappa. ASR is in percent; distortions and
-    settings are as in the rows, NaN if missing. The caller fills in ``table``.
+    settings are as in the rows, NaN if missing. The 95 % intervals are those of ``harness.analysis.intervals``, with
+    images as clusters; a distortion with successes on one image has none (NaN). The caller fills in ``table``.
 
     Raises
     ------
     UserError
-        `resamples` is negative, or an example occurs twice.
+        An example occurs twice.
     """
     cell, _ = pd.factorize(rows["cell"])
     tested, victims = pd.factorize(rows["evaluated_on"])
     _, first, line = np.unique(cell * len(victims) + tested, return_index=True, return_inverse=True)
     lines = rows[["cell", "model", "evaluated_on", *SETTING]].take(first).reset_index(drop=True)
-    return summarise_lines(lines, [rows.assign(line=line)], seed=seed, resamples=resamples)
+    return summarise_lines(lines, [rows.assign(line=line)], seed=seed)
 
 
-def summarise_lines(
-    lines: pd.DataFrame, batches: Iterable[pd.DataFrame], *, seed: int, resamples: int = 1000
-) -> pd.DataFrame:
+def summarise_lines(lines: pd.DataFrame, batches: Iterable[pd.DataFrame], *, seed: int) -> pd.DataFrame:
     """Aggregate rows that come in batches, as :func:`summarise` does.
 
     Parameters
@@ -105,14 +99,12 @@ def summarise_lines(
     batches
         Frames with the columns ``COUNTED`` and `line`, an index label of `lines`. A batch holds all rows of its lines.
     """
-    if resamples < 0:
-        raise UserError(f"resamples: must be 0 (no intervals) or more, not {resamples}")
     settings = _settings(lines)
     keyed_records = []
     for batch in batches:
         for line, splits, rows in _rows_by_line(batch):
             setting = settings[line] | {"splits": splits}
-            records = list(_line_records(setting, rows, seed=seed, resamples=resamples))
+            records = list(_line_records(setting, rows, seed=seed))
             keyed_records.append((_sort_key(setting), records))
     ordered = [record for _, records in sorted(keyed_records, key=itemgetter(0)) for record in records]
     return pd.DataFrame(ordered, columns=list(COLUMNS)).astype(dict.fromkeys(_TEXTS, "str"))
@@ -165,14 +157,11 @@ def _sort_key(setting: dict[str, Any]) -> tuple[Any, ...]:
     return (*victim, *tested, *attack, setting["cell"])
 
 
-def _line_records(
-    setting: dict[str, Any], rows: pd.DataFrame, *, seed: int, resamples: int
-) -> Iterator[dict[str, Any]]:
+def _line_records(setting: dict[str, Any], rows: pd.DataFrame, *, seed: int) -> Iterator[dict[str, Any]]:
     """Yield the three records of a line, one per case."""
     totals = _image_totals(setting, rows, seed=seed)
     figures = _figures(totals.sum(axis=0))
-    name = f"{seed}/{setting['cell']}/{setting['evaluated_on']}"
-    low, high = _intervals(totals, generator=np.random.default_rng(_digest(name)), resamples=resamples)
+    low, high = _intervals(totals)
     shared = {name: setting[name] for name in (*IDENTITY, *SETTING)} | {"table": "", "images": len(totals)}
     for case_index, case in enumerate(CASES):
         record = shared | {"case": case}
@@ -229,9 +218,13 @@ def _figures(totals: Floats) -> Floats:
         return np.concatenate([100.0 * successes / trials, sums / successes], axis=-1)
 
 
-def _intervals(totals: Floats, *, generator: np.random.Generator, resamples: int) -> Floats:
-    """Resample the images' totals (N, G, 1 + F); return the ends (2, G, F) of the figures' 95 % intervals."""
-    return percentile_interval(_figures(resampled_sums(totals, generator=generator, resamples=resamples)))
+def _intervals(totals: Floats) -> Floats:
+    """Return the ends (2, G, F) of the figures' 95 % intervals from the images' totals (N, G, 1 + F)."""
+    trials, successes = totals[..., 0], totals[..., 1]
+    rates = 100.0 * rate_interval(successes, trials)
+    distances = ratio_interval(totals[..., 2:], successes[..., None])
+    distances[..., METRICS.index("linf")] = np.minimum(distances[..., METRICS.index("linf")], 1.0)
+    return np.concatenate([rates[..., None], distances], axis=-1)
 
 
 def _digest(name: str) -> int:

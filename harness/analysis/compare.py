@@ -28,7 +28,7 @@ _SETTING = [
 """The columns in which two matching lines agree."""
 _EXAMPLE = ["pair", "split", "image", "target"]
 """The columns in which two rows of one example agree."""
-_CHANGE_COLUMNS = ("before", "after", "difference", "low", "high", "p")
+_CHANGE_COLUMNS = ("before", "after", "difference", "low", "high", "p", "count", "same")
 _MAX_ROWS = 2**20
 """Rows of both sweeps in memory at once, unless a single pair has more."""
 
@@ -197,7 +197,7 @@ def _compare_pair(pair: Pair, shared: pd.DataFrame) -> Comparison:
     changes = {"asr": rates(images, before, after)}
     for metric in METRICS:
         distances = (shared[f"{metric}_{side}"].to_numpy(dtype=np.float64, na_value=np.nan) for side in sides)
-        changes[metric] = values(images, before & after, *distances)
+        changes[metric] = values(images, before, after, *distances)
     return Comparison(pair=pair, examples=len(shared), images=len(distinct), changes=changes)
 
 
@@ -208,15 +208,18 @@ def table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
 
     - `difference`, with the ends `low` and `high` of its interval;
     - `p`, and `adjusted`, which is p adjusted for all tests of the table;
-    - `change`, the sort key: percentage points for the ASR, percent of the value before for a distortion.
+    - `change`, the sort key: percentage points for the ASR, percent of the value before for a distortion;
+    - `count`, the number of examples: for a distortion, those on which both succeed;
+    - `same`, whether the value is the same on every shared example.
 
-    `largest` is the largest absolute `change` of the line.
+    `largest` is the largest absolute `change` of the line, and `same` whether all of its figures are the same.
     """
     lines = []
     for comparison in comparisons:
         pair = comparison.pair
         line: dict[str, object] = {"victim": pair.victim, "setting": pair.setting, "tested": pair.tested}
         line |= {"examples": comparison.examples, "images": comparison.images}
+        line["same"] = all(change.same for change in comparison.changes.values())
         for figure, change in comparison.changes.items():
             columns = {name: getattr(change, name) for name in _CHANGE_COLUMNS}
             relative = 100 * change.difference / change.before if change.before else np.nan
@@ -224,7 +227,7 @@ def table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
             line |= {f"{figure}_{name}": value for name, value in columns.items()}
         lines.append(line)
     names = [f"{figure}_{name}" for figure in FIGURES for name in (*_CHANGE_COLUMNS, "change")]
-    frame = pd.DataFrame(lines, columns=["victim", "setting", "tested", "examples", "images", *names])
+    frame = pd.DataFrame(lines, columns=["victim", "setting", "tested", "examples", "images", "same", *names])
     adjusted = holm(frame[[f"{figure}_p" for figure in FIGURES]].to_numpy(dtype=np.float64).ravel().tolist())
     for index, figure in enumerate(FIGURES):
         frame[f"{figure}_adjusted"] = adjusted.reshape(len(frame), len(FIGURES))[:, index]

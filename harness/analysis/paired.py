@@ -1,11 +1,11 @@
 """Paired statistics of two attacks on the same examples.
 
-An image's target classes are not independent, so the bootstrap draws images, and the tests count images.
+An image's target classes are not independent, so intervals and tests count images. Distances are compared on the
+examples on which both attacks succeed: means over different successes would favour the attack that fails on hard ones.
 
 Shape letters:
     R  shared examples, in any order
     N  their images
-    B  bootstrap resamples
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
-from eadbench.harness.analysis.bootstrap import percentile_interval, resampled_sums
+from eadbench.harness.analysis.intervals import difference_interval, mean_interval
 
 __all__ = ["Change", "holm", "mcnemar", "rates", "signed_rank", "values"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-
-_RESAMPLES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +33,14 @@ class Change:
     before, after
         Means over the counted examples.
     low, high
-        Ends of the 95 % percentile interval of after − before, from a bootstrap over images.
+        Ends of the 95 % interval of after − before; see ``harness.analysis.intervals``. NaN for distances on one image.
     p
         Two-sided p value of the null hypothesis that images differ by chance alone.
     count
         The number of counted examples.
+    same
+        Whether both attacks have the same value on every shared example: the same successes, or the same distances of
+        the same successes.
     """
 
     before: float
@@ -48,6 +49,7 @@ class Change:
     high: float
     p: float
     count: int
+    same: bool
 
     @property
     def difference(self) -> float:
@@ -82,14 +84,22 @@ def rates(images: Ints, before: Bools, after: Bools) -> Change:
     before, after
         (R,): whether the example succeeded.
     """
-    everything = np.ones(len(images), dtype=np.bool_)
-    means, low, high, differences = _means(images, everything, before * np.float64(100), after * np.float64(100))
-    gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
-    p = mcnemar(gained, lost) if len(images) else np.nan
-    return Change(before=means[0], after=means[1], low=low, high=high, p=p, count=len(images))
+    if not len(images):
+        return _unknown(same=True)
+    trials, won_before, won_after = _sums(images, np.ones(len(images)), before, after)
+    low, high = 100.0 * difference_interval(won_before, won_after, trials)
+    return Change(
+        before=100.0 * float(before.mean()),
+        after=100.0 * float(after.mean()),
+        low=float(low),
+        high=float(high),
+        p=mcnemar(int((won_after > won_before).sum()), int((won_after < won_before).sum())),
+        count=len(images),
+        same=bool((before == after).all()),
+    )
 
 
-def values(images: Ints, both: Bools, before: Floats, after: Floats) -> Change:
+def values(images: Ints, succeeds_before: Bools, succeeds_after: Bools, before: Floats, after: Floats) -> Change:
     """Compare a distortion on the examples on which both attacks succeeded.
 
     The test is Wilcoxon's over the images' mean differences.
@@ -98,14 +108,26 @@ def values(images: Ints, both: Bools, before: Floats, after: Floats) -> Change:
     ----------
     images
         (R,): the image of each example.
-    both
-        (R,): whether both attacks succeeded on it.
+    succeeds_before, succeeds_after
+        (R,): whether the example succeeded.
     before, after
-        (R,): distortions; ignored where `both` is false.
+        (R,): distortions; ignored where either attack failed.
     """
-    means, low, high, differences = _means(images, both, before, after)
-    p = signed_rank(differences) if both.any() else np.nan
-    return Change(before=means[0], after=means[1], low=low, high=high, p=p, count=int(both.sum()))
+    both = succeeds_before & succeeds_after
+    same = bool((succeeds_before == succeeds_after).all() and (before[both] == after[both]).all())
+    if not both.any():
+        return _unknown(same=same)
+    counts, sums = _sums(images[both], np.ones(int(both.sum())), after[both] - before[both])
+    low, high = mean_interval(sums, counts)
+    return Change(
+        before=float(before[both].mean()),
+        after=float(after[both].mean()),
+        low=float(low),
+        high=float(high),
+        p=signed_rank(sums / counts),
+        count=int(both.sum()),
+        same=same,
+    )
 
 
 def holm(p: Sequence[float]) -> Floats:
@@ -119,31 +141,12 @@ def holm(p: Sequence[float]) -> Floats:
     return adjusted
 
 
-def _means(
-    images: Ints, counted: Bools, before: Floats, after: Floats
-) -> tuple[tuple[float, float], float, float, Floats]:
-    """Return the means before and after, the ends of the interval of their difference, and the images' differences.
-
-    Images without a counted example have no difference, and the bootstrap does not draw them.
-
-    Parameters
-    ----------
-    counted
-        (R,): whether to count the example.
-    """
-    if not counted.any():
-        return (np.nan, np.nan), np.nan, np.nan, np.empty(0)
-    _, image = np.unique(images[counted], return_inverse=True)
-    counts = np.bincount(image).astype(np.float64)
-    sum_before, sum_after = (np.bincount(image, weights=side[counted]).sum() for side in (before, after))
-    differences = np.bincount(image, weights=after[counted] - before[counted])
-    low, high = _interval(np.stack([counts, differences], axis=1))
-    total = counts.sum()
-    return (float(sum_before / total), float(sum_after / total)), low, high, differences / counts
+def _sums(images: Ints, *values: Floats | Bools) -> list[Floats]:
+    """Sum values of examples by image."""
+    _, image = np.unique(images, return_inverse=True)
+    return [np.bincount(image, weights=value).astype(np.float64) for value in values]
 
 
-def _interval(totals: Floats) -> tuple[float, float]:
-    """Resample the images' counts and sums (N, 2); return the ends of the 95 % interval of sum per count."""
-    sums = resampled_sums(totals, generator=np.random.default_rng(0), resamples=_RESAMPLES)
-    low, high = percentile_interval(sums[:, 1] / sums[:, 0])
-    return float(low), float(high)
+def _unknown(*, same: bool) -> Change:
+    """Return the change of a figure without a counted example."""
+    return Change(before=np.nan, after=np.nan, low=np.nan, high=np.nan, p=np.nan, count=0, same=same)

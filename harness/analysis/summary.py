@@ -1,6 +1,6 @@
 """The summary of a sweep: the lines of its tables, with its spec and victims."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,7 @@ from eadbench.harness.plan.grid import Victim
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.spec import Spec
 
-__all__ = ["AT_ONCE", "Summary", "pooled_rows", "read"]
+__all__ = ["AT_ONCE", "Pool", "Summary", "pool", "read"]
 
 AT_ONCE = 2**21
 """Rows in memory at once (about 600 MB); more only if a single line of a table has more."""
@@ -39,17 +39,37 @@ class Summary:
         return self.lines[self.lines["model"] == self.lines["evaluated_on"]]
 
 
-def read(snapshot: Snapshot, *, resamples: int = 1000) -> Summary:
+def read(snapshot: Snapshot) -> Summary:
     """Summarise the rows of a folder that belong to its spec."""
     spec, rows = snapshot.spec, snapshot.stored_rows
     batches = rows.batches(aggregate.COUNTED, at_most=AT_ONCE)
-    lines = aggregate.summarise_lines(rows.lines, batches, seed=spec.seed, resamples=resamples)
+    lines = aggregate.summarise_lines(rows.lines, batches, seed=spec.seed)
     return Summary(spec=spec, victims=snapshot.victims, lines=lines.assign(table=spec.name))
 
 
-def pooled_rows(snapshots: Sequence[Snapshot]) -> tuple[pd.DataFrame, list[Victim], int]:
-    """Return the rows of several sweeps, for checking claims, with their victims and the first sweep's seed."""
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The rows and victims of several sweeps, for checking claims."""
+
+    rows: pd.DataFrame
+    """Rows with the column `folder`."""
+    victims: Sequence[Victim]
+    tested: Mapping[str, int]
+    """The number of images behind each victim's accuracy, by the victim's digest."""
+
+
+def pool(snapshots: Sequence[Snapshot]) -> Pool:
+    """Return the rows of several sweeps that belong to their specs, with their victims."""
     columns = [*SETTING, "image", "target", "success", *aggregate.METRICS]
-    rows = pd.concat([snapshot.frame(columns) for snapshot in snapshots], ignore_index=True)
-    victims = [victim for snapshot in snapshots for victim in snapshot.victims]
-    return rows, victims, snapshots[0].spec.seed
+    frames = [snapshot.frame(columns).assign(folder=str(snapshot.folder.root)) for snapshot in snapshots]
+    tested = {
+        victim.digest: evaluation.size
+        for snapshot in snapshots
+        for victim in snapshot.victims
+        if (evaluation := snapshot.folder.evaluation(victim.digest, snapshot.dataset, snapshot.spec.images.split))
+    }
+    return Pool(
+        rows=pd.concat(frames, ignore_index=True),
+        victims=[victim for snapshot in snapshots for victim in snapshot.victims],
+        tested=tested,
+    )

@@ -82,8 +82,8 @@ def claims(
     """Test the paper's claims on the results of sweeps: each holds, fails, or lacks data."""
     from eadbench.harness.paper import claims as paper
 
-    rows, victims, seed = summaries.pooled_rows([Results(folder).snapshot for folder in folders])
-    verdicts = paper.check(rows, victims, seed=seed)
+    pool = summaries.pool([Results(folder).snapshot for folder in folders])
+    verdicts = paper.check(pool.rows, pool.victims, tested=pool.tested)
     if format is Format.table:
         out.print(paper.terminal(verdicts))
     elif format is Format.markdown:

@@ -1,4 +1,4 @@
-"""The evidence for claims: the cells of sweeps, found by setting and compared on shared examples.
+"""The evidence for claims: cells at their places, compared on shared examples.
 
 A comparison uses the examples (image and target) that all its cells have. Every figure is over all targets: its
 expectation is that of the paper's average case, without the noise of drawing one target per image.
@@ -6,141 +6,69 @@ expectation is that of the paper's average case, without the noise of drawing on
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import reduce
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from eadbench.harness.analysis.aggregate import FIGURES, METRICS
-from eadbench.harness.errors import UserError
-from eadbench.harness.labels import attack_label, crafting_label, dataset_label, defense_label
-from eadbench.harness.paper.published import learnt_from
-from eadbench.harness.paper.sample import Criterion, Floats, Sample, Verdict, combine
+from eadbench.harness.paper.criteria import Criterion
+from eadbench.harness.paper.places import Cell, Place, places_of
+from eadbench.harness.paper.rows import unique_rows
+from eadbench.harness.paper.sample import Ints, Sample
+from eadbench.harness.paper.verdicts import Question
 from eadbench.harness.plan.grid import Victim
-
-Ints = NDArray[np.integer[Any]]
-
-LEAST_IMAGES = 10
-"""Fewer images are not enough data: their bootstrap intervals are unreliable."""
-
-_SETTING = ["model", "evaluated_on", "attack", "norm", "decision_rule", "beta", "kappa"]
-
-
-Attack = tuple[str, str | None, str | None]
-"""An attack, its norm and its decision rule."""
-
-
-class Finding(NamedTuple):
-    """The verdict on a claim at one place."""
-
-    dataset: str
-    """The data set's name, as in the rows."""
-    verdict: Verdict
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Cell:
-    """The examples of one attack, rule, β and κ at one place: R, sorted, without duplicates."""
-
-    attack: str
-    norm: str | None
-    rule: str | None
-    beta: float | None
-    kappa: float
-    examples: Ints = field(repr=False)
-    """(R,): a number for each image and target, the same in all cells."""
-    images: Ints = field(repr=False)
-    """(R,): a number for each image, the same in all cells."""
-    outcomes: Floats = field(repr=False)
-    """(R, 1 + F): 1, success, and the distortions, 0 for a failure."""
-    digests: tuple[str, ...]
-    """The cells' digests. Several differ in other hyperparameters; no claim is checked on them."""
-
-    def __str__(self) -> str:
-        return attack_label(self.attack, self.norm, self.rule)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Place:
-    """A victim that examples were crafted on and, for a transfer, the victim that they were tested on."""
-
-    dataset: str
-    arch: str
-    model: str
-    defense: str
-    defense_parameters: Mapping[str, Any]
-    tested_on: Victim | None
-    """The other victim of a transfer; None without transfer."""
-    all_cells: list[Cell] = field(default_factory=list, repr=False)
-
-    @property
-    def learnt_from(self) -> str:
-        """The attacks of adversarial training, such as ``cw + ead-l1``."""
-        return learnt_from(self.defense_parameters)
-
-    def cells(self, attack: Attack, *, kappa: float | None = 0.0) -> list[Cell]:
-        """Return the cells of an attack at one κ (None: at every κ), sorted by β and κ."""
-        cells = [cell for cell in self.all_cells if (cell.attack, cell.norm, cell.rule) == attack]
-        return sorted(
-            (cell for cell in cells if kappa is None or cell.kappa == kappa),
-            key=lambda cell: (cell.beta or 0.0, cell.kappa),
-        )
-
-    def cell(self, attack: Attack, beta: float | None = None) -> Cell | None:
-        """Return the cell of an attack and β at κ = 0, if there is one."""
-        for cell in self.cells(attack):
-            if cell.beta == beta or (cell.beta is not None and beta is not None and np.isclose(cell.beta, beta)):
-                return cell
-        return None
-
-    @property
-    def defense_text(self) -> str:
-        """The defence in a sentence: ``trained on EAD-L1 + C&W``."""
-        return _defense_text(self.defense, self.defense_parameters)
-
-    def __str__(self) -> str:
-        parts = [dataset_label(self.dataset), self.defense_text, f"victim {self.model[:8]}"]
-        if self.tested_on is not None:
-            defense = _defense_text(self.tested_on.defense, self.tested_on.defense_parameters)
-            parts.append(f"tested on {self.tested_on.digest[:8]} ({defense})")
-        return ", ".join(parts)
 
 
 class Evidence:
-    """The targeted examples of one or more sweeps, without duplicates.
+    """Cells at their places, with the victims.
 
     Parameters
     ----------
-    rows
-        Result rows, in any order.
+    places
+        The places that claims are checked at.
     victims
-        The victims of the rows.
-    seed, resamples
-        The seed and the number of bootstrap resamples.
-
-    Raises
-    ------
-    UserError
-        `resamples` is less than 1.
+        The victims by digest.
+    tested
+        The number of images behind each victim's accuracy, by digest.
     """
 
-    def __init__(self, rows: pd.DataFrame, victims: Sequence[Victim], *, seed: int, resamples: int) -> None:
-        if resamples < 1:
-            raise UserError(f"resamples: must be at least 1, not {resamples}")
-        self.seed = seed
-        self.resamples = resamples
+    def __init__(
+        self, places: Sequence[Place], victims: Mapping[str, Victim], *, tested: Mapping[str, int] | None = None
+    ) -> None:
+        self._places = places
+        self.victims = victims
+        self.tested = tested or {}
+
+    @classmethod
+    def of_rows(
+        cls, rows: pd.DataFrame, victims: Sequence[Victim], *, tested: Mapping[str, int] | None = None
+    ) -> Evidence:
+        """Return the targeted examples of one or more sweeps, without duplicates.
+
+        Parameters
+        ----------
+        rows
+            Result rows, in any order, with the column `folder` if they come from several folders.
+        victims
+            The victims of the rows.
+        tested
+            As for the class.
+
+        Raises
+        ------
+        UserError
+            Two folders contradict each other.
+        """
         # If several sweeps have the same victim, one whose accuracy is known comes last and is kept.
         by_knowledge = sorted(victims, key=lambda victim: victim.accuracy is not None)
-        self.victims = {victim.digest: victim for victim in by_knowledge}
-        targeted = rows[rows["target"].notna()]
-        unique = targeted.drop_duplicates(["cell", "evaluated_on", "split", "image", "target"])
-        self._places = _places(unique.reset_index(drop=True), self.victims)
+        by_digest = {victim.digest: victim for victim in by_knowledge}
+        return cls(places_of(unique_rows(rows[rows["target"].notna()]), by_digest), by_digest, tested=tested)
+
+    def on(self, datasets: Collection[str]) -> Evidence:
+        """Return the evidence of some data sets."""
+        places = [place for place in self._places if place.dataset in datasets]
+        return Evidence(places, self.victims, tested=self.tested)
 
     def attacked(self, defense: str) -> list[Place]:
         """Return the attacked victims of a defence, without transfers."""
@@ -155,93 +83,43 @@ class Evidence:
             and (place.defense, target.defense, target.temperature) == ("none", "distillation", temperature)
         ]
 
-    def judge(
-        self, place: Place, subject: str, cells: Sequence[Cell | None], *criteria: Criterion
-    ) -> Iterator[Finding]:
-        """Yield one finding on the cells by all criteria together; nothing if a cell is missing (None)."""
-        present = [cell for cell in cells if cell is not None]
-        if len(present) < len(cells):
-            return
-        sample = self.sample(present)
+    def source(self, transfer: Place) -> Place | None:
+        """Return the victim that the examples of a transfer were crafted on, if it has rows of its own."""
+        own = (place for place in self._places if place.tested_on is None and place.model == transfer.model)
+        return next(own, None)
+
+
+def compare(place: Place, subject: str, cells: Sequence[Cell | None], *criteria: Criterion) -> Iterator[Question]:
+    """Yield one question on the distances of cells; nothing if a cell is missing (None)."""
+    present = [cell for cell in cells if cell is not None]
+    if len(present) == len(cells):
+        sample = shared_sample(present)
+        subject = f"{place}: {subject}"
         if isinstance(sample, str):
-            yield Finding(place.dataset, "not enough data", f"{place}: {subject}: {sample}")
-            return
-        judgements = [sample.judge(criterion) for criterion in criteria]
-        text = f"{place}: {subject}: {', '.join(text for _, text in judgements)} ({sample.images} images)"
-        yield Finding(place.dataset, combine([verdict for verdict, _ in judgements]), text)
-
-    def sample(self, cells: Sequence[Cell]) -> Sample | str:
-        """Return the cells on their shared examples, or why they cannot be compared."""
-        for cell in cells:
-            if len(cell.digests) > 1:
-                return f"{cell} is there with different hyperparameters (cells {', '.join(cell.digests)}), give one"
-        shared = reduce(np.intersect1d, [cell.examples for cell in cells])
-        images_of_shared = cells[0].images[np.isin(cells[0].examples, shared)]
-        images, row = np.unique(images_of_shared, return_inverse=True)
-        if len(images) < LEAST_IMAGES:
-            return f"{len(images)} shared images, at least {LEAST_IMAGES} are needed"
-        totals = np.zeros((len(images), len(cells), 1 + len(FIGURES)))
-        for index, cell in enumerate(cells):
-            np.add.at(totals[:, index], row, cell.outcomes[np.isin(cell.examples, shared)])
-        return Sample(totals, seed=self.seed, resamples=self.resamples)
+            yield Question(dataset=place.dataset, subject=subject, problem=sample)
+        else:
+            support = sample.joint_support()
+            yield Question(dataset=place.dataset, subject=subject, sample=sample, criteria=criteria, support=support)
 
 
-def _places(rows: pd.DataFrame, victims: dict[str, Victim]) -> list[Place]:
-    """Return every place of the rows with its cells, sorted; drop transfers to unknown victims."""
-    if rows.empty:
-        return []
-    image = rows.groupby(["dataset", "split", "image"]).ngroup().to_numpy(dtype=np.int64)
-    example = rows.groupby(["dataset", "split", "image", "target"]).ngroup().to_numpy(dtype=np.int64)
-    success = rows["success"].to_numpy(dtype=np.bool_)
-    distances = rows[list(METRICS)].to_numpy(dtype=np.float64, na_value=np.nan)
-    outcomes = np.column_stack([np.ones(len(rows)), success, np.where(success[:, None], distances, 0.0)])
+def shared_sample(cells: Sequence[Cell], among: Ints | None = None) -> Sample | str:
+    """Return cells on their shared examples, or why they cannot be compared.
 
-    # dropna=False keeps groups with a null: attacks without a norm, rule or β.
-    group = rows.groupby(_SETTING, dropna=False, sort=False).ngroup().to_numpy(dtype=np.int64)
-    order = np.lexsort((example, group))
-    places: dict[tuple[str, str], Place] = {}
-    for indices in np.split(order, np.cumsum(np.bincount(group))[:-1]):
-        row = rows.iloc[int(indices[0])]
-        pair = (str(row["model"]), str(row["evaluated_on"]))
-        if pair[0] != pair[1] and pair[1] not in victims:
-            continue
-        cell = Cell(
-            attack=str(row["attack"]),
-            norm=None if pd.isna(row["norm"]) else str(row["norm"]),
-            rule=None if pd.isna(row["decision_rule"]) else str(row["decision_rule"]),
-            beta=None if pd.isna(row["beta"]) else float(row["beta"]),
-            kappa=float(row["kappa"]),
-            examples=example[indices],
-            images=image[indices],
-            outcomes=outcomes[indices],
-            digests=tuple(sorted(set(rows["cell"].iloc[indices]))),
-        )
-        places.setdefault(pair, _place(row, victims)).all_cells.append(cell)
-    return sorted(places.values(), key=_sort_key)
-
-
-def _sort_key(place: Place) -> tuple[Any, ...]:
-    target = "" if place.tested_on is None else place.tested_on.digest
-    temperature = place.defense_parameters.get("temperature") or 0.0
-    return (place.dataset, place.defense, temperature, place.model, target)
-
-
-def _place(row: pd.Series[Any], victims: dict[str, Victim]) -> Place:
-    """Return the place of a row, without cells."""
-    return Place(
-        dataset=str(row["dataset"]),
-        arch=str(row["arch"]),
-        model=str(row["model"]),
-        defense=str(row["defense"]),
-        defense_parameters=json.loads(row["defense_parameters"]),
-        tested_on=None if row["evaluated_on"] == row["model"] else victims[str(row["evaluated_on"])],
+    Parameters
+    ----------
+    among
+        Count these examples only.
+    """
+    for cell in cells:
+        if len(cell.digests) > 1:
+            return f"{cell} is there with different hyperparameters (cells {', '.join(cell.digests)}), give one"
+    limits = [] if among is None else [among]
+    shared = reduce(np.intersect1d, [*(cell.examples for cell in cells), *limits])
+    if not len(shared):
+        return "no shared examples"
+    indices = [np.searchsorted(cell.examples, shared) for cell in cells]
+    return Sample.of(
+        cells[0].images[indices[0]],
+        np.stack([cell.success[index] for cell, index in zip(cells, indices, strict=True)], axis=1),
+        np.stack([cell.distances[index] for cell, index in zip(cells, indices, strict=True)], axis=1),
     )
-
-
-def _defense_text(defense: str, parameters: Mapping[str, Any]) -> str:
-    """Return a defence in a sentence: ``trained on EAD-L1 + C&W``, ``distilled at T = 100``, ``no defence``."""
-    if parameters.get("attacks"):
-        return f"trained on {crafting_label(parameters['attacks'])}"
-    if "temperature" in parameters:
-        return f"distilled at T = {parameters['temperature']:g}"
-    return defense_label(defense, parameters)

@@ -126,7 +126,7 @@ class SpecFile(_Documented):
     )
     """The sweep's name, which names its results folder and its MLflow experiment."""
     seed: int = Field(default=0, ge=0)
-    """The seed of the order of images, of random targets and of the bootstrap."""
+    """The seed of the order of images and of random targets."""
     dataset: dict[str, Any]
     """The data set: {name: …} with its parameters; `eadbench datasets` lists names."""
     images: Images

@@ -41,6 +41,14 @@ def test_rates_are_printed_as_in_the_paper(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
+    [(99.967, "> 99.9"), (99.95, "> 99.9"), (100 - 1e-9, "> 99.9"), (0.04, "< 0.1"), (1e-9, "< 0.1"), (0.06, "0.1")],
+)
+def test_rates_are_never_rounded_to_all_or_nothing(value: float, text: str) -> None:
+    assert rate_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
     [
         *((1e-3, "1e-3"), (5e-5, "5e-5"), (0.025, "2.5e-2"), (0.5, "0.5"), (0.0, "0"), (60.0, "60"), (1e-10, "1e-10")),
         *((0.001000001, "1.000001e-3"), (0.00100000001, "1.00000001e-3"), (1.00000001, "1.00000001"), (-0.5, "-0.5")),

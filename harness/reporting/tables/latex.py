@@ -33,7 +33,10 @@ def _table(page: Page) -> str:
     rows = []
     for line in page.lines:
         attack = _symbols(_escape(line.attack))
-        figures = [text.replace(NO_VALUE, "N.A.") for text in line.texts(CASES, r"\textbf{{{}}}")]
+        figures = [
+            text.replace(NO_VALUE, "N.A.").replace("<", "$<$").replace(">", "$>$")
+            for text in line.texts(CASES, r"\textbf{{{}}}")
+        ]
         rows.append([attack, *map(_power_of_ten, line.parameters), *figures])
     lines = [
         r"\begin{table}[htbp]",

@@ -9,7 +9,7 @@ import pandas as pd
 from eadbench.harness.analysis.aggregate import ALL_TARGETS, CASES, FIGURES, GROUPS
 from eadbench.harness.labels import AXES, Labels, dataset_label
 from eadbench.harness.labels import FIGURES as FIGURE_LABELS
-from eadbench.harness.numbers import NO_VALUE, figure_text, parameter_text, rate_text
+from eadbench.harness.numbers import figure_text, parameter_text, rate_text
 from eadbench.harness.plan.grid import Victim
 
 __all__ = ["GROUP_HEADS", "HEADS", "Figure", "Line", "Page", "pages"]
@@ -85,14 +85,12 @@ def _title(part: pd.DataFrame, labels: Labels) -> str:
 def _figures(figures: pd.DataFrame) -> list[tuple[Figure, ...]]:
     """Format the lines of a group; mark in every column the least distortion among the lines of highest ASR.
 
-    Only these lines compete: with a lower ASR, the mean is over easier images. Figures that print the same as the
-    least are marked too. A single line is not marked.
+    Only these lines compete: with a lower ASR, the mean is over easier images. Figures are compared before they are
+    rounded. A single line is not marked.
     """
     columns = [[Figure(rate_text(value), False) for value in figures["asr"]]]
     competes = (figures["asr"] == figures["asr"].max()) & (len(figures) > 1)
     for name in FIGURES[1:]:
-        least = figure_text(figures.loc[competes, name].min())
-        texts = (figure_text(value) for value in figures[name])
-        candidates = zip(texts, competes & (least != NO_VALUE), strict=True)
-        columns.append([Figure(text, candidate and text == least) for text, candidate in candidates])
+        best = competes & (figures[name] == figures.loc[competes, name].min())
+        columns.append([Figure(figure_text(value), mark) for value, mark in zip(figures[name], best, strict=True)])
     return list(zip(*columns, strict=True))

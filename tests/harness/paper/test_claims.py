@@ -9,10 +9,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from eadbench.harness.errors import UserError
 from eadbench.harness.labels import dataset_label
 from eadbench.harness.paper import claims
-from eadbench.harness.paper.claims import CLAIMS, Checked, check
+from eadbench.harness.paper.claims import CLAIMS, Checked
 from tests.harness.paper.paper_rows import (
     IFGM_L1,
     MNIST,
@@ -20,13 +19,15 @@ from tests.harness.paper.paper_rows import (
     Change,
     judged,
     paper,
-    rows_of,
     scaled,
-    two_attacks,
     victims_of,
     without,
 )
 
+OWN_AND_TRANSFER = (
+    f"kappa == 0 and attack in ['cw', 'ead', 'ifgm'] and (beta.isna() or beta == 1e-3) "
+    f"and ({TRANSFER} or {MNIST} and defense == 'none')"
+)
 # By words of the claim: the lines it needs, a change that makes it fail, one that leaves too few rows.
 TABLE: dict[str, tuple[str, Change, Change]] = {
     "on undefended networks": (
@@ -46,8 +47,9 @@ TABLE: dict[str, tuple[str, Change, Change]] = {
         without("decision_rule == 'en'"),
     ),
     "On ImageNet": ("dataset == 'imagenet'", scaled(IFGM_L1, l1=9), without("attack == 'ead'")),
+    # On ImageNet the paper's I-FGM-L1 has an ASR of 77 %, so that its L1 does not compete.
     "C&W the least L2": (
-        "defense == 'none' and evaluated_on == model",
+        "defense == 'none' and evaluated_on == model and dataset != 'imagenet'",
         scaled(f"{MNIST} and attack == 'cw'", l2=1.1),
         without("attack == 'ifgm' and norm == 'l2'"),
     ),
@@ -73,13 +75,13 @@ TABLE: dict[str, tuple[str, Change, Change]] = {
         without("attack == 'cov'"),
     ),
     "examples of C&W and EAD do not transfer": (
-        f"{TRANSFER} and kappa == 0",
-        scaled("attack == 'ead' and decision_rule == 'l1'", asr=10),
+        OWN_AND_TRANSFER,
+        scaled(f"{TRANSFER} and attack == 'ead' and decision_rule == 'l1'", asr=10),
         without(f"not ({IFGM_L1})"),
     ),
     "I-FGM's examples do not transfer": (
-        f"{TRANSFER} and kappa == 0",
-        scaled("attack == 'ifgm' and norm == 'l2'", asr=3),
+        OWN_AND_TRANSFER,
+        scaled(f"{TRANSFER} and attack == 'ifgm' and norm == 'l2'", asr=3),
         without("attack == 'ifgm'"),
     ),
     "its best ASR over κ": (
@@ -100,9 +102,12 @@ TABLE: dict[str, tuple[str, Change, Change]] = {
 }
 
 
+SIZES = {"I-FGM's examples": 1500, "do not transfer": 1000, "networks": 400, "FGM's ASR": 400, "best ASR": 400}
+
+
 def size_of(words: str) -> dict[str, int]:
-    """A rate of 1.7 % is told from 2 % by many images only."""
-    return {"images": 1000} if "do not transfer" in words else {}
+    """A rate of 1.7 % is told from 2 %, and one of 99 % from 100 %, by many images only."""
+    return next(({"images": images} for part, images in SIZES.items() if part in words), {})
 
 
 def test_every_claim_is_in_the_table() -> None:
@@ -115,7 +120,7 @@ def test_every_claim_is_in_the_table() -> None:
 def test_the_papers_own_figures_bear_its_claims_out(words: str) -> None:
     checked = judged(words, paper().query(TABLE[words][0]), **size_of(words))
     assert checked.verdict == "holds", checked
-    assert {line.rpartition(": ")[2] for line in checked.evidence} == {"holds"}
+    assert {line.rpartition(": ")[2] for line in checked.evidence if ": no rows of" not in line} == {"holds"}
 
 
 @pytest.mark.parametrize("words", TABLE)
@@ -123,7 +128,7 @@ def test_claims_fail_where_the_figures_are_otherwise(words: str) -> None:
     needed, change, _ = TABLE[words]
     checked = judged(words, change(paper().query(needed)), **size_of(words))
     assert checked.verdict == "fails", checked
-    assert {"fails"} <= {line.rpartition(": ")[2] for line in checked.evidence} <= {"holds", "fails"}
+    assert "fails" in {line.rpartition(": ")[2] for line in checked.evidence}
 
 
 @pytest.mark.parametrize("words", TABLE)
@@ -140,9 +145,10 @@ def test_claims_lack_data_where_rows_are_missing(words: str) -> None:
 @pytest.mark.parametrize(
     ("accuracies", "verdict"),
     [
-        ((0.992, 0.99), "holds"),
-        ((0.992, 0.9899), "fails"),
-        ((0.992, None), "holds"),
+        ((0.993, 0.9921), "holds"),
+        ((0.993, 0.99), "not enough data"),
+        ((0.993, 0.987), "fails"),
+        ((0.993, None), "holds"),
         ((None, None), "not enough data"),
     ],
 )
@@ -153,24 +159,38 @@ def test_accuracy(accuracies: tuple[float | None, ...], verdict: str) -> None:
     assert checked.verdict == verdict
     # A sweep that stopped early does not know them: what another sweep knows counts.
     for order in (1, -1):
-        assert judged("accuracy", lines, [*victims, *victims_of(lines)][::order]).verdict in ("holds", verdict)
-    assert "no rows" in checked.evidence[0] or "% of the whole split" in checked.evidence[0]
+        assert (
+            judged("accuracy", lines, [*victims, *victims_of(lines)][::order]).verdict != "fails" or verdict == "fails"
+        )
+    assert "no rows" in checked.evidence[0] or "(10000 images)" in checked.evidence[0]
 
 
 def some() -> list[Checked]:
     return [
-        Checked(claim="One is more.", source="table 1", verdict="holds", evidence=("MNIST: +1 % [0.5, 2]: holds",)),
-        Checked(claim="Two is more.", source="tables 2, 3", verdict="fails", evidence=()),
-        Checked(claim="Three is more.", source="table 4", verdict="not enough data", evidence=("no [rows]",)),
+        Checked(
+            claim="One is more.",
+            source="table 1",
+            verdict="holds",
+            least="10 images",
+            evidence=("MNIST: +1 % [0.5, 2]: holds",),
+        ),
+        Checked(claim="Two is more.", source="tables 2, 3", verdict="fails", least="10 images", evidence=()),
+        Checked(
+            claim="Three is more.",
+            source="table 4",
+            verdict="not enough data",
+            least="10 images",
+            evidence=("no [rows]",),
+        ),
     ]
 
 
 def test_markdown() -> None:
     assert claims.render(some()) == (
-        "1. **Holds.** One is more. (table 1)\n"
+        "1. **Holds.** One is more. (table 1; needs 10 images)\n"
         "    - MNIST: +1 % [0.5, 2]: holds\n"
-        "2. **Fails.** Two is more. (tables 2, 3)\n"
-        "3. **Not enough data.** Three is more. (table 4)\n"
+        "2. **Fails.** Two is more. (tables 2, 3; needs 10 images)\n"
+        "3. **Not enough data.** Three is more. (table 4; needs 10 images)\n"
         "    - no [rows]\n"
     )
 
@@ -183,10 +203,7 @@ def test_terminal_has_verdicts_in_words_and_colours() -> None:
         True
     ] * 3
     text = console.export_text()
-    assert "holds  One is more. (table 1)\n    MNIST: +1 % [0.5, 2]: holds" in re.sub(r" +\n", "\n", text)
+    assert "holds  One is more. (table 1; needs 10 images)\n    MNIST: +1 % [0.5, 2]: holds" in re.sub(
+        r" +\n", "\n", text
+    )
     assert "    no [rows]" in text
-
-
-def test_a_bootstrap_needs_resamples() -> None:
-    with pytest.raises(UserError, match=r"^resamples: must be at least 1, not 0$"):
-        check(rows_of(two_attacks()), [], seed=0, resamples=0)

@@ -48,9 +48,9 @@ def cell(*settings: Mapping[str, Any], images: int = 5, **more: Any) -> list[dic
     return rows
 
 
-def summary(*cells: list[dict[str, Any]], resamples: int = 20) -> pd.DataFrame:
+def summary(*cells: list[dict[str, Any]]) -> pd.DataFrame:
     rows = pd.DataFrame([row for one in cells for row in one])
-    return summarise(rows.astype({"beta": "float64", "temperature": "float64"}), seed=0, resamples=resamples)
+    return summarise(rows.astype({"beta": "float64", "temperature": "float64"}), seed=0)
 
 
 def victim(model: str, defense: str = "none", **parameters: Any) -> Victim:
