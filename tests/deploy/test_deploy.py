@@ -14,6 +14,7 @@ import yaml
 from pydantic import ByteSize, TypeAdapter
 
 from eadbench.harness import cli, spec
+from eadbench.harness.storage import EXTRAS
 from tests.command_lines import command_lines, taken
 
 ROOT = Path(__file__).parents[2]
@@ -126,8 +127,9 @@ class TestDockerfile:
 
     def test_it_installs_what_storage_takes_as_another_user_than_root(self, dockerfile: list[list[str]]) -> None:
         [install] = [words for words in dockerfile if words[:1] == ["RUN"]]
-        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        extras = list(dict.fromkeys(EXTRAS.values()))
         assert install[-1] == f".[{','.join(extras)}]"
+        assert set(extras) <= {*tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]}
         assert dockerfile[-1] == ["USER", "1000"]
         assert ["WORKDIR", IN_IMAGE] in dockerfile
 

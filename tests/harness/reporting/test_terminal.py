@@ -117,4 +117,4 @@ def test_nothing_is_best_where_nothing_succeeds() -> None:
 def test_the_least_is_marked_before_figures_are_rounded() -> None:
     figures = [(100.0, 1.2341, 1.0, 1.0)] * 3
     rivals = {("ead", "en", NAN, NAN): figures, ("ead", "l1", NAN, NAN): [(100.0, 1.2339, 2.0, 2.0)] * 3}
-    assert render(summary_of(rivals), "markdown").count("**1.234**") == 4  # of the lower line: best, average, worst, all
+    assert render(summary_of(rivals), "markdown").count("**1.234**") == 4  # the lower line, in every case
