@@ -129,7 +129,9 @@ class TestDockerfile:
         [install] = [words for words in dockerfile if words[:1] == ["RUN"]]
         extras = list(dict.fromkeys(EXTRAS.values()))
         assert install[-1] == f".[{','.join(extras)}]"
-        assert set(extras) <= {*tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]}
+        assert set(extras) <= {
+            *tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        }
         assert dockerfile[-1] == ["USER", "1000"]
         assert ["WORKDIR", IN_IMAGE] in dockerfile
 
