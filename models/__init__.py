@@ -7,10 +7,12 @@ itself.
 from eadbench.models.adapted import build_network
 from eadbench.models.digest import canonical_json, digest_of, sha256_of_file
 from eadbench.models.files import replace_file
+from eadbench.models.hubs import is_hub, pin
 from eadbench.models.lock import lock
 from eadbench.models.memory_format import memory_format
+from eadbench.models.normalised import size_suspicion
 from eadbench.models.recipe import Recipe, Training
-from eadbench.models.registry import MODELS, build, initial_parameters
+from eadbench.models.registry import MODELS, build, search
 from eadbench.models.store import Stored, copy, is_stored, load, read, save
 from eadbench.models.training import Diverged, accuracy, predictions, seeded, train
 from eadbench.models.weights import load_weights
@@ -27,17 +29,20 @@ __all__ = [
     "canonical_json",
     "copy",
     "digest_of",
-    "initial_parameters",
+    "is_hub",
     "is_stored",
     "load",
     "load_weights",
     "lock",
     "memory_format",
+    "pin",
     "predictions",
     "read",
     "replace_file",
     "save",
+    "search",
     "seeded",
     "sha256_of_file",
+    "size_suspicion",
     "train",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from eadbench.models import hubs
 from eadbench.models.recipe import Recipe
 from eadbench.models.registry import build, classes_of, initial_parameters
 
@@ -50,23 +51,44 @@ def build_network(recipe: Recipe, *, published: bool = True) -> nn.Module:
     Parameters
     ----------
     published
-        Whether the architecture loads the weights that it names, such as torchvision's; not if others are loaded next.
+        Whether published weights that the recipe names, torchvision's or a hub's, are loaded; false if others are
+        loaded next, for which neither the network nor a hub is needed.
 
     Raises
     ------
     ValueError
         The architecture or a parameter is unknown, or `class_map` does not fit the network.
     """
-    parameters = recipe.parameters if published else initial_parameters(recipe.arch, recipe.parameters)
-    classes = recipe.num_classes
-    if recipe.class_map is not None:
-        known = recipe.network_classes or classes_of(recipe.arch, recipe.parameters)
-        if known is None:
-            raise ValueError(f"class_map: give network_classes, the number of classes of {recipe.arch}, such as 1000")
-        if max(recipe.class_map) >= known:
-            raise ValueError(f"class_map: names the class {max(recipe.class_map)} of a network with {known} classes")
-        classes = known
-    network = build(recipe.arch, num_classes=classes, **parameters)
+    network = _network(recipe, _classes(recipe), published)
     if recipe.outputs == "logits" and recipe.class_map is None:
         return network
     return Adapted(network, probabilities=recipe.outputs == "probabilities", class_map=recipe.class_map)
+
+
+def _classes(recipe: Recipe) -> int:
+    """Return the number of logits of a recipe's network, before `class_map` picks some."""
+    if recipe.class_map is None:
+        return recipe.num_classes
+    known = recipe.network_classes
+    if known is None:
+        known = classes_of(recipe.arch, recipe.parameters) if recipe.hub is None else recipe.hub["classes"]
+    if known is None:
+        raise ValueError(f"class_map: give network_classes, the number of classes of {recipe.arch}, such as 1000")
+    if max(recipe.class_map) >= known:
+        raise ValueError(f"class_map: names the class {max(recipe.class_map)} of a network with {known} classes")
+    return known
+
+
+def _network(recipe: Recipe, classes: int, published: bool) -> nn.Module:
+    """Build the network itself."""
+    if recipe.hub is not None:
+        return hubs.build(
+            recipe.arch,
+            recipe.parameters,
+            classes=classes,
+            facts=recipe.hub,
+            published=published and "weights" in recipe.hub,
+            new_head=recipe.training is not None,
+        )
+    parameters = recipe.parameters if published else initial_parameters(recipe.arch, recipe.parameters)
+    return build(recipe.arch, num_classes=classes, **parameters)

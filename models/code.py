@@ -4,6 +4,8 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 __all__ = ["NO_CODE", "find_in_working_folder", "imported", "refuse_code"]
@@ -11,17 +13,22 @@ __all__ = ["NO_CODE", "find_in_working_folder", "imported", "refuse_code"]
 NO_CODE = "EADBENCH_NO_CODE"
 """The environment variable that refuses all such code unless it is empty. Workers' processes inherit it."""
 
+_HUBS_WITHOUT_CODE = ("timm:", "hf:", "robustbench:", "onnx:")
+"""Prefixes of architectures that run code of installed packages alone; `torchhub:` runs a repository's."""
+_SEARCHED = 500
+"""Folders that are searched for a module that a path may mean."""
 
-def refuse_code(name: str) -> None:
-    """Refuse a name that is an import path, if :data:`NO_CODE` is set.
+
+def refuse_code(arch: str) -> None:
+    """Refuse an architecture that is an import path, or is of torch.hub, if :data:`NO_CODE` is set.
 
     Raises
     ------
     ValueError
-        The name is an import path, which the message quotes in one line.
+        The architecture is code, which the message quotes in one line.
     """
-    if ":" in name and os.environ.get(NO_CODE):
-        raise ValueError(f"names code ({name}), which --no-code refuses")
+    if not arch.startswith(_HUBS_WITHOUT_CODE):
+        _refuse_import_path(arch)
 
 
 def find_in_working_folder() -> None:
@@ -40,7 +47,7 @@ def imported(path: str) -> Callable[..., Any]:
     ValueError
         Code is refused, or nothing callable is at that path. The message is one line.
     """
-    refuse_code(path)
+    _refuse_import_path(path)
     find_in_working_folder()
     module_name, _, name = path.partition(":")
     try:
@@ -48,9 +55,35 @@ def imported(path: str) -> Callable[..., Any]:
     except (Exception, SystemExit) as error:  # a module may raise anything while it is imported
         reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
         if isinstance(error, ModuleNotFoundError):
-            reason += "; modules are found in the working folder, in PYTHONPATH, and where packages are installed"
-        raise ValueError(f"cannot import {module_name!r}: {reason}") from error
+            reason += _where_modules_are_found(module_name, error.name or "")
+        raise ValueError(f"cannot import {module_name!r}: {' '.join(reason.split())}") from error
     thing = getattr(module, name, None)
     if not callable(thing):
-        raise ValueError(f"module {module_name!r} has no function {name!r}")
+        file = getattr(module, "__file__", None)
+        raise ValueError(f"module {module_name!r} has no function {name!r}" + (f"; it is {file}" if file else ""))
     return thing  # type: ignore[no-any-return]
+
+
+def _refuse_import_path(path: str) -> None:
+    if ":" in path and os.environ.get(NO_CODE):
+        raise ValueError(f"names code ({path}), which --no-code refuses")
+
+
+def _where_modules_are_found(module_name: str, missing: str) -> str:
+    """Return what to do about a module that is missing: the one at an import path, or one that it imports."""
+    if not f"{module_name}.".startswith(f"{missing}."):
+        return f", which {module_name} imports; install it"
+    known = "; modules are found in the working folder, in PYTHONPATH, and where packages are installed"
+    folder = _folder_with(module_name)
+    return known if folder is None else f"{known}; {module_name} is in {folder}, so give PYTHONPATH={folder}"
+
+
+def _folder_with(module_name: str) -> Path | None:
+    """Return a folder inside the working folder that has a module; None if the first few hundred do not."""
+    module = Path(*module_name.split("."))
+    for folder, inner, _ in islice(os.walk("."), _SEARCHED):
+        inner[:] = sorted(name for name in inner if not name.startswith((".", "__")) and name != "node_modules")
+        files = (Path(folder, module).with_suffix(".py"), Path(folder, module, "__init__.py"))
+        if any(file.is_file() for file in files):
+            return Path(folder)
+    return None

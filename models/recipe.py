@@ -74,8 +74,8 @@ class Recipe:
     defense
         The defence's name and parameters, `{"name": "none"}` for an undefended model.
     training
-        None for a model that is not trained here: one with given `weights`, or with torchvision's published weights
-        (a parameter `weights` of the architecture).
+        None for a model that is not trained here: one with given `weights`, or with published weights, torchvision's (a
+        parameter `weights` of the architecture) or a hub's.
     weights
         SHA-256 (64 hex digits) of the user's weights file.
     outputs
@@ -84,6 +84,9 @@ class Recipe:
         The network's class of each class of the data set; None if they are the same.
     network_classes
         Classes of the network, if `class_map` picks some and the architecture does not tell.
+    hub
+        What a hub said about the network, with the SHA-256 of its published weights if they are used, as
+        :func:`eadbench.models.pin` returns it; None for an architecture that is not of a hub.
 
     Raises
     ------
@@ -102,15 +105,17 @@ class Recipe:
     outputs: Literal["logits", "probabilities"] = "logits"
     class_map: tuple[int, ...] | None = None
     network_classes: int | None = None
+    hub: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("parameters", "defense"):
+        for name in ("parameters", "defense", "hub"):
             object.__setattr__(self, name, _json_value(getattr(self, name), name))
         if "name" not in self.defense:
             raise ValueError(f'recipe.defense needs a "name", got {self.defense!r}')
         if self.weights is not None and self.training is not None:
             raise ValueError("recipe: given weights are not trained further; leave out training or weights")
-        if self.weights is None and self.training is None and self.parameters.get("weights") is None:
+        published = self.parameters.get("weights") is not None or "weights" in (self.hub or {})
+        if self.weights is None and self.training is None and not published:
             raise ValueError("recipe: has neither training nor weights")
         if self.outputs not in ("logits", "probabilities"):
             raise ValueError(f'recipe.outputs must be "logits" or "probabilities", got {self.outputs!r}')
@@ -118,12 +123,21 @@ class Recipe:
 
     def _check_class_map(self) -> None:
         if self.class_map is None:
+            if self.network_classes is not None:
+                raise ValueError(
+                    "recipe.network_classes needs class_map, which picks the data set's classes among them"
+                )
             return
         object.__setattr__(self, "class_map", tuple(self.class_map))
+        if not all(isinstance(number, int) and not isinstance(number, bool) for number in self.class_map):
+            raise ValueError(f"recipe.class_map must hold whole numbers, got {self.class_map}")
         if len(self.class_map) != self.num_classes:
             raise ValueError(f"recipe.class_map must have {self.num_classes} classes, got {len(self.class_map)}")
         if min(self.class_map) < 0 or len(set(self.class_map)) < len(self.class_map):
             raise ValueError("recipe.class_map must give each class of the data set a class of its own, from 0")
+        if self.network_classes is not None and max(self.class_map) >= self.network_classes:
+            last, known = max(self.class_map), self.network_classes
+            raise ValueError(f"recipe.class_map names the class {last} of a network with {known} classes")
 
     @property
     def digest(self) -> str:
@@ -144,7 +158,7 @@ class Recipe:
         Fields that most recipes leave at their defaults are left out.
         """
         content = asdict(self)
-        for name, default in (("outputs", "logits"), ("class_map", None), ("network_classes", None)):
+        for name, default in (("outputs", "logits"), ("class_map", None), ("network_classes", None), ("hub", None)):
             if content[name] == default:
                 del content[name]
         if self.class_map is not None:

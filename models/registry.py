@@ -1,17 +1,19 @@
-"""Architectures by name: the project's own, torchvision's classification models, or an import path."""
+"""Architectures by name: the project's own, torchvision's classification models, those of hubs, or an import path."""
 
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from eadbench.models import architectures
+from eadbench.models import architectures, hubs
 from eadbench.models.code import imported
+from eadbench.models.normalised import Normalised
+from eadbench.models.unpickling import tensors_only
 
-__all__ = ["MODELS", "ImageNetNormalised", "build", "classes_of", "initial_parameters"]
+__all__ = ["MODELS", "build", "classes_of", "initial_parameters", "search"]
 
 MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "cw_mnist": architectures.carlini_wagner_mnist,
@@ -19,50 +21,27 @@ MODELS: Mapping[str, Callable[..., nn.Module]] = {
     "digits": architectures.digits,
 }
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 # These two return tuples in training mode, unless they are built without their auxiliary heads.
 AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 
 
-class ImageNetNormalised(nn.Module):
-    """A network that normalises images in [0, 1] by ImageNet's mean and standard deviation.
-
-    Grey images (N, 1, H, W) are repeated into three channels. Images are not resized.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits (N, K) of images (N, 3, H, W) or (N, 1, H, W) in [0, 1]."""
-        logits: Tensor = self.network((images - self.mean) / self.std)
-        return logits
-
-
 def build(arch: str, /, *, num_classes: int, **parameters: Any) -> nn.Module:
-    """Build an untrained model, or one with torchvision's published weights, on the CPU.
+    """Build an untrained model, or one with published weights, on the CPU.
 
     The initial weights depend on torch's global random state.
 
     Parameters
     ----------
     arch
-        A name of `MODELS`, the name of a torchvision classification model (`resnet18`, `vit_b_16`, ...), or
-        `package.module:function`: a function that takes the parameters, and `num_classes` if its network can have any
-        number of classes, and returns a module.
+        A name of `MODELS`, the name of a torchvision classification model (`resnet18`, `vit_b_16`, ...), a model of a
+        hub (`timm:resnet18.a1_in1k`, see :mod:`eadbench.models.hubs`), or `package.module:function`: a function that
+        takes the parameters, and `num_classes` if its network can have any number of classes, and returns a module.
     num_classes
         Number of logits, K.
     **parameters
         Parameters of the architecture's function. torchvision's functions take `weights`: the name of published
-        weights such as "IMAGENET1K_V1", or None.
+        weights such as "IMAGENET1K_V1", or None. Models of hubs take `pretrained`, false unless given, and `mean` and
+        `std`, the hub's unless given.
 
     Raises
     ------
@@ -71,6 +50,8 @@ def build(arch: str, /, *, num_classes: int, **parameters: Any) -> nn.Module:
     """
     if arch in MODELS:
         return _call(arch, MODELS[arch], num_classes, parameters)
+    if hubs.is_hub(arch):
+        return hubs.build(arch, parameters, classes=num_classes, published=bool(parameters.get("pretrained")))
     if ":" in arch:
         return _call(arch, _imported(arch), num_classes, parameters)
     known = _torchvision_names()
@@ -85,19 +66,30 @@ def build(arch: str, /, *, num_classes: int, **parameters: Any) -> nn.Module:
 
 def initial_parameters(arch: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters without torchvision's `weights`, for a model whose weights will be loaded from a file."""
-    from_torchvision = arch not in MODELS and ":" not in arch
-    return {name: value for name, value in parameters.items() if not (from_torchvision and name == "weights")}
+    initial = dict(parameters)
+    if arch in MODELS or ":" in arch:
+        return initial
+    published = _published(arch).get(initial.pop("weights", None))
+    if published is not None and arch.startswith("vit_"):  # whose shapes follow from the size of its images
+        initial.setdefault("image_size", published.meta["min_size"][0])
+    return initial
 
 
 def classes_of(arch: str, parameters: Mapping[str, Any]) -> int | None:
     """Return how many classes an architecture's published weights know; None if it names none."""
+    if hubs.is_hub(arch):
+        return cast("int | None", hubs.describe(arch, parameters)["classes"])
     weights = parameters.get("weights")
     if weights is None or arch in MODELS or ":" in arch:
         return None
-    import torchvision.models
+    published = _published(arch).get(weights)
+    return None if published is None else len(published.meta["categories"])
 
-    published = torchvision.models.get_model_weights(arch).__members__
-    return len(published[weights].meta["categories"]) if weights in published else None
+
+def search(text: str) -> list[str]:
+    """Return the names of architectures that contain a text: ours, torchvision's, and those of installed hubs."""
+    names = [*MODELS, *_torchvision_names(), *(name for hub in hubs.LISTED for name in hubs.hub_names(hub))]
+    return [name for name in names if text.lower() in name.lower()]
 
 
 def _imported(arch: str) -> Callable[..., Any]:
@@ -108,7 +100,10 @@ def _imported(arch: str) -> Callable[..., Any]:
 
 
 def _call(arch: str, function: Callable[..., Any], num_classes: int, parameters: Mapping[str, Any]) -> nn.Module:
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"architecture {arch!r} must be a function or class of Python: {error}") from error
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
     classes = {"num_classes": num_classes} if takes_any or "num_classes" in signature.parameters else {}
     try:
@@ -118,10 +113,15 @@ def _call(arch: str, function: Callable[..., Any], num_classes: int, parameters:
     try:
         model = function(**classes, **parameters)
     except (Exception, SystemExit) as error:  # the function is the user's, and may raise anything
-        raise ValueError(f"architecture {arch!r}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"architecture {arch!r}: {_text(error)}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"architecture {arch!r} must return a torch.nn.Module, got {type(model).__name__}")
     return model
+
+
+def _text(error: BaseException) -> str:
+    """Return an exception in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 
 def _torchvision_names() -> list[str]:
@@ -141,27 +141,38 @@ def _torchvision(arch: str, num_classes: int, *, weights: str | None = None, **p
         # The published weights need `transform_input`, and may be loaded into this network later.
         parameters = {"aux_logits": False, "init_weights": True, "transform_input": True, **parameters}
     try:
-        network = torchvision.models.get_model(
-            arch, weights=weights, num_classes=num_classes, progress=False, **parameters
-        )
+        with tensors_only():  # torchvision would unpickle anything that lies in the cache
+            network = torchvision.models.get_model(
+                arch, weights=weights, num_classes=num_classes, progress=False, **parameters
+            )
     except TypeError as error:
         raise ValueError(f"torchvision's {arch!r} does not take these parameters: {error}") from error
     except OSError as error:
         remedy = f"put them in {torch.hub.get_dir()}/checkpoints"
         raise ValueError(f"cannot fetch weights {weights!r} of {arch!r} ({error}); {remedy}") from error
+    except Exception as error:  # a wrong parameter, or a damaged file, raises what its damage makes of it
+        raise ValueError(f"torchvision's {arch!r} cannot be built: {_text(error)}") from error
     for head in AUXILIARY_HEADS.get(arch, ()):
         network.aux_logits = False
         setattr(network, head, None)
-    return ImageNetNormalised(network)
+    return Normalised(network)
+
+
+def _published(arch: str) -> Mapping[str, Any]:
+    """Return torchvision's published weights of an architecture, by name."""
+    import torchvision.models
+
+    if arch not in _torchvision_names():
+        return {}
+    members: Mapping[str, Any] = torchvision.models.get_model_weights(arch).__members__
+    return members
 
 
 def _check_published(arch: str, weights: str, num_classes: int) -> None:
-    import torchvision.models
-
-    published = torchvision.models.get_model_weights(arch)
-    if weights not in published.__members__:
-        names = ", ".join(published.__members__) or "none"
+    published = _published(arch)
+    if weights not in published:
+        names = ", ".join(published) or "none"
         raise ValueError(f"unknown weights {weights!r} of {arch!r}; torchvision publishes: {names}")
     classes = len(published[weights].meta["categories"])
     if classes != num_classes:
-        raise ValueError(f"weights {weights!r} of {arch!r} know {classes} classes, not {num_classes}")
+        raise ValueError(f"weights {weights!r} of {arch!r} know {classes} classes, not {num_classes}; give class_map")

@@ -10,11 +10,19 @@ from eadbench.harness.commands.options import out
 from eadbench.harness.datasets import DATASETS
 from eadbench.harness.registry import ATTACKS, DEFENSES, MODELS, Registry
 from eadbench.harness.spec.parameters import parameters_of
+from eadbench.models import search as architectures
 
 Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="[NAME]...", help="Names, or import paths of your own code; all built-ins unless given."),
 ]
+
+OTHER_MODELS = (
+    "Also any classification model of torchvision by its name (resnet18, …);",
+    "models of hubs: timm:NAME, hf:REPOSITORY, robustbench:NAME, onnx:FILE and",
+    "torchhub:FOLDER:ENTRY; and any function package.module:function that returns",
+    "a torch.nn.Module. --search TEXT lists every name that contains TEXT.",
+)
 
 
 def attacks(names: Names = None) -> None:
@@ -27,12 +35,22 @@ def datasets(names: Names = None) -> None:
     _print_entries(DATASETS, names)
 
 
-def models(names: Names = None) -> None:
+Search = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="List every name that contains TEXT: ours, torchvision's, and installed hubs'."),
+]
+
+
+def models(names: Names = None, search: Search = None) -> None:
     """List model architectures with their parameters."""
+    if search is not None:
+        for name in architectures(search):
+            out.print(escape(name), highlight=False, soft_wrap=True)
+        return
     _print_entries(MODELS, names, leave_out=("num_classes",))
     if not names:
-        out.print("Also any classification model of torchvision by its name (resnet18, inception_v3, …), and any")
-        out.print("function package.module:function that returns a torch.nn.Module.")
+        for line in OTHER_MODELS:
+            out.print(line, highlight=False, markup=False)
 
 
 def defenses(names: Names = None) -> None:

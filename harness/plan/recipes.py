@@ -13,7 +13,7 @@ from eadbench.harness.plan.class_maps import class_map_of
 from eadbench.harness.registry import DEFENSES
 from eadbench.harness.spec import Spec, VictimEntry
 from eadbench.harness.storage import located
-from eadbench.models import Recipe, sha256_of_file
+from eadbench.models import Recipe, pin, sha256_of_file
 
 __all__ = ["Planned", "defense_of", "needs_of", "planned"]
 
@@ -81,6 +81,7 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
     victim = spec.victims[i]
     where = f"victims[{i}]"
     weights = None if victim.weights is None else _weights_file(victim.weights, f"{where}.weights")
+    hub = _hub_facts(victim, where)
     class_map = victim.class_map
     mapped = None if class_map is None else class_map_of(class_map, data.class_names, f"{where}.class_map")
     return [
@@ -96,9 +97,19 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
             outputs=victim.outputs,
             class_map=mapped,
             network_classes=victim.network_classes,
+            hub=hub,
         )
         for values in victim.defense.combinations()
     ]
+
+
+def _hub_facts(victim: VictimEntry, where: str) -> Mapping[str, Any] | None:
+    """Return what a hub says about a victim's network; None if it is not of a hub."""
+    trained = victim.training is not None or victim.weights is not None
+    try:
+        return pin(victim.arch, victim.parameters, trained=trained)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def _recipe(where: str, **fields: Any) -> Recipe:

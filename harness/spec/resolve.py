@@ -15,7 +15,7 @@ from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
 from eadbench.harness.spec.parameters import parameters_of, validated
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
 from eadbench.harness.spec.schema import SpecFile, VictimFields
-from eadbench.models import Training
+from eadbench.models import Training, is_hub
 from eadbench.models.code import refuse_code
 
 __all__ = ["resolved", "resolved_attack"]
@@ -151,7 +151,7 @@ def _victim(given: VictimFields, where: str) -> VictimEntry:
     except ValueError as error:
         raise UserError(f"{where}.arch: {error}") from error
     defense = _defense(given.defense, f"{where}.defense")
-    if given.training is None and not (given.weights or given.parameters.get("weights")):
+    if given.training is None and not (given.weights or _is_published(given)):
         raise UserError(f"{where}: needs training (such as {{epochs: 10}}) or weights (a file)")
     if given.training is not None and given.weights:
         raise UserError(f"{where}: has training and weights; given weights are not trained further, leave out one")
@@ -171,6 +171,13 @@ def _victim(given: VictimFields, where: str) -> VictimEntry:
         attacked=given.attacked,
         evaluated_on=given.evaluated_on,
     )
+
+
+def _is_published(given: VictimFields) -> bool:
+    """Return whether an entry names published weights: torchvision's, or a hub's."""
+    if is_hub(given.arch):
+        return given.parameters.get("pretrained", True) is not False
+    return given.parameters.get("weights") is not None
 
 
 def _training(given: Mapping[str, Any], where: str) -> Training:

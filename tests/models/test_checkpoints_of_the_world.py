@@ -1,10 +1,12 @@
 """Weights as others save them: inside checkpoints, behind the prefixes of wrappers, in other floating types."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -53,6 +55,14 @@ SAVED: dict[str, Callable[[], Any]] = {
     },
     "pytorch-cifar": lambda: {"net": prefixed("module.", state()), "acc": 95.2, "epoch": 200},
     "two levels": lambda: {"checkpoint": {"model_state_dict": state()}, "args": {"depth": 18}},
+    "DataParallel inside, as of a VGG": lambda: {
+        "epoch": 90,
+        "arch": "vgg11",
+        "best_acc1": torch.tensor(69.0),
+        "state_dict": {name.replace("body.", "body.module."): tensor for name, tensor in state().items()},
+    },
+    "an attribute of a name of the user's": lambda: prefixed("wrapped.classifier.", state()),
+    "beside numbers": lambda: {**state(), "epoch": 3},
     "an average alone": lambda: {"model_ema": state(), "model": None},
     "an average that is equal": lambda: {"model": state(), "model_ema": state()},
     "without counters": lambda: {name: t for name, t in state().items() if "num_batches" not in name},
@@ -90,9 +100,21 @@ def test_strict_false_ignores_no_missing_weights(tmp_path: Path) -> None:
             lambda: {"model": state(), "model_ema": given(2).state_dict()},
             "holds two state dicts that fit: model and model_ema; save the one that is meant alone",
         ),
+        (
+            lambda: {**prefixed("student.", state()), **prefixed("teacher.", given(2).state_dict())},
+            r"two state dicts that fit: the file itself \(student\.…\) and the file itself \(teacher\.…\)",
+        ),
+        (
+            lambda: {name.replace("head", "fc"): tensor for name, tensor in state().items()},
+            r"it lacks head\.weight, head\.bias; it has the unknown fc\.weight, fc\.bias$",
+        ),
+        (lambda: {"acc": np.float64(0.9), "net": state()}, r"it holds numpy\S*scalar too, and nothing but tensors"),
         (lambda: {"epoch": 3, "losses": [torch.ones(1)]}, "holds no state dict: a mapping of names to tensors"),
         (lambda: torch.ones(3), "holds no state dict"),
-        (lambda: {"net": state(), "args": argparse.Namespace(lr=0.1)}, "must be a state dict of tensors"),
+        (
+            lambda: {"net": state(), "args": argparse.Namespace(lr=0.1)},
+            "it holds argparse.Namespace too, and nothing but tensors is unpickled; where you trust it, save",
+        ),
     ],
 )
 def test_refused(content: Callable[[], Any], refusal: str, tmp_path: Path) -> None:
@@ -100,6 +122,63 @@ def test_refused(content: Callable[[], Any], refusal: str, tmp_path: Path) -> No
     with pytest.raises(ValueError, match=refusal) as error:
         models.load_weights(Small(), tmp_path / "w.pt")
     assert "\n" not in str(error.value)
+
+
+def test_changed_names_shapes_and_types_are_refused_in_one_line(tmp_path: Path) -> None:
+    """Whatever is changed about a tensor that predictions depend on, the line names it."""
+    changes: list[Callable[[dict[str, Any], str], object]] = [
+        lambda tensors, name: tensors.pop(name),
+        lambda tensors, name: tensors.update({f"{name}x": tensors.pop(name)}),
+        lambda tensors, name: tensors.update({name.upper(): tensors.pop(name)}),
+        lambda tensors, name: tensors.update({name: tensors[name][None]}),
+        lambda tensors, name: tensors.update({name: tensors[name][:0]}),
+        lambda tensors, name: tensors.update({name: tensors[name].flatten()[:1]}),
+        lambda tensors, name: tensors.update({name: tensors[name].bool()}),
+        lambda tensors, name: tensors.update({name: tensors[name].to("meta")}),
+        lambda tensors, name: tensors.update({name: tensors[name] / 0}),
+        lambda tensors, name: tensors.update({name: None}),
+        lambda tensors, name: tensors.update({name: {"weight": tensors[name]}}),
+    ]
+    for name in (name for name in state() if "num_batches" not in name):
+        for change in changes:
+            tensors: dict[str, Any] = state()
+            change(tensors, name)
+            torch.save(tensors, tmp_path / "w.pt")
+            with pytest.raises(ValueError, match=name.replace(".", r"\.")) as error:
+                models.load_weights(Small(), tmp_path / "w.pt")
+            assert "\n" not in str(error.value)
+
+
+VICTIMS = Path(os.environ.get("EADBENCH_DATA", "")) / "victims"
+
+
+@pytest.mark.skipif(not VICTIMS.is_dir(), reason=f"needs robust MNIST victims in {VICTIMS}")
+@pytest.mark.parametrize("name", ["ddn", "trades"])
+def test_robust_victims_of_others(name: str) -> None:
+    class SmallCNN(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            features: dict[str, nn.Module] = {}
+            for i, (before, after) in enumerate([(1, 32), (32, 32), (32, 64), (64, 64)], 1):
+                features |= {f"conv{i}": nn.Conv2d(before, after, 3), f"relu{i}": nn.ReLU()}
+                if i % 2 == 0:
+                    features[f"maxpool{i // 2}"] = nn.MaxPool2d(2)
+            dense = {"fc1": nn.Linear(1024, 200), "relu1": nn.ReLU(), "drop": nn.Dropout(0.5)}
+            dense |= {"fc2": nn.Linear(200, 200), "relu2": nn.ReLU(), "fc3": nn.Linear(200, 10)}
+            self.feature_extractor, self.classifier = nn.Sequential(), nn.Sequential()
+            for part, modules in ((self.feature_extractor, features), (self.classifier, dense)):
+                for key, module in modules.items():
+                    part.add_module(key, module)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.classifier(self.feature_extractor(x).view(len(x), -1))
+            return logits
+
+    model = SmallCNN().eval()
+    assert models.load_weights(model, VICTIMS / f"{name}.pth") == []
+    stored = torch.load(VICTIMS / f"{name}.pth", map_location="cpu", weights_only=True)
+    tensors = stored.get("state_dict", stored)
+    assert all(torch.equal(tensor, tensors[key]) for key, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])

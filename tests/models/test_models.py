@@ -1,7 +1,9 @@
 """Architectures, recipes, and trained models on disk."""
 
+import builtins
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,19 @@ def two_layers(*, num_classes: int, width: int = 3) -> nn.Module:
 
 def not_a_model(*, num_classes: int) -> int:
     return num_classes
+
+
+def fails(error: str) -> nn.Module:
+    raise getattr(builtins, error)("two\nlines")
+
+
+class Fixed(nn.Flatten):
+    """A user's network whose number of logits is fixed: it takes no `num_classes`."""
+
+
+class FreeForm(nn.Linear):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(64, options["num_classes"])
 
 
 class TestArchitectures:
@@ -131,6 +146,13 @@ class TestBuild:
             ("math:no_such", {}, "module 'math' has no function 'no_such'"),
             (f"{__name__}:two_layers", {"depth": 1}, "takes .*width.*: got an unexpected .* 'depth'"),
             (f"{__name__}:not_a_model", {}, "must return a torch.nn.Module, got int"),
+            (f"{__name__}:fails", {"error": "AssertionError"}, "architecture '.*:fails': AssertionError: two lines$"),
+            (f"{__name__}:fails", {"error": "KeyError"}, "architecture '.*:fails': KeyError: 'two"),
+            (f"{__name__}:fails", {"error": "ImportError"}, "architecture '.*:fails': ImportError: two lines$"),
+            (f"{__name__}:fails", {"error": "SystemExit"}, "architecture '.*:fails': SystemExit: two lines$"),
+            ("builtins:print", {"width": 1}, "architecture 'builtins:print'"),
+            ("resnet18", {"width_per_group": "a"}, "torchvision's 'resnet18' "),
+            ("vit_b_16", {"image_size": 17}, "torchvision's 'vit_b_16' cannot be built: AssertionError"),
         ],
     )
     def test_mistakes_are_named_in_one_line(self, arch: str, parameters: dict[str, Any], message: str) -> None:
@@ -146,11 +168,85 @@ class TestBuild:
         with pytest.raises(ValueError, match=r"cannot fetch weights .* \(Network is unreachable\); put them in"):
             models.build("resnet18", num_classes=1000, weights="IMAGENET1K_V1")
 
+    def test_num_classes_is_passed_where_it_is_taken(self) -> None:
+        assert isinstance(models.build(f"{__name__}:Fixed", num_classes=3), Fixed)
+        assert models.build(f"{__name__}:FreeForm", num_classes=3)(torch.rand(2, 64)).shape == (2, 3)
+
+    def test_a_pickle_in_the_cache_of_torch_hub_is_not_run(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        class Trap:
+            def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+                return os.mkdir, (str(tmp_path / "sprung"),)
+
+        file = Path(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url).name
+        (tmp_path / "checkpoints").mkdir()
+        torch.save(Trap(), tmp_path / "checkpoints" / file)
+        monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+        with pytest.raises(ValueError, match="torchvision's 'resnet18' cannot be built: UnpicklingError"):
+            models.build("resnet18", num_classes=1000, weights="IMAGENET1K_V1")
+        assert not (tmp_path / "sprung").exists()
+        assert os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] == "1"
+
+    def test_a_stored_vision_transformer_keeps_the_size_of_its_published_weights(self) -> None:
+        named = {"weights": "IMAGENET1K_SWAG_E2E_V1"}
+        made = recipe(arch="vit_b_16", parameters=named, num_classes=1000, training=None)
+        with torch.device("meta"):
+            model = models.build_network(made, published=False)
+        assert model.get_submodule("network").image_size == 384
+
+
+class TestImportPaths:
+    def test_a_module_that_lies_elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "src" / "deep").mkdir(parents=True)
+        (tmp_path / "src" / "deep" / "my_net_elsewhere.py").write_text("import not_installed_anywhere")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        with pytest.raises(ValueError, match=r"found in the working folder, .*; my_net_elsewhere is in src/deep, so"):
+            models.build("my_net_elsewhere:Net", num_classes=2)
+        monkeypatch.syspath_prepend(tmp_path / "src" / "deep")
+        with pytest.raises(ValueError, match="named 'not_installed_anywhere', which my_net_elsewhere imports; install"):
+            models.build("my_net_elsewhere:Net", num_classes=2)
+
+    def test_another_module_of_the_same_name(self) -> None:
+        with pytest.raises(ValueError, match=r"module 'json' has no function 'Net'; it is .*json/__init__\.py$"):
+            models.build("json:Net", num_classes=2)
+
 
 class TestRecipe:
-    def test_digest_is_stable(self) -> None:
+    @pytest.mark.parametrize(
+        ("fields", "digest"),
+        [
+            ({}, "9c2a898b5b9d2543"),
+            (
+                {
+                    "arch": "resnet18",
+                    "parameters": {"weights": "IMAGENET1K_V1"},
+                    "num_classes": 1000,
+                    "trained_on": "x",
+                    "training": None,
+                },
+                "d2cb3f33e83e59bc",
+            ),
+            (
+                {
+                    "arch": "a:b",
+                    "parameters": {"width": [1, 2.5]},
+                    "num_classes": 3,
+                    "trained_on": "x",
+                    "defense": {"name": "distillation", "temperature": 10.0},
+                    "training": Training(epochs=3, optimizer="sgd", seed=7),
+                },
+                "8f67f81d44b719a2",
+            ),
+            ({"arch": "cw_mnist", "trained_on": "mnist", "training": None, "weights": "0" * 64}, "33d50c254c0a107e"),
+        ],
+        ids=["trained", "published", "defended", "given"],
+    )
+    def test_digest_is_stable(self, fields: dict[str, Any], digest: str) -> None:
         """Published results and stored models carry this name: a change would orphan them all."""
-        assert recipe().digest == "9c2a898b5b9d2543"
+        assert recipe(**fields).digest == digest
 
     def test_digest_of_is_canonical(self) -> None:
         assert models.digest_of({"b": (1, 2), "a": None}) == models.digest_of({"a": None, "b": [1, 2]})
@@ -172,6 +268,11 @@ class TestRecipe:
             {"trained_on": "mnist"},
             {"defense": {"name": "distillation", "temperature": 10.0}},
             {"training": None, "weights": "0" * 64},
+            {"outputs": "probabilities"},
+            {"class_map": tuple(range(10)), "network_classes": 12},
+            {"class_map": tuple(range(10)), "network_classes": 13},
+            {"hub": {"classes": 10, "mean": [0.5]}},
+            {"training": None, "hub": {"classes": 10, "weights": "0" * 64}},
             {"training": Training(epochs=2)},
             {"training": Training(epochs=1, batch_size=7)},
             {"training": Training(epochs=1, learning_rate=0.5)},
@@ -201,6 +302,16 @@ class TestRecipe:
             (lambda: recipe(training=None), "neither training nor weights"),
             (lambda: recipe(weights="0" * 64), "leave out training or weights"),
             (lambda: recipe(defense={}), 'recipe.defense needs a "name"'),
+            (lambda: recipe(outputs="softmax"), 'outputs must be "logits" or "probabilities", got \'softmax\''),
+            (lambda: recipe(network_classes=12), "network_classes needs class_map"),
+            (lambda: recipe(class_map=(0, 1)), "class_map must have 10 classes, got 2"),
+            (lambda: recipe(class_map=(0,) * 10), "class_map must give each class of the data set a class of its own"),
+            (lambda: recipe(class_map=tuple("0123456789")), "class_map must hold whole numbers"),
+            (
+                lambda: recipe(class_map=tuple(range(10)), network_classes=9),
+                "class_map names the class 9 of a network with 9 classes",
+            ),
+            (lambda: recipe(training=None, hub={"classes": 10}), "neither training nor weights"),
             (lambda: recipe(parameters={"a": [torch.nn.ReLU]}), r"recipe.parameters.a\[0\] must fit in JSON"),
             (lambda: recipe(parameters={"a": {1: 2}}), "recipe.parameters.a: keys must be strings"),
             (lambda: Recipe.from_json({"archh": "digits"}), "not a recipe .*'archh'.*; its keys are arch, "),

@@ -53,9 +53,9 @@ class TestLoadWeights:
             (lambda state: state.update(extra=torch.zeros(1)), "it has the unknown extra"),
             (lambda state: state.update({"features.0.bias": torch.zeros(3)}),
              r"it has features.0.bias \(3,\), not \(16,\)"),
-            (lambda state: [state.update({f"x.{name}": state.pop(name)}) for name in list(state)],
+            (lambda state: [state.update({f"x_{name}": state.pop(name)}) for name in list(state)],
              r"it lacks features\.0\.weight, features\.0\.bias, features\.2\.weight and 11 more; "
-             r"it has the unknown x\.features\.0\.weight, .* and 11 more$"),
+             r"it has the unknown x_features\.0\.weight, .* and 11 more$"),
             (lambda state: state.update({"features.0.bias": torch.full((16,), torch.nan)}),
              r"w\.pt has values of features\.0\.bias that are not finite"),
         ],
@@ -66,6 +66,28 @@ class TestLoadWeights:
     ) -> None:
         state = dict(models.build("digits", num_classes=10).state_dict())
         change(state)
+        torch.save(state, tmp_path / "w.pt")
+        with pytest.raises(ValueError, match=message):
+            models.load_weights(models.build("digits", num_classes=10), tmp_path / "w.pt")
+
+    def test_a_safetensors_file_with_another_suffix(self, tmp_path: Path) -> None:
+        save_file(models.build("digits", num_classes=10).state_dict(), tmp_path / "w.bin")
+        assert models.load_weights(models.build("digits", num_classes=10), tmp_path / "w.bin") == []
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda tensor: tensor.double() * 1e300, "not finite"),
+            (lambda tensor: tensor.to(torch.int8), "it has features.0.bias as int8"),
+            (lambda tensor: tensor.to_sparse(), "it has features.0.bias as sparse_coo"),
+        ],
+        ids=["too large for float32", "quantised", "sparse"],
+    )
+    def test_values_that_do_not_convert(
+        self, tmp_path: Path, change: Callable[[torch.Tensor], torch.Tensor], message: str
+    ) -> None:
+        state = dict(models.build("digits", num_classes=10).state_dict())
+        state["features.0.bias"] = change(state["features.0.bias"] + 1)
         torch.save(state, tmp_path / "w.pt")
         with pytest.raises(ValueError, match=message):
             models.load_weights(models.build("digits", num_classes=10), tmp_path / "w.pt")
