@@ -92,7 +92,7 @@ def generate(folder: Path, rows: int, per_part: int) -> None:
             table = shard_table(block, examples[start : start + size], target, shard, generator)
             path = results.part(shard, None if target is block.victim else target.digest)
             path.write_bytes(encoded(table))
-    results.write_victims("digits", attacked, (1, 8, 8))
+    results.write_victims("digits", attacked, (1, 8, 8), range(10))
     results.begin(spec)
 
 

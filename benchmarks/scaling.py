@@ -102,7 +102,7 @@ class Monitored(Prepared):
 
     def shards(self) -> Iterator[Shard]:
         """Yield the shards of the sweep."""
-        return grid.shards(self.spec, self.data.identity, self.data.classes, self.victims)
+        return grid.shards(self.spec, self.data.identity, self.data.target_classes, self.victims)
 
     def executor(self, address: str | None) -> RayExecutor:
         """Return workers on the cluster at `address`; None starts a cluster."""

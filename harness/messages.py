@@ -3,6 +3,7 @@
 import math
 import re
 import reprlib
+from collections.abc import Sequence
 
 NUMBER = "a finite number, and an integer one of at most 64 bits"
 
@@ -43,6 +44,12 @@ def at(where: str, part: str | int) -> str:
 def one_line(error: object) -> str:
     """Return an error's message on one line."""
     return " ".join(str(error).split())
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def redact(text: str) -> str:

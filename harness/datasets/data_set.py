@@ -130,8 +130,15 @@ class DataSet:
     @functools.cached_property
     def empty_classes(self) -> tuple[int, ...]:
         """The classes that have a name but no image, in either split."""
-        occurring = set(self.train.labels.tolist()) | set(self.test.labels.tolist())
-        return tuple(label for label in range(self.classes) if label not in occurring)
+        return tuple(sorted({*range(self.classes)} - {*self.target_classes}))
+
+    @functools.cached_property
+    def target_classes(self) -> tuple[int, ...]:
+        """The classes that have an image in some split, ascending. No example is aimed at another class.
+
+        A network that was trained on these images never saw the other classes, so that attacks cannot reach them.
+        """
+        return tuple(sorted({*self.train.labels.tolist(), *self.test.labels.tolist()}))
 
 
 Labelled = tuple[Tensor, Tensor]

@@ -107,11 +107,11 @@ def run(
         _check_image_counts(spec, victims)
         for text in _suspicions(victims):
             progress.warn(text)
-        results.write_victims(data.identity, victims, data.shape)
+        results.write_victims(data.identity, victims, data.shape, data.target_classes)
         runner.attack(
             _remaining(spec, data, results, victims),
-            grid.size(spec, data.classes, sum(victim.attacked for victim in victims)),
-            examples_per_cell=grid.examples_per_cell(spec, data.classes),
+            grid.size(spec, len(data.target_classes), sum(victim.attacked for victim in victims)),
+            examples_per_cell=grid.examples_per_cell(spec, len(data.target_classes)),
         )
         others = {victim.recipe.digest: victim.evaluated_on for victim in planner.planned}
         runner.transfer(remaining_transfers(results, others, spec.images.split))
@@ -160,6 +160,9 @@ def _check(spec: Spec, data: DataSet, planner: VictimPlanner, results: Results) 
     split = getattr(data, spec.images.split)
     if not len(split):
         raise UserError(f"images.split: the data set has no {spec.images.split} split")
+    if spec.targeted and len(data.target_classes) < 2:
+        [name] = (data.class_names[label] for label in data.target_classes)
+        raise UserError(f"targets: every image is of the class {name}, so there is no other class to aim at")
     return check_victims(planner.planned, data, results, split)
 
 
@@ -191,7 +194,7 @@ def _check_same_images(data: DataSet, source: DataSet, results: Results) -> None
 
 
 def _remaining(spec: Spec, data: DataSet, results: Results, victims: Sequence[Victim]) -> Remaining:
-    shards = partial(grid.shards, spec, data.identity, data.classes, victims)
+    shards = partial(grid.shards, spec, data.identity, data.target_classes, victims)
     return Remaining(results, shards, with_images=spec.save_images == "successes")
 
 

@@ -137,7 +137,7 @@ class VictimPlanner:
                 f"victims: {recipe.defense['name']}.images: {crafting.images} asked for, but the {crafting.on} network "
                 f"classifies only {len(victim.images)} images of the train split correctly"
             )
-        return list(grid.shards(spec, self._data.identity, self._data.classes, [victim]))
+        return list(grid.shards(spec, self._data.identity, self._data.target_classes, [victim]))
 
     def _victim(
         self, recipe: Recipe, spec: Spec, *, excluded: Sequence[int], name: str | None = None, attacked: bool = True

@@ -20,7 +20,7 @@ from eadbench.harness import datasets
 from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution.allocator import keep_freed_memory
 from eadbench.harness.execution.rows import crafted_images, crafted_rows, transferred_rows
-from eadbench.harness.execution.victim_checks import probed, sample
+from eadbench.harness.execution.victim_checks import class_suspicions, probed, sample
 from eadbench.harness.labels import defense_label
 from eadbench.harness.parquet.adversarial import read_images, write_images
 from eadbench.harness.parquet.rows import read_rows, write_rows
@@ -120,14 +120,14 @@ class Worker:
     def _evaluation(self, recipe: models.Recipe, split: datasets.Split) -> Evaluation:
         """Probe a stored victim, and test it on every image of a split."""
         victim = self._needed(recipe.digest)
-        suspicions = probed(victim, sample(split), recipe.num_classes, f"victim {recipe.digest}, {recipe.arch}")
+        suspicions = probed(victim, sample(split), recipe, f"victim {recipe.digest}, {recipe.arch}")
         predicted = models.predictions(victim, split, device=self.device)
         return Evaluation(
             dataset=self.data.identity,
             size=len(split),
             wrong=(predicted != split.labels).nonzero().squeeze(1).tolist(),
             nonfinite=int((predicted < 0).sum()),
-            warnings=suspicions,
+            warnings=[*suspicions, *class_suspicions(self.data)],
         )
 
     def _store(self, task: VictimTask, folder: Path) -> None:
@@ -140,7 +140,7 @@ class Worker:
         """Return the victim: the user's weights, or a trained model."""
         recipe = task.recipe
         if task.weights is not None:
-            model = models.build_network(recipe)
+            model = models.build_network(recipe, published=False)
             models.load_weights(model, located(task.weights), strict=task.strict)
             return model
         defense = defense_of(recipe)

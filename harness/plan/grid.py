@@ -133,11 +133,11 @@ def drawn_images(spec: Spec, size: int, wrong: Sequence[int]) -> list[int]:
     return list(islice((image for image in order if image not in excluded), spec.images.count))
 
 
-def targets(spec: Spec, dataset: str, image: int, label: int, classes: int) -> list[int | None]:
-    """Return the target classes of an image: ascending incorrect classes, or [None] for an untargeted attack."""
+def targets(spec: Spec, dataset: str, image: int, label: int, classes: Sequence[int]) -> list[int | None]:
+    """Return the targets of an image: its incorrect ones of ascending target classes, or [None] if untargeted."""
     if not spec.targeted:
         return [None]
-    incorrect = [target for target in range(classes) if target != label]
+    incorrect = [target for target in classes if target != label]
     if isinstance(spec.targets, RandomTargets):
         generator = random.Random(f"targets/{spec.seed}/{dataset}/{spec.images.split}/{image}")
         incorrect = sorted(generator.sample(incorrect, min(spec.targets.random, len(incorrect))))
@@ -169,7 +169,7 @@ class Size(NamedTuple):
 
 
 def size(spec: Spec, classes: int, victims: int) -> Size:
-    """Compute the size of a sweep of `victims` attacked victims, without enumerating its shards."""
+    """Compute the size of a sweep of a number of target classes and attacked victims, without its shards."""
     per_cell = examples_per_cell(spec, classes)
     grids = [(len(setting.betas) * len(setting.kappas), len(setting.decision_rules)) for setting in settings(spec)]
     return Size(
@@ -180,14 +180,14 @@ def size(spec: Spec, classes: int, victims: int) -> Size:
 
 
 def examples_per_cell(spec: Spec, classes: int) -> int:
-    """Return the number of images times the number of target classes."""
+    """Return the number of examples of a cell, for a number of target classes that includes the image's own."""
     if not spec.targeted:
         return spec.images.count
     count = spec.targets.random if isinstance(spec.targets, RandomTargets) else classes - 1
     return spec.images.count * min(count, classes - 1)
 
 
-def shards(spec: Spec, dataset: str, classes: int, victims: Sequence[Victim]) -> Iterator[Shard]:
+def shards(spec: Spec, dataset: str, classes: Sequence[int], victims: Sequence[Victim]) -> Iterator[Shard]:
     """Yield every shard of a sweep, lazily: image after image, each at every β, κ and target."""
     for block in blocks(spec, dataset, victims):
         victim = block.victim

@@ -69,6 +69,7 @@ class _VictimsFile:
     dataset: str
     victims: Sequence[Victim]
     image_shape: Sequence[int] = ()
+    target_classes: Sequence[int] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +159,11 @@ class Results:
         """Store the evaluation of a model on a split."""
         write_text(self.model(digest) / f"evaluation-{split}.json", json.dumps(asdict(evaluation)))
 
-    def write_victims(self, dataset: str, victims: Sequence[Victim], image_shape: Sequence[int]) -> None:
-        """Store the data set's identity and image shape (C, H, W), and the spec's victims with their drawn images."""
-        content = _VictimsFile(dataset=dataset, victims=victims, image_shape=image_shape)
+    def write_victims(
+        self, dataset: str, victims: Sequence[Victim], image_shape: Sequence[int], target_classes: Sequence[int]
+    ) -> None:
+        """Store facts of the data set (identity, image shape (C, H, W), target classes), and the spec's victims."""
+        content = _VictimsFile(dataset=dataset, victims=victims, image_shape=image_shape, target_classes=target_classes)
         write_text(self.root / "victims.json", json.dumps(asdict(content)))
 
     def add_tested(self, victims: Sequence[Victim]) -> None:
@@ -184,6 +187,10 @@ class Results:
     def image_shape(self) -> Sequence[int]:
         """Return (C, H, W) of the data set's images; empty before the victims are ready."""
         return self._victims_file().image_shape
+
+    def target_classes(self) -> Sequence[int]:
+        """Return the classes that examples may be aimed at; empty before the victims are ready."""
+        return self._victims_file().target_classes
 
     def _victims_file(self) -> _VictimsFile:
         path = self.root / "victims.json"

@@ -108,8 +108,8 @@ class Snapshot:
     @cached_property
     def rows_per_cell(self) -> int | None:
         """Number of rows of a complete cell; None before the first victim is stored."""
-        recipe = next((self.recipes[victim.digest] for victim in self.victims if victim.digest in self.recipes), None)
-        return None if recipe is None else examples_per_cell(self.spec, recipe.num_classes)
+        classes = self.folder.target_classes()
+        return examples_per_cell(self.spec, len(classes)) if classes else None
 
 
 def _setting(digest: str, cell: Cell, victim: Victim) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class Watched:
         if not victims:
             return None
         cells = {cell.digest: cell.victim for block in blocks(spec, dataset, victims) for cell in block.cells()}
-        classes = self._results.recipe(victims[0].digest).num_classes
+        classes = len(self._results.target_classes())
         per_cell = examples_per_cell(spec, classes)
         planned = size(spec, classes, sum(victim.attacked for victim in victims))
         with self._lock:

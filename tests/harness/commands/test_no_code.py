@@ -120,6 +120,6 @@ class TestResultsOfOthers:
         """What victims.json says is printed, and imported by nothing."""
         dataset, victims = Results(theirs).victims()
         named = [Victim(**vars(victim) | {"arch": "theirs:arch", "defense": "theirs:defence"}) for victim in victims]
-        Results(theirs).write_victims(dataset, named, (1, 8, 8))
+        Results(theirs).write_victims(dataset, named, (1, 8, 8), range(10))
         assert eadbench("report", theirs).code == 0
         assert not mark.exists()

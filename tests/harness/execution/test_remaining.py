@@ -34,7 +34,7 @@ def victim(digest: str) -> Victim:
 def shards(count: int = 3) -> Iterator[Shard]:
     """Plan the shards of a sweep of two victims."""
     spec = small(attacks=ATTACKS, images={"count": count})
-    return grid.shards(spec, "digits", 10, [victim("a" * 16), victim("b" * 16)])
+    return grid.shards(spec, "digits", range(10), [victim("a" * 16), victim("b" * 16)])
 
 
 def store(results: Results, shard: Shard) -> None:

@@ -151,6 +151,52 @@ def test_probabilities_are_said_and_their_logarithm_cures(mynets: str, tmp_path:
     assert plain.rows()["success"].sum() == 0 and cured.rows()["success"].all()
 
 
+PHANTOM = """
+from dataclasses import replace
+
+from eadbench.harness import datasets
+
+
+def phantom():
+    # The digits with an eleventh class, which has no image.
+    data = datasets.load("digits")
+    names = (*data.class_names, "phantom")
+    return replace(data, name="phantom", identity="phantom", classes=11, class_names=names)
+
+
+def one_class():
+    data = datasets.load("digits")
+    ones = [index for index, label in enumerate(data.test.labels.tolist()) if label == 1]
+    only = datasets.Split([1] * len(ones), lambda indices: data.test.images([ones[index] for index in indices]))
+    return replace(data, name="ones", identity="ones", train=only, test=only)
+"""
+
+
+def test_no_example_is_aimed_at_a_class_without_images(mynets: str, tmp_path: Path) -> None:
+    """No attack reaches a class that the network never saw: the worst case would be 0 % for every attack."""
+    (tmp_path / f"{mynets}_data.py").write_text(PHANTOM)
+    attack = {"name": "ead", "beta": 1e-2, "binary_search_steps": 4, "max_iterations": 60, "initial_const": 0.1}
+    what = small(
+        dataset={"name": f"{mynets}_data:phantom"},
+        victims=[{"arch": "digits", "training": TRAINING}],
+        attacks=[attack],
+        images={"count": 2},
+        targets="all",
+    )
+    text = "1 of 11 classes have no image (phantom); no example is aimed at them"
+    assert any(text in warning for warning in api.plan(what, results=str(tmp_path / "results")).warnings)
+    run(what, tmp_path / "results")
+    results = Results(tmp_path / "results")
+    assert set(results.rows()["target"]) <= set(range(10)) and len(results.rows()) == 2 * 9 * 2
+    assert (results.table("worst")["asr"] == 100).all()
+    assert text in report.warnings(results.summary)[0]
+    one = small(
+        dataset={"name": f"{mynets}_data:one_class"}, victims=[{"arch": "digits", "training": TRAINING}], targets="all"
+    )
+    with pytest.raises(UserError, match="targets: every image is of the class 1, so there is no other class to aim at"):
+        run(one, tmp_path / "one")
+
+
 class Slow(nn.Module):
     """Takes images that are contiguous only."""
 

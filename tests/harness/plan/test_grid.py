@@ -31,7 +31,7 @@ def victim(images: list[int], digest: str = "a" * 16) -> Victim:
 
 def test_every_example_of_every_setting_is_in_one_shard() -> None:
     spec = small()
-    shards = list(grid.shards(spec, "digits", 10, [victim([3, 14, 15])]))
+    shards = list(grid.shards(spec, "digits", range(10), [victim([3, 14, 15])]))
     examples = Counter(
         (shard.setting.attack, shard.setting.parameters.get("norm"), *example)
         for shard in shards
@@ -49,7 +49,7 @@ def test_cells_are_those_of_the_examples() -> None:
     cells = {cell.digest for block in grid.blocks(spec, "digits", victims) for cell in block.cells()}
     used = {
         shard.cell_digests[example.beta, example.kappa, rule]
-        for shard in grid.shards(spec, "digits", 10, victims)
+        for shard in grid.shards(spec, "digits", range(10), victims)
         for example in shard.examples
         for rule in shard.setting.decision_rules
     }
@@ -59,7 +59,7 @@ def test_cells_are_those_of_the_examples() -> None:
 
 def test_a_digest_does_not_change_from_version_to_version() -> None:
     """Results folders live longer than a version: a changed digest would orphan their rows."""
-    first = next(grid.shards(small(), "digits", 10, [victim([3, 14, 15])]))
+    first = next(grid.shards(small(), "digits", range(10), [victim([3, 14, 15])]))
     assert first.digest == "a9df2f6ed511668f"
     assert first.cells()[0].digest == "52e92fcf4e105c0d"
 
@@ -68,7 +68,7 @@ def test_a_large_sweep_is_planned_in_little_memory(tmp_path: Path) -> None:
     """Its examples are never all there at once, and a shard that travels carries its own examples alone."""
     spec = small(attacks=[{"name": "ead", "beta": [1e-4, 1e-3, 1e-2]}], shard_size=200)
     many = victim(list(range(4_000)))
-    remaining = Remaining(Results(tmp_path), lambda: grid.shards(spec, "digits", 10, [many]), with_images=False)
+    remaining = Remaining(Results(tmp_path), lambda: grid.shards(spec, "digits", range(10), [many]), with_images=False)
     tracemalloc.start()
     shards = examples = 0
     for shard in remaining:
@@ -99,20 +99,22 @@ def test_victims_share_what_each_gets_right() -> None:
     ids=["all", "untargeted", "random all"],
 )
 def test_targets(rule: object, expected: list[int | None]) -> None:
-    assert grid.targets(small(targets=rule), "digits", image=8, label=2, classes=5) == expected
+    assert grid.targets(small(targets=rule), "digits", image=8, label=2, classes=range(5)) == expected
 
 
 def test_random_targets_are_drawn_image_by_image() -> None:
     spec = small(targets={"random": 3})
-    drawn = [grid.targets(spec, "digits", image, 0, 10) for image in range(200)]
-    assert drawn == [grid.targets(spec, "digits", image, 0, 10) for image in range(200)]
+    drawn = [grid.targets(spec, "digits", image, 0, range(10)) for image in range(200)]
+    assert drawn == [grid.targets(spec, "digits", image, 0, range(10)) for image in range(200)]
     assert all(len(set(targets)) == 3 and 0 not in targets for targets in drawn)
     counts = Counter(target for targets in drawn for target in targets)
     assert min(counts.values()) > 40  # 66.7 expected of each class
 
 
 def test_an_attack_is_built_with_each_example_s_own_axes() -> None:
-    shard = next(shard for shard in grid.shards(small(), "digits", 10, [victim([3])]) if shard.setting.attack == "ead")
+    shard = next(
+        shard for shard in grid.shards(small(), "digits", range(10), [victim([3])]) if shard.setting.attack == "ead"
+    )
     attack = shard.setting.build(shard.examples)
     assert attack.beta.tolist() == pytest.approx([example.beta for example in shard.examples])
     assert torch.equal(attack.kappa, torch.zeros(len(shard.examples)))
