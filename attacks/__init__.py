@@ -8,30 +8,51 @@ An attack is a frozen dataclass of its hyperparameters, called as ``attack(model
 
 from collections.abc import Callable, Mapping
 
+from eadbench.attacks.alma import ALMA
 from eadbench.attacks.attack import Attack, Traits, breaches, traits_of
 from eadbench.attacks.carlini_wagner import COV, CarliniWagner
+from eadbench.attacks.ddn import DDN
 from eadbench.attacks.ead import EAD
 from eadbench.attacks.engine.confirm import confirmed
 from eadbench.attacks.engine.frozen import frozen
 from eadbench.attacks.engine.probe import Probe, probe
 from eadbench.attacks.fgm import FGM
+from eadbench.attacks.fmn import FMN
 from eadbench.attacks.ifgm import IFGM
+from eadbench.attacks.pdpgd import PDPGD
 from eadbench.attacks.result import Adversarial, AttackResult
+from eadbench.attacks.sigma_zero import SigmaZero
 
-ATTACKS: Mapping[str, Callable[..., Attack]] = {"cw": CarliniWagner, "fgm": FGM, "ifgm": IFGM, "cov": COV, "ead": EAD}
-"""Attacks by the names that a spec gives them, in the order of the paper's tables."""
+ATTACKS: Mapping[str, Callable[..., Attack]] = {
+    "cw": CarliniWagner,
+    "fgm": FGM,
+    "ifgm": IFGM,
+    "cov": COV,
+    "ead": EAD,
+    "ddn": DDN,
+    "alma": ALMA,
+    "fmn": FMN,
+    "pdpgd": PDPGD,
+    "sigma_zero": SigmaZero,
+}
+"""Attacks by the names that a spec gives them: in the order of the paper's tables, then those that came later."""
 
 __all__ = [
+    "ALMA",
     "ATTACKS",
     "COV",
+    "DDN",
     "EAD",
     "FGM",
+    "FMN",
     "IFGM",
+    "PDPGD",
     "Adversarial",
     "Attack",
     "AttackResult",
     "CarliniWagner",
     "Probe",
+    "SigmaZero",
     "Traits",
     "breaches",
     "confirmed",

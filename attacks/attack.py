@@ -35,7 +35,7 @@ class Attack(Protocol):
         Decision rules, the keys of the result. Without any, the result has a single key of the attack's choice.
     DEFAULT_RULES : tuple of str
         The rules that a sweep reports unless its spec chooses others; RULES by default.
-    NORMS : tuple of "l1", "l2", "linf"
+    NORMS : tuple of "l0", "l1", "l2", "linf"
         Norms that the attack minimises. A field called `norm` picks one of them.
     TOLERANCE : float or mapping of norm to float
         How far the distance to a half-space may exceed the least possible one, relatively, under CHECKED_WITH.

@@ -36,3 +36,21 @@ def succeeds(margin: Tensor, kappa: Tensor) -> Tensor:
 def attack_loss(margin: Tensor, kappa: Tensor) -> Tensor:
     """(B,) f = max(-margin, -κ): equation 3 for a targeted margin, equation 6 for an untargeted one."""
     return torch.maximum(-margin, -kappa)
+
+
+def log_odds(logits: Tensor, labels: Tensor) -> Tensor:
+    """(B,) Z_t - log Σ_{j ≠ t} exp Z_j: the log of a class's probability over that of all others together."""
+    index = labels.unsqueeze(1)
+    return logits.gather(1, index).squeeze(1) - logits.scatter(1, index, -torch.inf).logsumexp(1)
+
+
+def logit_range(logits: Tensor, *, targeted: bool) -> Tensor:
+    """(B,) the denominator of the DLR loss (Croce & Hein 2020, equations 6 and 7).
+
+    The greatest logit less the third one, or less the mean of the third and fourth if targeted. With three classes
+    there is no fourth; with two the loss would be constant, and the denominator is 1.
+    """
+    if logits.shape[1] == 2:
+        return torch.ones_like(logits[:, 0])
+    greatest = logits.topk(min(4 if targeted else 3, logits.shape[1]), dim=1).values
+    return greatest[:, 0] - greatest[:, 2:].mean(1)

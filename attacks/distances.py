@@ -28,5 +28,5 @@ def linf(delta: Tensor) -> Tensor:
     return delta.abs().flatten(1).amax(1)
 
 
-NORMS = {"l1": l1, "l2": l2, "linf": linf}
+NORMS = {"l0": l0, "l1": l1, "l2": l2, "linf": linf}
 """Distances by the names of their norms."""

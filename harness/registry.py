@@ -80,7 +80,18 @@ class Registry:
 ATTACKS = Registry(
     "attack",
     attacks.ATTACKS,
-    {"ead": "#D55E00", "cw": "#0072B2", "cov": "#009E73", "ifgm": "#CC79A7", "fgm": "#56B4E9"},
+    {
+        "ead": "#D55E00",
+        "cw": "#0072B2",
+        "cov": "#009E73",
+        "ifgm": "#CC79A7",
+        "fgm": "#56B4E9",
+        "ddn": "#7F3C8D",
+        "alma": "#A5AA99",
+        "fmn": "#80BA5A",
+        "pdpgd": "#E68310",
+        "sigma_zero": "#4B4B8F",
+    },
 )
 DEFENSES = Registry("defence", defenses.DEFENSES, {})
 MODELS = Registry("architecture", models.MODELS, {})

@@ -33,6 +33,7 @@ _ALTAIR_MARKS = {
 _VARIANTS = {
     None: ("solid", "circle"),
     "en": ("solid", "circle"),
+    "l0": ("solid", "inverted triangle"),
     "l1": ("dashed", "square"),
     "l2": ("dash-dotted", "triangle"),
     "linf": ("dotted", "diamond"),

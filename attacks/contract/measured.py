@@ -12,7 +12,8 @@ FIRST_LOOK = 1
 def half_space_distances_are_near_the_least(subject: Subject) -> None:
     """On a half-space, the distance by each of NORMS is the least possible one, within TOLERANCE.
 
-    The least is |f(x₀)| / ‖w‖∞ in L1, |f(x₀)| / ‖w‖₂ in L2 and |f(x₀)| / ‖w‖₁ in L∞.
+    The least is |f(x₀)| / ‖w‖∞ in L1, |f(x₀)| / ‖w‖₂ in L2 and |f(x₀)| / ‖w‖₁ in L∞. In L0 it is the least number of
+    values whose greatest gains are enough.
     """
     if not subject.norms:
         raise NotApplicable("it declares no NORMS")

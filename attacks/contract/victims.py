@@ -136,7 +136,7 @@ def labels_to_attack(model: nn.Module, images: Tensor, *, targeted: bool) -> Ten
     return (predicted + away) % logits.shape[1] if targeted else predicted
 
 
-HALF_SPACE_DISTANCES = {"l1": 0.3, "l2": 0.5, "linf": 0.1}
+HALF_SPACE_DISTANCES = {"l0": 3, "l1": 0.3, "l2": 0.5, "linf": 0.1}
 """By norm, how far the images of :func:`half_space` are from a success by default; their way stays inside [0, 1]."""
 
 
@@ -144,7 +144,8 @@ def half_space(norm: str, kappa: float, *, distance: float | None = None) -> tup
     """Two classes divided by a plane, and four images of class 0 on 36 pixels away from 0 and 1.
 
     Let f = Z₁ - Z₀ = w·x + b. The least distance from x₀ to an image with f = κ is (κ - f(x₀)) / ‖w‖, by the dual norm:
-    ‖w‖∞ for L1, ‖w‖₂ for L2, ‖w‖₁ for L∞. It is about `distance`.
+    ‖w‖∞ for L1, ‖w‖₂ for L2, ‖w‖₁ for L∞. It is about `distance`. In L0 the least number of values is that of the
+    greatest gains |wᵢ|·(distance to 0 or 1) that are enough together.
 
     Returns
     -------
@@ -154,8 +155,12 @@ def half_space(norm: str, kappa: float, *, distance: float | None = None) -> tup
     generator = torch.Generator().manual_seed(7)
     weight = torch.randn(1, 6, 6, generator=generator)
     weight[0, 3, 2] = -4
-    order = {"l1": torch.inf, "l2": 2.0, "linf": 1.0}[norm]
-    lead = (distance or HALF_SPACE_DISTANCES[norm]) * torch.linalg.vector_norm(weight, ord=order)
+    order = {"l1": torch.inf, "l2": 2.0, "linf": 1.0}.get(norm)
+    distance = distance or HALF_SPACE_DISTANCES[norm]
+    if order is None:  # half of each greatest slope, for images at half the way from 0 to 1
+        lead = weight.abs().flatten().topk(int(distance)).values.sum() / 2 - weight.abs().max() / 8
+    else:
+        lead = distance * torch.linalg.vector_norm(weight, ord=order)
     scale = max(1.0, 2 * kappa / lead.item())  # so that f(x₀) is negative whatever κ
     weight, lead = scale * weight, scale * lead
 
@@ -166,4 +171,7 @@ def half_space(norm: str, kappa: float, *, distance: float | None = None) -> tup
     model = Linear(torch.stack([torch.zeros_like(weight), weight]), bias)
     with torch.no_grad():
         f = margin(model(images), torch.ones(4, dtype=torch.int64), targeted=True)
+    if order is None:
+        gains = (weight.abs() * torch.where(weight > 0, 1 - images, images)).flatten(1).sort(1, descending=True).values
+        return model, images, 1 + (gains.cumsum(1) < (kappa - f)[:, None]).sum(1)
     return model, images, (kappa - f) / torch.linalg.vector_norm(weight, ord=order)

@@ -31,3 +31,9 @@ def check_not_negative(name: str, value: float | Tensor) -> None:
     values = torch.as_tensor(value)
     if not ((values >= 0) & values.isfinite()).all():
         raise ValueError(f"{name} must be finite and not negative, got {values.tolist()}")
+
+
+def check_steps(steps: int) -> None:
+    """Check that a number of steps is at least 1; raise a ValueError otherwise."""
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")

@@ -1,0 +1,45 @@
+"""Projections of perturbations (B, C, H, W) to balls of radius (B,) by the Euclidean distance, row by row."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+__all__ = ["PROJECTIONS", "l0", "l1", "l2", "linf"]
+
+
+def l0(delta: Tensor, radius: Tensor) -> Tensor:
+    """Keep the ⌊radius⌋ values of greatest magnitude; of equal ones, those that come first."""
+    flat = delta.flatten(1)
+    order = flat.abs().argsort(dim=1, descending=True, stable=True)
+    rank = order.argsort(dim=1)
+    return torch.where(rank < radius.floor()[:, None], flat, 0).view_as(delta)
+
+
+def l1(delta: Tensor, radius: Tensor) -> Tensor:
+    """Shrink every value by the least threshold that is enough (Duchi et al. 2008, figure 1)."""
+    flat = delta.flatten(1)
+    sizes = flat.abs().sort(dim=1, descending=True).values
+    # The threshold is (Σ of the j greatest - radius) / j for the last j whose value is above it.
+    counts = torch.arange(1, sizes.shape[1] + 1, device=delta.device, dtype=delta.dtype)
+    thresholds = (sizes.cumsum(1) - radius[:, None]) / counts
+    above = (sizes > thresholds).sum(1, keepdim=True).clamp(min=1) - 1
+    threshold = thresholds.gather(1, above).clamp(min=0)
+    return (flat - flat.clamp(-threshold, threshold)).view_as(delta)
+
+
+def l2(delta: Tensor, radius: Tensor) -> Tensor:
+    """Scale rows that are outside."""
+    length = delta.flatten(1).norm(dim=1)
+    scale = torch.where(length > radius, radius / length, 1)
+    return delta * scale[:, None, None, None]
+
+
+def linf(delta: Tensor, radius: Tensor) -> Tensor:
+    """Clip every value."""
+    radius = radius[:, None, None, None]
+    return delta.clamp(-radius, radius)
+
+
+PROJECTIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"l0": l0, "l1": l1, "l2": l2, "linf": linf}
+"""Projections by the names of their norms."""

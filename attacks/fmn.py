@@ -1,0 +1,108 @@
+"""FMN: Fast Minimum-norm Adversarial Attacks (Pintor, Roli, Brendel, Biggio; NeurIPS 2021; arXiv 2102.12827)."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from eadbench.attacks import distances
+from eadbench.attacks.attack import BATCH_SIZE, Attack
+from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
+from eadbench.attacks.engine.projections import PROJECTIONS
+from eadbench.attacks.engine.walk import Answer, Queries, nearest, unit
+from eadbench.attacks.result import AttackResult
+
+DUALS = {"l1": distances.linf, "l2": distances.l2, "linf": distances.l1}
+"""The dual of each norm: a linear function falls by at most ε times the dual norm of its slope within an ε-ball."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FMN(Attack):
+    """Step along the margin's gradient and project to an ε-ball, whose ε shrinks after a success and else grows.
+
+    Parameters
+    ----------
+    norm : "l0", "l1", "l2" or "linf"
+        The norm that is minimised.
+    steps : int
+        Gradient evaluations of each example.
+    step_size, final_step_size : float
+        α: length of a step in L2, decayed as a cosine.
+    gamma, final_gamma : float
+        γ: relative change of ε after each step, decayed as a cosine.
+    kappa : float or Tensor
+        κ ≥ 0, the margin (in logits) of a success; a tensor (N,) gives each example its own.
+    targeted : bool
+        Whether labels are classes to reach, or true classes to leave.
+    """
+
+    LABEL: ClassVar[str] = "FMN"
+    AXES: ClassVar[tuple[str, ...]] = ("norm", "kappa")
+    NORMS: ClassVar[tuple[str, ...]] = ("l0", "l1", "l2", "linf")
+    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l0": 0.0, "l1": 0.3, "l2": 0.05, "linf": 0.05}
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 200}
+
+    norm: Literal["l0", "l1", "l2", "linf"]
+    steps: int = 1000
+    step_size: float = 1.0
+    final_step_size: float = 0.01
+    gamma: float = 0.05
+    final_gamma: float = 0.001
+    kappa: float | Tensor = 0.0
+    targeted: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice("norm", self.norm, self.NORMS)
+        check_steps(self.steps)
+        check_not_negative("kappa", self.kappa)
+
+    @property
+    def most_passes(self) -> int:
+        """Forward and backward in each step, and a last test; a test more in each step in lower precision."""
+        return 3 * self.steps + 1
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
+    ) -> AttackResult:
+        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
+        return nearest(self, model, images, labels, norm=self.norm, batch_size=batch_size)
+
+    def walk(self, queries: Queries) -> None:
+        """Run algorithm 1 on a batch."""
+        images, x = queries.images, queries.images
+        epsilon = torch.full_like(queries.kappa, 1.0 if self.norm == "l0" else torch.inf)
+        for k in range(self.steps):
+            decay = (1 + math.cos(math.pi * k / self.steps)) / 2
+            alpha = self.final_step_size + (self.step_size - self.final_step_size) * decay
+            gamma = self.final_gamma + (self.gamma - self.final_gamma) * decay
+
+            answer = queries(x, lambda _, margin: margin)
+            least = torch.minimum(queries.least, queries.greatest)
+            if self.norm == "l0":
+                epsilon = l0_radius(epsilon, answer, least, gamma)
+            else:
+                epsilon = self.radius(epsilon, answer, least, gamma, queries)
+            epsilon = torch.minimum(epsilon, queries.greatest)
+
+            delta = x + alpha * unit(answer.gradient) - images
+            x = (images + PROJECTIONS[self.norm](delta, epsilon)).clamp(0, 1)
+
+    def radius(self, epsilon: Tensor, answer: Answer, least: Tensor, gamma: float, queries: Queries) -> Tensor:
+        """The next ε: smaller after a success, else larger; before any, as far as the boundary seems to be.
+
+        It is a little further than in the paper, because rounding decides on the boundary itself.
+        """
+        slope = DUALS[self.norm](answer.gradient).clamp(min=1e-12)
+        boundary = answer.distance + (1 + self.final_gamma) * (queries.kappa - answer.margin).abs() / slope
+        outwards = torch.where(queries.found, epsilon * (1 + gamma), boundary)
+        return torch.where(answer.adversarial, torch.minimum(epsilon * (1 - gamma), least), outwards)
+
+
+def l0_radius(epsilon: Tensor, answer: Answer, least: Tensor, gamma: float) -> Tensor:
+    """The next number of values that may change, which moves by one at least."""
+    fewer = torch.minimum(torch.minimum(epsilon - 1, (epsilon * (1 - gamma)).floor()), least)
+    more = torch.maximum(epsilon + 1, (epsilon * (1 + gamma)).floor())
+    return torch.where(answer.adversarial, fewer, more).clamp(min=0)
