@@ -14,8 +14,9 @@ from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.labels import AXES, OWN, dataset_label
 from eadbench.harness.labels import FIGURES as FIGURE_LABELS
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
+from eadbench.harness.reporting.tables.pages import MARK, best_figures, missing_text
 
-__all__ = ["HEADS", "LINE_LIMIT", "PublishedFigures", "best_figures", "figures_of", "published_figures", "table_html"]
+__all__ = ["HEADS", "LINE_LIMIT", "PublishedFigures", "figures_of", "published_figures", "table_html"]
 
 LINE_LIMIT = 400
 """Lines that one table shows at most."""
@@ -68,19 +69,6 @@ def figures_of(lines: pd.DataFrame, group: str) -> pd.DataFrame:
     return pd.DataFrame(
         {target + end: part[source + end] for source, target in columns.items() for end in ("", "_lo", "_hi")}
     )
-
-
-def best_figures(figures: pd.DataFrame) -> pd.DataFrame:
-    """Mark the best figures of each column: the least distortion among the lines of the highest ASR.
-
-    A line of a lower ASR does not compete, because its mean is over easier images. Figures are compared
-    before they are rounded. A single line has no rival, and no mark.
-    """
-    marks = pd.DataFrame(False, index=figures.index, columns=list(FIGURES))
-    top = (figures["asr"] == figures["asr"].max()) & (len(figures) > 1)
-    for name in FIGURES[1:]:
-        marks[name] = top & (figures[name] == figures.loc[top, name].min())
-    return marks
 
 
 def published_figures(compared: pd.DataFrame | None) -> PublishedFigures:
@@ -136,6 +124,7 @@ def table_html(
         labels={name: _LABEL_HEADS[name] for name in labels},
         groups=[_GROUP_HEADS[group] for group in groups],
         heads=[HEADS[name] for name in FIGURES],
+        note=missing_text(lines[~lines.duplicated(_LINE)]),
         aria_label=aria_label,
     )
 
@@ -146,8 +135,11 @@ def _rows(
     """Return a row for each line of one victim."""
     first = ~lines.duplicated(_LINE)
     labels = texts[first].to_dict("records")
-    columns = {group: _column_figures(figures_of(lines, group), group, intervals, paper) for group in groups}
-    keys = zip(lines.loc[first, "cell"], lines.loc[first, "evaluated_on"], strict=True)
+    complete = lines[first].set_index(_LINE)["missing"] == 0
+    columns = {group: _column_figures(figures_of(lines, group), complete, group, intervals, paper) for group in groups}
+    keys = list(zip(lines.loc[first, "cell"], lines.loc[first, "evaluated_on"], strict=True))
+    for key, label in zip(keys, labels, strict=True):
+        label["series"] += "" if complete[key] else MARK
     return [
         _Row(
             labels={str(name): str(text) for name, text in label.items()},
@@ -158,10 +150,10 @@ def _rows(
 
 
 def _column_figures(
-    figures: pd.DataFrame, group: str, intervals: bool, paper: PublishedFigures
+    figures: pd.DataFrame, complete: pd.Series, group: str, intervals: bool, paper: PublishedFigures
 ) -> dict[tuple[str, str], list[_Figure]]:
     """Return the printed figures of each line of one group, by cell and victim tested on."""
-    values, marks = figures.to_dict("index"), _marks(figures).to_dict("index")
+    values, marks = figures.to_dict("index"), _marks(figures, complete).to_dict("index")
     return {
         (cell, tested): [
             _figure(name, values[cell, tested], marks[cell, tested][name], intervals, paper.get((cell, tested, group)))
@@ -171,10 +163,10 @@ def _column_figures(
     }
 
 
-def _marks(figures: pd.DataFrame) -> pd.DataFrame:
-    """Mark the best figures among the lines that were tested on the same victim."""
-    tested = figures.groupby(level="evaluated_on", sort=False)
-    return pd.concat([best_figures(part) for _, part in tested]) if len(figures) else best_figures(figures)
+def _marks(figures: pd.DataFrame, complete: pd.Series) -> pd.DataFrame:
+    """Mark the best figures among the complete lines that were tested on the same victim."""
+    parts = figures.groupby(level="evaluated_on", sort=False)
+    return pd.concat([best_figures(part, complete[part.index].tolist()) for _, part in parts])
 
 
 def _figure(

@@ -16,6 +16,7 @@ from eadbench.dashboards import curve_points
 from eadbench.harness import datasets
 from eadbench.harness.analysis import aggregate
 from eadbench.harness.analysis import summary as summaries
+from eadbench.harness.analysis.planned import planned
 from eadbench.harness.analysis.summary import AT_ONCE, Summary
 from eadbench.harness.paper import comparison
 from eadbench.harness.parquet.adversarial import Images, read_images
@@ -177,7 +178,9 @@ def _with_intervals(folder: str, state: str, lines: tuple[int, ...]) -> dict[tup
     snapshot = _snapshot(folder, state)
     stored, spec = snapshot.stored_rows, snapshot.spec
     batches = (stored.read(aggregate.COUNTED, batch) for batch in _batches(stored.lines["rows"].loc[list(lines)]))
-    summary = aggregate.summarise_lines(stored.lines.loc[list(lines)], batches, seed=spec.seed)
+    summary = aggregate.summarise_lines(
+        stored.lines.loc[list(lines)], batches, seed=spec.seed, planned=planned(snapshot)
+    )
     parts = summary.assign(table=spec.name).groupby(_LINE[:2])
     return {(str(cell), str(tested)): part for (cell, tested), part in parts}
 

@@ -24,8 +24,11 @@ def figure_text(value: float) -> str:
 def rate_text(value: float) -> str:
     """Return an ASR in percent as the paper prints it: one decimal, none if it is 0 (100, 99.9).
 
-    A rate is never rounded up to 100 or down to 0: that would hide a failure or a success (``> 99.9``, ``< 0.1``).
+    A rate is never rounded up to 100 or down to 0: that would hide a failure or a success (``> 99.9``, ``< 0.1``). NaN
+    is an en dash.
     """
+    if math.isnan(value):
+        return NO_VALUE
     text = f"{value:.1f}".removesuffix(".0")
     if text == "100" and value < 100.0:
         return "> 99.9"

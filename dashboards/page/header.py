@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+import pandas as pd
 from markupsafe import Markup
 
 from eadbench.dashboards.page.provenance import attacked_shards
@@ -23,10 +24,13 @@ class _Completion(NamedTuple):
     cells: int
     rows_done: int
     rows: int
+    transfer_rows_done: int
+    """Rows of examples tested on another victim."""
+    transfer_rows: int
 
     @property
     def complete(self) -> bool:
-        return self.cells_done == self.cells
+        return self.cells_done == self.cells and self.transfer_rows_done == self.transfer_rows
 
 
 def html(snapshot: Snapshot, summary: Summary) -> Markup:
@@ -44,14 +48,22 @@ def html(snapshot: Snapshot, summary: Summary) -> Markup:
 
 def _completion(snapshot: Snapshot) -> _Completion | None:
     """Return how much is done; None before a victim is stored with its recipe, which gives the number of classes."""
-    per_cell = snapshot.rows_per_cell
-    if per_cell is None:
+    per_line = snapshot.rows_per_line
+    if per_line is None:
         return None
-    lines = snapshot.stored_rows.lines
-    rows = lines.loc[lines["model"] == lines["evaluated_on"], "rows"].clip(upper=per_cell)
+    lines, tests = snapshot.stored_rows.lines, snapshot.folder.tests()
+    rows = lines["rows"].clip(upper=per_line)
+    own = lines["model"] == lines["evaluated_on"]
+    pairs = zip(lines["model"], lines["evaluated_on"], strict=True)
+    tested = pd.Series([tested in tests[model] for model, tested in pairs], index=lines.index, dtype=bool)
     cells = len(snapshot.cells)
     return _Completion(
-        cells_done=int((rows == per_cell).sum()), cells=cells, rows_done=int(rows.sum()), rows=cells * per_cell
+        cells_done=int((rows[own] == per_line).sum()),
+        cells=cells,
+        rows_done=int(rows[own].sum()),
+        rows=cells * per_line,
+        transfer_rows_done=int(rows[~own & tested].sum()),
+        transfer_rows=sum(len(tests[cell.victim]) - 1 for cell in snapshot.cells.values()) * per_line,
     )
 
 
@@ -60,10 +72,14 @@ def _rows_text(snapshot: Snapshot, completion: _Completion | None) -> str:
         return "Its victims were not ready when this page was written."
     if completion is None:
         return "The number of rows to come is not known here: the victims are not stored with the results."
+    done, total = completion.transfer_rows_done, completion.transfer_rows
     if completion.complete:
-        return f"Complete: all {completion.rows:,} rows of {completion.cells:,} cells are there."
+        transfers = f", and all {total:,} rows on other victims" if total else ""
+        return f"Complete: all {completion.rows:,} rows of {completion.cells:,} cells are there{transfers}."
+    transfers = f", and {done:,} of {total:,} rows on other victims" if total else ""
     share = f"{completion.rows_done:,} of {completion.rows:,} rows"
-    return f"Unfinished: {share} are there, and {completion.cells_done:,} of {completion.cells:,} cells are complete."
+    cells = f"{completion.cells_done:,} of {completion.cells:,} cells are complete"
+    return f"Unfinished: {share} are there{transfers}; {cells}."
 
 
 def _facts(snapshot: Snapshot, summary: Summary) -> dict[str, str]:

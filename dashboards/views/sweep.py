@@ -76,8 +76,9 @@ def _figures(progress: Progress) -> None:
         st.metric("Shards done", f"{len(records):,} of {progress.shards:,}", width="content", border=True)
         st.metric("Workers", f"{records['worker'].nunique():,}", width="content", border=True)
         st.metric("Examples a minute", f"{60 * rate(records):,.0f}", width="content", border=True)
-        if progress.parts_on_others:
-            st.metric("Parts tested on other victims", f"{progress.parts_on_others:,}", width="content", border=True)
+        if progress.transfer_rows:
+            done = f"{progress.transfer_rows_done:,} of {progress.transfer_rows:,}"
+            st.metric("Rows on other victims", done, width="content", border=True)
     if len(records):
         st.subheader("Examples done")
         st.altair_chart(charts.over_time(cumulative(records)), alt="examples done over time")

@@ -13,13 +13,14 @@ import hashlib
 import math
 from collections.abc import Hashable, Iterable, Iterator
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from eadbench.harness.analysis.intervals import rate_interval, ratio_interval
+from eadbench.harness.analysis.planned import Planned
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import DATASETS, series_of
 from eadbench.harness.registry import ATTACKS, DEFENSES
@@ -40,7 +41,7 @@ SETTING = (
 )
 """The settings that the identities stand for, copied from the rows."""
 INTERVALS = tuple(f"{figure}_{end}" for figure in (*FIGURES, *ALL_TARGETS) for end in ("lo", "hi"))
-COLUMNS = ("table", *SETTING, "case", *FIGURES, "images", *ALL_TARGETS, *INTERVALS, *IDENTITY)
+COLUMNS = ("table", *SETTING, "case", *FIGURES, "images", "missing", *ALL_TARGETS, *INTERVALS, *IDENTITY)
 
 _NUMBERS = ("temperature", "beta", "kappa")
 _TEXTS = tuple(name for name in SETTING if name not in _NUMBERS)
@@ -50,7 +51,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def summarise(rows: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+def summarise(rows: pd.DataFrame, *, seed: int, planned: Planned | None = None) -> pd.DataFrame:
     """Aggregate result rows to one line per cell, victim tested on, and case.
 
     The cases are taken per image over its target classes ("Evaluation Metrics" of the paper):
@@ -60,8 +61,8 @@ def summarise(rows: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     - worst: a success only if every target succeeded; each metric is the greatest over the targets.
 
     ``all_targets`` is the mean over every row. Distortions are means over successes, NaN without a success. An
-    untargeted attack has one row per image, so all cases coincide. If rows of an image are missing, its figures come
-    from the rows present.
+    untargeted attack has one row per image, so all cases coincide. An image that lacks rows is left out of the three
+    cases, and counted in the column `missing`.
 
     Parameters
     ----------
@@ -69,13 +70,16 @@ def summarise(rows: pd.DataFrame, *, seed: int) -> pd.DataFrame:
         Result rows, in any order.
     seed
         The spec's seed. It draws the targets of the average case.
+    planned
+        The examples that the sweep plans. Unless given, the rows are taken for complete.
 
     Returns
     -------
     DataFrame with the columns ``COLUMNS`` and three lines (``CASES``) per cell, ordered by data set, architecture,
     defence, temperature, victim, attack, norm, decision rule, beta and kappa. ASR is in percent; distortions and
     settings are as in the rows, NaN if missing. The 95 % intervals are those of ``harness.analysis.intervals``, with
-    images as clusters; a distortion with successes on one image has none (NaN). The caller fills in ``table``.
+    images as clusters; a distortion with successes on one image has none (NaN). `images` counts the images of the three
+    cases; without one, their figures are NaN. The caller fills in ``table``.
 
     Raises
     ------
@@ -86,10 +90,12 @@ def summarise(rows: pd.DataFrame, *, seed: int) -> pd.DataFrame:
     tested, victims = pd.factorize(rows["evaluated_on"])
     _, first, line = np.unique(cell * len(victims) + tested, return_index=True, return_inverse=True)
     lines = rows[["cell", "model", "evaluated_on", *SETTING]].take(first).reset_index(drop=True)
-    return summarise_lines(lines, [rows.assign(line=line)], seed=seed)
+    return summarise_lines(lines, [rows.assign(line=line)], seed=seed, planned=planned)
 
 
-def summarise_lines(lines: pd.DataFrame, batches: Iterable[pd.DataFrame], *, seed: int) -> pd.DataFrame:
+def summarise_lines(
+    lines: pd.DataFrame, batches: Iterable[pd.DataFrame], *, seed: int, planned: Planned | None = None
+) -> pd.DataFrame:
     """Aggregate rows that come in batches, as :func:`summarise` does.
 
     Parameters
@@ -104,7 +110,7 @@ def summarise_lines(lines: pd.DataFrame, batches: Iterable[pd.DataFrame], *, see
     for batch in batches:
         for line, splits, rows in _rows_by_line(batch):
             setting = settings[line] | {"splits": splits}
-            records = list(_line_records(setting, rows, seed=seed))
+            records = list(_line_records(setting, rows, seed=seed, planned=planned))
             keyed_records.append((_sort_key(setting), records))
     ordered = [record for _, records in sorted(keyed_records, key=itemgetter(0)) for record in records]
     return pd.DataFrame(ordered, columns=list(COLUMNS)).astype(dict.fromkeys(_TEXTS, "str"))
@@ -157,12 +163,22 @@ def _sort_key(setting: dict[str, Any]) -> tuple[Any, ...]:
     return (*victim, *tested, *attack, setting["cell"])
 
 
-def _line_records(setting: dict[str, Any], rows: pd.DataFrame, *, seed: int) -> Iterator[dict[str, Any]]:
+def _line_records(
+    setting: dict[str, Any], rows: pd.DataFrame, *, seed: int, planned: Planned | None
+) -> Iterator[dict[str, Any]]:
     """Yield the three records of a line, one per case."""
-    totals = _image_totals(setting, rows, seed=seed)
+    images = _images_of(setting, rows)
+    images_planned = planned.images.get(setting["model"]) if planned else None
+    complete, missing = np.ones(len(images.index), dtype=np.bool_), 0
+    if images_planned is not None:
+        complete = images.counts >= images_planned.targets_of(images.index)
+        missing = len(images_planned.images) - int(complete.sum())
+    totals = _image_totals(images, rows, _draws(setting, images, seed=seed))
+    totals[~complete, : len(CASES)] = 0.0
     figures = _figures(totals.sum(axis=0))
     low, high = _intervals(totals)
-    shared = {name: setting[name] for name in (*IDENTITY, *SETTING)} | {"table": "", "images": len(totals)}
+    shared = {name: setting[name] for name in (*IDENTITY, *SETTING)} | {"table": ""}
+    shared |= {"images": int(complete.sum()), "missing": missing}
     for case_index, case in enumerate(CASES):
         record = shared | {"case": case}
         for columns, group in ((FIGURES, case_index), (ALL_TARGETS, len(CASES))):
@@ -172,14 +188,22 @@ def _line_records(setting: dict[str, Any], rows: pd.DataFrame, *, seed: int) -> 
         yield record
 
 
-def _image_totals(setting: dict[str, Any], rows: pd.DataFrame, *, seed: int) -> Floats:
-    """Return what every image adds to every figure.
+class _Images(NamedTuple):
+    """The images of a line, in the order of its sorted rows."""
 
-    The array (N, G, 1 + F) holds per image and group the number of trials, the number of successes, and the sum of
-    each distortion over the successes. ``_figures`` needs only a sum of these over images, with any weights.
-    """
+    split: Ints
+    """(N,): the index of each image's split."""
+    index: Ints
+    """(N,): its index in the split."""
+    starts: Ints
+    """(N,): its first row."""
+    counts: Ints
+    """(N,): its number of rows."""
+
+
+def _images_of(setting: dict[str, Any], rows: pd.DataFrame) -> _Images:
+    """Return the images of a line's sorted rows; refuse an example that occurs twice."""
     split, image, target = (rows[name].to_numpy() for name in ("split", "image", "target"))
-    success = rows["success"].to_numpy()
     new_image = np.append(True, (np.diff(image) != 0) | (np.diff(split) != 0))
     duplicates = np.flatnonzero(~new_image[1:] & (np.diff(target) == 0))
     if duplicates.size:
@@ -188,16 +212,28 @@ def _image_totals(setting: dict[str, Any], rows: pd.DataFrame, *, seed: int) -> 
             "give the rows of one sweep, each once"
         )
     starts = np.flatnonzero(new_image)
-    counts = np.diff(np.append(starts, len(rows)))
+    return _Images(split[starts], image[starts], starts, np.diff(np.append(starts, len(rows))))
 
+
+def _draws(setting: dict[str, Any], images: _Images, *, seed: int) -> Ints:
+    """Return the row of each image (N,) that the average case draws."""
+    names = [f"{seed}/{setting['dataset']}/{name}" for name in setting["splits"]]
+    hashes = _hash_images(np.array([_digest(name) for name in names], dtype=np.uint64)[images.split], images.index)
+    return images.starts + (hashes % images.counts.astype(np.uint64)).astype(np.int64)
+
+
+def _image_totals(images: _Images, rows: pd.DataFrame, drawn: Ints) -> Floats:
+    """Return what every image adds to every figure.
+
+    The array (N, G, 1 + F) holds per image and group the number of trials, the number of successes, and the sum of
+    each distortion over the successes. ``_figures`` needs only a sum of these over images, with any weights.
+    """
+    success, starts = rows["success"].to_numpy(), images.starts
     # (R, F - 1): zero where failed, so that sums and maxima are over successes.
     distances = np.where(success[:, None], rows[list(METRICS)].to_numpy(), 0.0)
     least = np.minimum.reduceat(np.where(success[:, None], distances, np.inf), starts, axis=0)
     any_success = np.logical_or.reduceat(success, starts)
     all_success = np.logical_and.reduceat(success, starts)
-    names = [f"{seed}/{setting['dataset']}/{name}" for name in setting["splits"]]
-    hashes = _hash_images(np.array([_digest(name) for name in names], dtype=np.uint64)[split[starts]], image[starts])
-    drawn = starts + (hashes % counts.astype(np.uint64)).astype(np.int64)
 
     totals = np.empty((len(starts), len(GROUPS), 1 + len(FIGURES)))
     totals[:, :, 0] = 1.0
@@ -205,15 +241,18 @@ def _image_totals(setting: dict[str, Any], rows: pd.DataFrame, *, seed: int) -> 
     totals[:, 1, 1], totals[:, 1, 2:] = success[drawn], distances[drawn]
     greatest = np.maximum.reduceat(distances, starts, axis=0)
     totals[:, 2, 1], totals[:, 2, 2:] = all_success, np.where(all_success[:, None], greatest, 0.0)
-    totals[:, 3, 0], totals[:, 3, 1] = counts, np.add.reduceat(success.astype(np.float64), starts)
+    totals[:, 3, 0], totals[:, 3, 1] = images.counts, np.add.reduceat(success.astype(np.float64), starts)
     totals[:, 3, 2:] = np.add.reduceat(distances, starts, axis=0)
     return totals
 
 
 def _figures(totals: Floats) -> Floats:
-    """Return the figures (..., G, F) of summed totals (..., G, 1 + F); a distortion without a success is NaN."""
+    """Return the figures (..., G, F) of summed totals (..., G, 1 + F).
+
+    A distortion without a success is NaN, and so is an ASR without a trial.
+    """
     trials, successes, sums = totals[..., :1], totals[..., 1:2], totals[..., 2:]
-    # A weighted sum of zeros is exactly zero, so without a success this is 0 / 0.
+    # A weighted sum of zeros is exactly zero, so these are 0 / 0.
     with np.errstate(invalid="ignore"):
         return np.concatenate([100.0 * successes / trials, sums / successes], axis=-1)
 

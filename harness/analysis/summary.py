@@ -7,6 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from eadbench.harness.analysis import aggregate
+from eadbench.harness.analysis.planned import planned
 from eadbench.harness.labels import Labels
 from eadbench.harness.parquet.stored import SETTING
 from eadbench.harness.plan.grid import Victim
@@ -43,7 +44,7 @@ def read(snapshot: Snapshot) -> Summary:
     """Summarise the rows of a folder that belong to its spec."""
     spec, rows = snapshot.spec, snapshot.stored_rows
     batches = rows.batches(aggregate.COUNTED, at_most=AT_ONCE)
-    lines = aggregate.summarise_lines(rows.lines, batches, seed=spec.seed)
+    lines = aggregate.summarise_lines(rows.lines, batches, seed=spec.seed, planned=planned(snapshot))
     return Summary(spec=spec, victims=snapshot.victims, lines=lines.assign(table=spec.name))
 
 

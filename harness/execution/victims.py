@@ -59,7 +59,10 @@ class VictimPlanner:
         if self._spec.images.correct_on == "all":
             wrong = [sorted({image for images in wrong for image in images})] * len(wrong)
         return [
-            self._victim(victim.recipe, self._spec, excluded=images, name=victim.name, attacked=victim.attacked)
+            replace(
+                self._victim(victim.recipe, self._spec, excluded=images, name=victim.name, attacked=victim.attacked),
+                evaluated_on=victim.evaluated_on,
+            )
             for victim, images in zip(self.planned, wrong, strict=True)
         ]
 

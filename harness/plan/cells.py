@@ -46,6 +46,8 @@ class Victim:
     labels: Sequence[int] = field(repr=False)
     attacked: bool = True
     """False if examples are only tested on the victim."""
+    evaluated_on: Sequence[str] = field(default=(), repr=False)
+    """Digests of the other victims on which the spec tests its examples."""
     warnings: Sequence[str] = field(default=(), repr=False)
     """What is suspicious about it, each in one line with cause and remedy."""
 

@@ -34,6 +34,7 @@ __all__ = [
     "shards",
     "size",
     "targets",
+    "targets_per_image",
 ]
 
 
@@ -180,11 +181,15 @@ def size(spec: Spec, classes: int, victims: int) -> Size:
 
 
 def examples_per_cell(spec: Spec, classes: int) -> int:
-    """Return the number of examples of a cell, for a number of target classes that includes the image's own."""
+    """Return the number of images times that of their target classes."""
+    return spec.images.count * targets_per_image(spec, classes)
+
+
+def targets_per_image(spec: Spec, classes: int) -> int:
+    """Return the number of targets of each image, one fewer than the target classes; 1 if untargeted."""
     if not spec.targeted:
-        return spec.images.count
-    count = spec.targets.random if isinstance(spec.targets, RandomTargets) else classes - 1
-    return spec.images.count * min(count, classes - 1)
+        return 1
+    return min(spec.targets.random, classes - 1) if isinstance(spec.targets, RandomTargets) else classes - 1
 
 
 def shards(spec: Spec, dataset: str, classes: Sequence[int], victims: Sequence[Victim]) -> Iterator[Shard]:

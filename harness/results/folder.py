@@ -168,8 +168,10 @@ class Results:
 
     def add_tested(self, victims: Sequence[Victim]) -> None:
         """Store further victims to test the examples on."""
-        known = {victim.digest: victim for victim in self._tested()}
-        known |= {victim.digest: replace(victim, attacked=False, images=[], labels=[]) for victim in victims}
+        known = {victim.digest: victim for victim in self.tested()}
+        known |= {
+            victim.digest: replace(victim, attacked=False, images=[], labels=[], evaluated_on=[]) for victim in victims
+        }
         write_text(self.root / "tested.json", json.dumps([asdict(victim) for victim in known.values()]))
 
     def victims(self) -> tuple[str, list[Victim]]:
@@ -182,7 +184,16 @@ class Results:
         """
         stored = self._victims_file()
         digests = {victim.digest for victim in stored.victims}
-        return stored.dataset, [*stored.victims, *(v for v in self._tested() if v.digest not in digests)]
+        return stored.dataset, [*stored.victims, *(v for v in self.tested() if v.digest not in digests)]
+
+    def tests(self) -> dict[str, list[str]]:
+        """Return the victims that the examples of each attacked victim are tested on: itself first, then others."""
+        everywhere = [victim.digest for victim in self.tested()]
+        return {
+            victim.digest: list(dict.fromkeys([victim.digest, *victim.evaluated_on, *everywhere]))
+            for victim in self._victims_file().victims
+            if victim.attacked
+        }
 
     def image_shape(self) -> Sequence[int]:
         """Return (C, H, W) of the data set's images; empty before the victims are ready."""
@@ -199,7 +210,8 @@ class Results:
         )
         return stored
 
-    def _tested(self) -> list[Victim]:
+    def tested(self) -> list[Victim]:
+        """Return the victims that `eadbench transfer` tests the examples of every victim on."""
         path = self.root / "tested.json"
         return list(stored_json(path, list[Victim])) if path.is_file() else []
 

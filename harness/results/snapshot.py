@@ -106,10 +106,14 @@ class Snapshot:
         return self.folder.failure_records()
 
     @cached_property
-    def rows_per_cell(self) -> int | None:
-        """Number of rows of a complete cell; None before the first victim is stored."""
-        classes = self.folder.target_classes()
-        return examples_per_cell(self.spec, len(classes)) if classes else None
+    def classes(self) -> int | None:
+        """Number of classes that examples may be aimed at; None before the first victim is stored."""
+        return len(self.folder.target_classes()) or None
+
+    @property
+    def rows_per_line(self) -> int | None:
+        """Number of rows of a complete cell on one victim; None before the first victim is stored."""
+        return None if self.classes is None else examples_per_cell(self.spec, self.classes)
 
 
 def _setting(digest: str, cell: Cell, victim: Victim) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from eadbench.models import Recipe
 __all__ = ["Progress", "Watched", "ago", "by_worker", "cumulative", "models_made", "rate"]
 
 _ROW_COUNTS = (
-    f"SELECT cell, count(*) AS rows FROM {FILES} WHERE model = evaluated_on AND cell IN (SELECT unnest($cells)) "
-    "AND (model, image) IN (SELECT unnest($models), unnest($images)) GROUP BY cell"
+    f"SELECT cell, evaluated_on, count(*) AS rows FROM {FILES} WHERE cell IN (SELECT unnest($cells)) "
+    "AND (model, image) IN (SELECT unnest($models), unnest($images)) GROUP BY ALL"
 )
 _RECENT = timedelta(minutes=10)
 _COLUMNS = ["shard", "worker", "node", "device", "examples", "seconds", "gradient_evaluations", "started", "ended"]
@@ -37,15 +37,16 @@ class Progress:
     rows: int
     shards: int
     """Number of shards of the spec. `records` may hold shards of an earlier spec too."""
-    parts_on_others: int
-    """Number of parts with examples tested on another victim."""
+    transfer_rows_done: int
+    """Rows of examples tested on another victim."""
+    transfer_rows: int
     records: pd.DataFrame
     """Records of the finished shards, in the order of their ends."""
 
     @property
     def complete(self) -> bool:
-        """Whether every cell has all its rows."""
-        return self.cells_done == self.cells
+        """Whether every cell has all its rows, on every victim that it is tested on."""
+        return self.cells_done == self.cells and self.transfer_rows_done == self.transfer_rows
 
 
 class Watched:
@@ -56,7 +57,8 @@ class Watched:
         self._lock = Lock()
         self._counted_for: tuple[str, ...] = ()
         self._counted_parts: set[str] = set()
-        self._rows: Counter[str] = Counter()
+        self._rows: Counter[tuple[str, str]] = Counter()
+        """Rows by cell and victim tested on."""
         self._records: dict[str, ShardRecord] = {}
 
     def progress(self) -> Progress | None:
@@ -73,37 +75,41 @@ class Watched:
             return None
         cells = {cell.digest: cell.victim for block in blocks(spec, dataset, victims) for cell in block.cells()}
         classes = len(self._results.target_classes())
-        per_cell = examples_per_cell(spec, classes)
+        per_line, tests = examples_per_cell(spec, classes), self._results.tests()
         planned = size(spec, classes, sum(victim.attacked for victim in victims))
         with self._lock:
             parts = sorted(path.stem for path in self._results.examples.glob("[!.]*.parquet"))
             shards = [part for part in parts if "-" not in part]
-            self._count_rows(shards, cells, victims)
+            self._count_rows(parts, cells, victims)
             self._read_records(shards)
-            rows = {cell: min(self._rows[cell], per_cell) for cell in cells}
+            lines = [(cell, tested) for cell, model in cells.items() for tested in tests[model]]
+            rows = {line: min(self._rows[line], per_line) for line in lines}
+            own = [rows[cell, model] for cell, model in cells.items()]
             return Progress(
-                cells_done=sum(count == per_cell for count in rows.values()),
+                cells_done=sum(count == per_line for count in own),
                 cells=len(cells),
-                rows_done=sum(rows.values()),
-                rows=len(cells) * per_cell,
+                rows_done=sum(own),
+                rows=len(cells) * per_line,
                 shards=planned.shards,
-                parts_on_others=len(parts) - len(shards),
+                transfer_rows_done=sum(rows.values()) - sum(own),
+                transfer_rows=(len(lines) - len(cells)) * per_line,
                 records=_frame(self._records, spec),
             )
 
-    def _count_rows(self, shards: Sequence[str], cells: Mapping[str, str], victims: Sequence[Victim]) -> None:
+    def _count_rows(self, parts: Sequence[str], cells: Mapping[str, str], victims: Sequence[Victim]) -> None:
         """Add the rows of new parts. If the spec has changed, count every part again."""
         drawn = [(victim.digest, image) for victim in victims for image in victim.images]
         counted_for = (*cells, *(f"{model} {image}" for model, image in drawn))
         if counted_for != self._counted_for:
             self._counted_for, self._counted_parts, self._rows = counted_for, set(), Counter()
-        new = [shard for shard in shards if shard not in self._counted_parts]
+        new = [part for part in parts if part not in self._counted_parts]
         if not new:
             return
         models, images = [model for model, _ in drawn], [image for _, image in drawn]
-        files = Files([self._results.part(shard) for shard in new], SCHEMA, WHAT)
+        files = Files([self._results.part(part) for part in new], SCHEMA, WHAT)
         counts = files.ask(_ROW_COUNTS, {"cells": list(cells), "models": models, "images": images}).to_pydict()
-        self._rows.update(dict(zip(counts["cell"], counts["rows"], strict=True)))
+        lines = zip(counts["cell"], counts["evaluated_on"], strict=True)
+        self._rows.update(dict(zip(lines, counts["rows"], strict=True)))
         self._counted_parts.update(new)
 
     def _read_records(self, shards: Sequence[str]) -> None:

@@ -115,7 +115,7 @@ def test_the_sections_have_the_facts_of_the_sweep(study: Path, shown: Parsed) ->
     records = snapshot.shard_records
     gradients = sum(record.gradient_evaluations for record in records)
     assert f"{len(records)} shards, {gradients:,} gradient evaluations" in shown.text
-    assert "Complete: all 432 rows of 12 cells are there." in shown.text
+    assert "Complete: all 432 rows of 12 cells are there, and all 432 rows on other victims." in shown.text
     for victim, row in zip(snapshot.victims, shown.tables["Victims"][1:], strict=True):
         assert row[1] == victim.digest and row[3] == f"{100 * victim.accuracy:.2f}"
     assert (study / "spec.yaml").read_text() in shown.text

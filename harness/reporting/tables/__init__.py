@@ -15,7 +15,7 @@ from eadbench.harness.reporting.tables.markdown import render_markdown
 __all__ = ["CSV_COLUMNS", "FORMATS", "render", "terminal"]
 
 CSV_COLUMNS = (
-    *("table", "victim", "label", *SETTING, "case", *FIGURES, "images", *ALL_TARGETS, *INTERVALS),
+    *("table", "victim", "label", *SETTING, "case", *FIGURES, "images", "missing", *ALL_TARGETS, *INTERVALS),
     *("model", "evaluated_on", "cell"),
 )
 

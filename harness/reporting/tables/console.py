@@ -26,7 +26,8 @@ def terminal(summary: pd.DataFrame, victims: Sequence[Victim] = (), *, width: in
     for page in pages(summary, victims):
         choices = (_side_by_side(page, GROUPS), _side_by_side(page, CASES), _stacked(page))
         fitting = (table for table in choices if unlimited.measure(table).maximum <= width)
-        parts += [Text(page.title, style="italic"), next(fitting, choices[-1]), Text()]
+        parts += [Text(page.title, style="italic"), next(fitting, choices[-1])]
+        parts += [*(Text(note, style="dim") for note in page.notes), Text()]
     return Group(*parts)
 
 

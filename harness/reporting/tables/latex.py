@@ -8,12 +8,13 @@ import pandas as pd
 from eadbench.harness.analysis.aggregate import CASES, FIGURES
 from eadbench.harness.numbers import NO_VALUE
 from eadbench.harness.plan.grid import Victim
-from eadbench.harness.reporting.tables.pages import GROUP_HEADS, HEADS, Page, pages
+from eadbench.harness.reporting.tables.pages import GROUP_HEADS, HEADS, MARK, Page, pages
 
 __all__ = ["render_latex"]
 
 _SYMBOLS = {"β": r"$\beta$", "κ": r"$\kappa$", "L1": "$L_1$", "L2": "$L_2$", "Linf": r"$L_\infty$"}
 _ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
+    MARK: r"\dag{}",
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -51,6 +52,7 @@ def _table(page: Page) -> str:
         *(rf"{' & '.join(row)} \\" for row in rows),
         r"\bottomrule",
         r"\end{tabular}",
+        *(rf"\par {_escape(note)}" for note in page.notes),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"

@@ -26,7 +26,8 @@ def _table(page: Page) -> str:
     for line in page.lines:
         rows.append([_escape(line.attack), *line.parameters, *line.texts(GROUPS, "**{}**")])
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    return f"**{_escape(page.title)}**\n\n{table}"
+    notes = "".join(f"\n{_escape(note)}\n" for note in page.notes)
+    return f"**{_escape(page.title)}**\n\n{table}{notes}"
 
 
 def _escape(text: str) -> str:

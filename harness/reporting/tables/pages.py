@@ -12,7 +12,10 @@ from eadbench.harness.labels import FIGURES as FIGURE_LABELS
 from eadbench.harness.numbers import figure_text, parameter_text, rate_text
 from eadbench.harness.plan.grid import Victim
 
-__all__ = ["GROUP_HEADS", "HEADS", "Figure", "Line", "Page", "pages"]
+__all__ = ["GROUP_HEADS", "HEADS", "MARK", "Figure", "Line", "Page", "best_figures", "missing_text", "pages"]
+
+MARK = "†"
+"""What marks a line with images that lack rows."""
 
 HEADS: Mapping[str, str] = {**AXES, **FIGURE_LABELS}
 """Column heads of parameters and figures."""
@@ -47,6 +50,8 @@ class Page:
     title: str
     parameters: tuple[str, ...]
     lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    """Sentences to stand below the table."""
 
 
 def pages(summary: pd.DataFrame, victims: Sequence[Victim]) -> Iterator[Page]:
@@ -55,17 +60,33 @@ def pages(summary: pd.DataFrame, victims: Sequence[Victim]) -> Iterator[Page]:
     for _, part in summary.groupby(["table", "dataset", "model", "evaluated_on"], sort=False):
         parameters = tuple(name for name in ("beta", "kappa") if part[name].notna().any())
         by_case = {case: part[part["case"] == case] for case in CASES}
-        figures = {case: _figures(by_case[case][list(FIGURES)]) for case in CASES}
-        figures["all_targets"] = _figures(by_case["best"][list(ALL_TARGETS)].set_axis(list(FIGURES), axis=1))
+        complete = (by_case["best"]["missing"] == 0).tolist()
+        figures = {case: _figures(by_case[case][list(FIGURES)], complete) for case in CASES}
+        all_targets = by_case["best"][list(ALL_TARGETS)].set_axis(list(FIGURES), axis=1)
+        figures["all_targets"] = _figures(all_targets, complete)
         lines = tuple(
             Line(
-                attack=labels.series[series],
+                attack=labels.series[series] + ("" if complete[index] else MARK),
                 parameters=tuple(map(parameter_text, values)),
                 figures={group: figures[group][index] for group in GROUPS},
             )
             for index, (series, *values) in enumerate(by_case["best"][["series", *parameters]].to_numpy().tolist())
         )
-        yield Page(title=_title(part, labels), parameters=parameters, lines=lines)
+        notes = missing_text(by_case["best"])
+        yield Page(title=_title(part, labels), parameters=parameters, lines=lines, notes=(notes,) if notes else ())
+
+
+def missing_text(lines: pd.DataFrame) -> str:
+    """Return the sentence that explains marked lines of a summary; empty if no line is marked."""
+    missing = lines.loc[lines["missing"] > 0, "missing"]
+    if missing.empty:
+        return ""
+    least, most = missing.min(), missing.max()
+    count = f"{most}" if least == most else f"{least} to {most}"
+    return (
+        f"{MARK} {count} image{'' if most == 1 else 's'} without all rows: left out of the best, average and worst "
+        "case; the line does not compete for the least distortion. Run the sweep again to complete it."
+    )
 
 
 def _title(part: pd.DataFrame, labels: Labels) -> str:
@@ -82,15 +103,28 @@ def _title(part: pd.DataFrame, labels: Labels) -> str:
     return f"{prefix}{dataset_label(first['dataset'])}, {labels.victim_details[victim]}, {images}, {digests}"
 
 
-def _figures(figures: pd.DataFrame) -> list[tuple[Figure, ...]]:
-    """Format the lines of a group; mark in every column the least distortion among the lines of highest ASR.
-
-    Only these lines compete: with a lower ASR, the mean is over easier images. Figures are compared before they are
-    rounded. A single line is not marked.
-    """
-    columns = [[Figure(rate_text(value), False) for value in figures["asr"]]]
-    competes = (figures["asr"] == figures["asr"].max()) & (len(figures) > 1)
-    for name in FIGURES[1:]:
-        best = competes & (figures[name] == figures.loc[competes, name].min())
-        columns.append([Figure(figure_text(value), mark) for value, mark in zip(figures[name], best, strict=True)])
+def _figures(figures: pd.DataFrame, complete: Sequence[bool]) -> list[tuple[Figure, ...]]:
+    """Format the lines of a group, and mark the best figures among the lines that are complete."""
+    best = best_figures(figures, complete)
+    columns = [
+        [
+            Figure(rate_text(value) if name == "asr" else figure_text(value), mark)
+            for value, mark in zip(figures[name], best[name], strict=True)
+        ]
+        for name in FIGURES
+    ]
     return list(zip(*columns, strict=True))
+
+
+def best_figures(figures: pd.DataFrame, complete: Sequence[bool]) -> pd.DataFrame:
+    """Mark the best figures of each column: the least distortion among the complete lines of the highest ASR.
+
+    A line of a lower ASR does not compete, because its mean is over easier images. Figures are compared before they
+    are rounded. A single line has no rival, and no mark.
+    """
+    marks = pd.DataFrame(False, index=figures.index, columns=list(FIGURES))
+    rivals = pd.Series(list(complete), index=figures.index, dtype=bool)
+    top = rivals & (figures["asr"] == figures.loc[rivals, "asr"].max()) & (rivals.sum() > 1)
+    for name in FIGURES[1:]:
+        marks[name] = top & (figures[name] == figures.loc[top, name].min())
+    return marks

@@ -51,7 +51,7 @@ def summary_of(cells: dict[tuple[str, str, float, float], Figures], **columns: o
             }
             line |= {"attack": attack, "norm": norm, "decision_rule": rule, "beta": beta, "kappa": kappa}
             line |= {"parameters": "{}", "case": case}
-            line |= {"images": 1000} | dict(zip(FIGURES, values, strict=True))
+            line |= {"images": 1000, "missing": 0} | dict(zip(FIGURES, values, strict=True))
             # Figures made up for all targets: those of the average case.
             line |= dict(zip(ALL_TARGETS, figures[1], strict=True))
             lines.append(line | columns)

@@ -95,14 +95,14 @@ def test_csv_is_tidy_and_exact() -> None:
     assert lines[0] == ",".join(CSV_COLUMNS)
     assert lines[0].startswith(
         "table,victim,label,dataset,arch,defense,defense_parameters,temperature,attack,norm,decision_rule,beta,kappa,"
-        "parameters,case,asr,l1,l2,linf,images,all_targets_asr,"
+        "parameters,case,asr,l1,l2,linf,images,missing,all_targets_asr,"
     )
     assert lines[0].endswith(",all_targets_linf_lo,all_targets_linf_hi,model,evaluated_on,cell")
     victim = '"cw_mnist, no defence"'
     cw = f"8,{victim},C&W,mnist,cw_mnist,none,{{}},,cw,,,,0.0,{{}},best,"
-    assert lines[1].startswith(f"{cw}100.0,0.30000000000000004,1.377,0.379,1000,100.0,22.46,")
+    assert lines[1].startswith(f"{cw}100.0,0.30000000000000004,1.377,0.379,1000,0,100.0,22.46,")
     fgm = f"8,{victim},FGM-L1,mnist,cw_mnist,none,{{}},,fgm,l1,,,,{{}},worst,"
-    assert lines[6].startswith(f"{fgm}0.0,,,,1000,39.0,")
+    assert lines[6].startswith(f"{fgm}0.0,,,,1000,0,39.0,")
     back = pd.read_csv(io.StringIO("\n".join(lines)), dtype={"table": str}, keep_default_na=True)
     assert back["l1"].tolist()[:5] == summary["l1"].tolist()[:5]
 
