@@ -65,6 +65,8 @@ class Cell:
     """Identity of the data set."""
     split: str
     victim: str
+    targets: str | Mapping[str, Any]
+    """How the target classes of an image are chosen: ``all``, ``untargeted``, or ``{"random": 3, "seed": 0}``."""
     attack: str
     parameters: Mapping[str, Any]
     beta: float | None
@@ -115,13 +117,14 @@ class Setting:
     def __hash__(self) -> int:
         return hash(self.digest)
 
-    def cells(self, dataset: str, split: str, victim: str) -> Iterator[Cell]:
-        """Yield every cell of the setting on a victim, given the digest of the victim."""
+    def cells(self, dataset: str, split: str, victim: str, targets: str | Mapping[str, Any]) -> Iterator[Cell]:
+        """Yield every cell of the setting on a victim, given the digest of the victim and the choice of targets."""
         for beta, kappa, decision_rule in product(self.betas, self.kappas, self.decision_rules):
             yield Cell(
                 dataset=dataset,
                 split=split,
                 victim=victim,
+                targets=targets,
                 attack=self.attack,
                 parameters=self.parameters,
                 beta=beta,

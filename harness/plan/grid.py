@@ -4,20 +4,21 @@ A shard is the work of one task: examples of one victim and one attack, of any �
 from the spec and its victims alone. The digest of its content identifies each.
 """
 
+import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import islice, product
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from eadbench.harness.labels import attack_label, defense_label
 from eadbench.harness.plan.cells import Cell, CellKey, Example, Setting, Victim, other_parameters
 from eadbench.harness.registry import ATTACKS
 from eadbench.harness.spec import AttackEntry, RandomTargets, Spec
 from eadbench.harness.spec.parameters import takes_tensor
-from eadbench.models import digest_of
+from eadbench.models import canonical_json, digest_of
 
 __all__ = [
     "Cell",
@@ -46,6 +47,8 @@ class Shard:
     """Identity of the data set."""
     split: str
     victim: Victim
+    targets: str | Mapping[str, Any]
+    """How the target classes of an image are chosen; part of the identity of the cells."""
     setting: Setting
     examples: Sequence[Example]
     save_images: bool = False
@@ -56,7 +59,7 @@ class Shard:
     def digest(self) -> str:
         """16 hex digits that name the shard's files in the results."""
         setting = [self.setting.attack, self.setting.parameters, self.setting.decision_rules]
-        return digest_of([self.dataset, self.split, self.victim.digest, setting, self.examples])
+        return digest_of([self.dataset, self.split, self.victim.digest, self.targets, setting, self.examples])
 
     @property
     def name(self) -> str:
@@ -82,17 +85,22 @@ class Shard:
     @property
     def cell_digests(self) -> Mapping[CellKey, str]:
         """Digests of the cells of this shard's setting, by β, κ and decision rule."""
-        return _cell_digests(self.dataset, self.split, self.victim.digest, self.setting)
+        targets = canonical_json(self.targets)
+        return _cell_digests(self.dataset, self.split, self.victim.digest, targets, self.setting)
 
     def cells(self) -> list[Cell]:
         """Return every cell of this shard's setting."""
-        return list(self.setting.cells(self.dataset, self.split, self.victim.digest))
+        return list(self.setting.cells(self.dataset, self.split, self.victim.digest, self.targets))
 
 
 @lru_cache(maxsize=2)
-def _cell_digests(dataset: str, split: str, victim: str, setting: Setting) -> Mapping[CellKey, str]:
-    """Compute the digests of a setting's cells once for all its shards, which run in sequence."""
-    return {(cell.beta, cell.kappa, cell.decision_rule): cell.digest for cell in setting.cells(dataset, split, victim)}
+def _cell_digests(dataset: str, split: str, victim: str, targets: str, setting: Setting) -> Mapping[CellKey, str]:
+    """Compute the digests of a setting's cells once for all its shards, which run in sequence.
+
+    The choice of targets is given as JSON.
+    """
+    cells = setting.cells(dataset, split, victim, json.loads(targets))
+    return {(cell.beta, cell.kappa, cell.decision_rule): cell.digest for cell in cells}
 
 
 def settings(spec: Spec) -> list[Setting]:
@@ -152,6 +160,7 @@ def blocks(spec: Spec, dataset: str, victims: Sequence[Victim]) -> list[Shard]:
             dataset=dataset,
             split=spec.images.split,
             victim=victim,
+            targets=spec.target_choice,
             setting=setting,
             examples=(),
             save_images=spec.save_images == "successes",

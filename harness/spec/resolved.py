@@ -105,3 +105,10 @@ class Spec:
     def targeted(self) -> bool:
         """Whether the attacks aim at target classes."""
         return self.targets != "untargeted"
+
+    @property
+    def target_choice(self) -> str | dict[str, Any]:
+        """How the target classes of an image are chosen, as cells and shards are identified by it."""
+        if isinstance(self.targets, RandomTargets):
+            return {"random": self.targets.random, "seed": self.seed}
+        return self.targets

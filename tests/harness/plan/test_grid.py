@@ -57,11 +57,26 @@ def test_cells_are_those_of_the_examples() -> None:
     assert len(cells) == 2 * (1 + 2 + 1 + 2 * 2)
 
 
+def test_the_choice_of_targets_is_part_of_the_identity() -> None:
+    """Worst cases over 1 and over 3 targets are different figures; so are those of differently drawn targets."""
+    choices = ("all", {"random": 1}, {"random": 3}, {"random": 9}, "untargeted")
+    specs = [small(targets=targets, seed=seed) for targets in choices for seed in (0, 1)]
+    blocks = [grid.blocks(spec, "digits", [victim([3])])[0] for spec in specs]
+    cells = [block.cells()[0].digest for block in blocks]
+    # The seed draws random targets; it is no part of the others' identity.
+    assert len(set(cells)) == 2 + 2 * 3
+    for at, spec in enumerate(specs):
+        shard = next(grid.shards(spec, "digits", range(10), [victim([3])]))
+        assert cells[at] in shard.cell_digests.values()
+    drawn = [next(grid.shards(spec, "digits", range(10), [victim([3])])).digest for spec in (specs[0], specs[6])]
+    assert drawn[0] != drawn[1]  # nine of nine at random are all, but other cells
+
+
 def test_a_digest_does_not_change_from_version_to_version() -> None:
     """Results folders live longer than a version: a changed digest would orphan their rows."""
     first = next(grid.shards(small(), "digits", range(10), [victim([3, 14, 15])]))
-    assert first.digest == "a9df2f6ed511668f"
-    assert first.cells()[0].digest == "52e92fcf4e105c0d"
+    assert first.digest == "13556e1f2013d13d"
+    assert first.cells()[0].digest == "7a9060189fc67ee9"
 
 
 def test_a_large_sweep_is_planned_in_little_memory(tmp_path: Path) -> None:
