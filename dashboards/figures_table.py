@@ -11,7 +11,7 @@ from markupsafe import Markup
 from eadbench.dashboards.rendering import render
 from eadbench.harness.analysis.aggregate import ALL_TARGETS, CASES, FIGURES
 from eadbench.harness.analysis.summary import Summary
-from eadbench.harness.labels import AXES, OWN, dataset_label
+from eadbench.harness.labels import AXES, OWN, dataset_label, targets_label
 from eadbench.harness.labels import FIGURES as FIGURE_LABELS
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
 from eadbench.harness.reporting.tables.pages import MARK, best_figures, missing_text
@@ -184,11 +184,12 @@ def _figure(
 
 
 def _title(summary: Summary, lines: pd.DataFrame) -> str:
-    """Return what was attacked: data set, victim and accuracy, and the number of images."""
+    """Return what was attacked: data set, victim and accuracy, the number of images, and their targets."""
     dataset, model = lines["dataset"].iloc[0], str(lines["model"].iloc[0])
     accuracy = next((victim.accuracy for victim in summary.victims if victim.digest == model), None)
     least, most = lines["images"].min(), lines["images"].max()
     images = f"{most} image{'' if most == 1 else 's'}" if least == most else f"{least} to {most} images"
+    targets = targets_label(lines["targets"].iloc[0], lines["targets_per_image"].max())
     known = [] if accuracy is None else [f"accuracy {100 * accuracy:.2f} %"]
     victim = summary.labels.victim_details.get(model, model)
-    return f"{dataset_label(dataset)}: {', '.join([victim, *known, images])}"
+    return f"{dataset_label(dataset)}: {', '.join([victim, *known, images, targets])}"

@@ -31,6 +31,7 @@ __all__ = [
     "family_label",
     "family_of",
     "series_of",
+    "targets_label",
     "value_text",
     "variants_of",
 ]
@@ -96,6 +97,14 @@ def defense_label(defense: str, parameters: Mapping[str, Any]) -> str:
     label = DEFENSES.label(defense) + (f": {', '.join(details)}" if details else "")
     temperature = parameters.get("temperature")
     return label if temperature is None else f"{label} T = {value_text(temperature)}"
+
+
+def targets_label(kind: str, count: int) -> str:
+    """Return the targets of each image: ``all 9 targets each``, ``3 random targets each``, ``untargeted``."""
+    if kind == "untargeted":
+        return kind
+    first = "all " if kind == "all" and count > 1 else ""
+    return f"{first}{count} {'random ' if kind == 'random' else ''}target{'' if count == 1 else 's'} each"
 
 
 def crafting_label(entries: Iterable[Mapping[str, Any]]) -> str:

@@ -41,7 +41,9 @@ SETTING = (
 )
 """The settings that the identities stand for, copied from the rows."""
 INTERVALS = tuple(f"{figure}_{end}" for figure in (*FIGURES, *ALL_TARGETS) for end in ("lo", "hi"))
-COLUMNS = ("table", *SETTING, "case", *FIGURES, "images", "missing", *ALL_TARGETS, *INTERVALS, *IDENTITY)
+COUNTS = ("targets", "targets_per_image", "images", "missing")
+"""What the figures of a line are over: how target classes are chosen, how many of an image, and of how many images."""
+COLUMNS = ("table", *SETTING, "case", *FIGURES, *COUNTS, *ALL_TARGETS, *INTERVALS, *IDENTITY)
 
 _NUMBERS = ("temperature", "beta", "kappa")
 _TEXTS = tuple(name for name in SETTING if name not in _NUMBERS)
@@ -169,16 +171,19 @@ def _line_records(
     """Yield the three records of a line, one per case."""
     images = _images_of(setting, rows)
     images_planned = planned.images.get(setting["model"]) if planned else None
-    complete, missing = np.ones(len(images.index), dtype=np.bool_), 0
+    choice = planned.choice if planned else "untargeted" if (rows["target"] == _UNTARGETED).all() else ""
+    complete, missing, targets = np.ones(len(images.image), dtype=np.bool_), 0, images.counts
     if images_planned is not None:
-        complete = images.counts >= images_planned.targets_of(images.index)
+        targets = images_planned.targets
+        complete = images.counts >= images_planned.targets_of(images.image)
         missing = len(images_planned.images) - int(complete.sum())
     totals = _image_totals(images, rows, _draws(setting, images, seed=seed))
     totals[~complete, : len(CASES)] = 0.0
     figures = _figures(totals.sum(axis=0))
     low, high = _intervals(totals)
     shared = {name: setting[name] for name in (*IDENTITY, *SETTING)} | {"table": ""}
-    shared |= {"images": int(complete.sum()), "missing": missing}
+    counts = (choice, int(targets.max()), int(complete.sum()), missing)
+    shared |= dict(zip(COUNTS, counts, strict=True))
     for case_index, case in enumerate(CASES):
         record = shared | {"case": case}
         for columns, group in ((FIGURES, case_index), (ALL_TARGETS, len(CASES))):
@@ -193,7 +198,7 @@ class _Images(NamedTuple):
 
     split: Ints
     """(N,): the index of each image's split."""
-    index: Ints
+    image: Ints
     """(N,): its index in the split."""
     starts: Ints
     """(N,): its first row."""
@@ -218,7 +223,7 @@ def _images_of(setting: dict[str, Any], rows: pd.DataFrame) -> _Images:
 def _draws(setting: dict[str, Any], images: _Images, *, seed: int) -> Ints:
     """Return the row of each image (N,) that the average case draws."""
     names = [f"{seed}/{setting['dataset']}/{name}" for name in setting["splits"]]
-    hashes = _hash_images(np.array([_digest(name) for name in names], dtype=np.uint64)[images.split], images.index)
+    hashes = _hash_images(np.array([_digest(name) for name in names], dtype=np.uint64)[images.split], images.image)
     return images.starts + (hashes % images.counts.astype(np.uint64)).astype(np.int64)
 
 

@@ -37,6 +37,8 @@ class PlannedImages:
 class Planned:
     """The examples that a sweep plans."""
 
+    choice: str
+    """How target classes are chosen: all, random or untargeted."""
     images: Mapping[str, PlannedImages]
     """By the digest of the attacked victim."""
 
@@ -52,4 +54,4 @@ def planned(snapshot: Snapshot) -> Planned | None:
             drawn = sorted(victim.images)
             targets = np.full(len(drawn), targets_per_image(spec, classes), dtype=np.int64)
             images[victim.digest] = PlannedImages(images=np.array(drawn, dtype=np.int64), targets=targets)
-    return Planned(images=images)
+    return Planned(choice=spec.target_kind, images=images)

@@ -109,5 +109,8 @@ def compared(summary: Summary) -> pd.DataFrame:
         raise UserError("--compare paper: the paper's attacks are targeted, those of this sweep are not")
     lines = comparison.compare(summary.lines, summary.victims)
     if lines.empty:
-        raise UserError("--compare paper: no cell of this sweep is in the paper's tables")
+        raise UserError(
+            "--compare paper: no cell of this sweep is in the paper's tables, over as many targets "
+            f"({comparison.TARGETS}, or one of them at random)"
+        )
     return lines

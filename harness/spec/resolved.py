@@ -112,3 +112,8 @@ class Spec:
         if isinstance(self.targets, RandomTargets):
             return {"random": self.targets.random, "seed": self.seed}
         return self.targets
+
+    @property
+    def target_kind(self) -> str:
+        """How the target classes of an image are chosen, in one word: all, random or untargeted."""
+        return next(iter(self.target_choice)) if isinstance(self.target_choice, dict) else self.target_choice

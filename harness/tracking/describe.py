@@ -26,6 +26,7 @@ def cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame, tags: Mapping[s
             "defense": victim.defense,
             **{f"defense.{name}": value for name, value in flat(victim.defense_parameters)},
             "temperature": victim.temperature,
+            "targets": targets_text(cell.targets),
             "attack": attack_label(cell.attack, cell.parameters.get("norm")),
             "attack.name": cell.attack,
             "decision_rule": cell.decision_rule,
@@ -39,6 +40,11 @@ def cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame, tags: Mapping[s
         victim=victim.digest,
         tags={**tags, "eadbench.defense": labels.defense[victim.digest]},
     )
+
+
+def targets_text(choice: str | Mapping[str, Any]) -> str:
+    """Return how targets are chosen: ``all``, ``untargeted``, ``random 3``."""
+    return choice if isinstance(choice, str) else " ".join(map(str, next(iter(choice.items()))))
 
 
 def dataset_digest(dataset: str, split: str) -> str:
@@ -56,6 +62,7 @@ def _metrics(lines: pd.DataFrame) -> dict[str, float | None]:
         cases, prefix = part.set_index("case"), "" if model == tested else f"on.{tested}."
         figures: dict[str, Any] = {f"{case}.{name}": cases.at[case, name] for case in cases.index for name in FIGURES}
         figures |= {name.replace("all_targets_", "all_targets."): part[name].iloc[0] for name in ALL_TARGETS}
+        figures |= {"images": part["images"].iloc[0], "images_missing": part["missing"].iloc[0]}
         metrics |= {prefix + name: None if pd.isna(value) else float(value) for name, value in figures.items()}
     return metrics
 
@@ -81,7 +88,7 @@ def victim_record(
             "temperature": victim.temperature,
             **dict(flat(recipe.to_json())),
         },
-        metrics={"accuracy": victim.accuracy, **robustness(lines, labels)},
+        metrics={"accuracy": percent(victim.accuracy), **robustness(lines, labels)},
         tags={
             **tags,
             "eadbench.defense": labels.defense[victim.digest],
@@ -93,6 +100,11 @@ def victim_record(
         image_shape=list(image_shape),
         classes=recipe.num_classes,
     )
+
+
+def percent(share: float | None) -> float | None:
+    """Return a share in percent, the unit of every rate in MLflow."""
+    return None if share is None else 100.0 * share
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, ParamValue]]:

@@ -60,9 +60,14 @@ def keep(
         name=f"{spec.name} {started:%Y-%m-%d %H:%M}",
         tags=tags | {"eadbench.defense": "; ".join(defenses)} | _table_tag(tables.sweep),
         artifacts={"spec.yaml": specs.dump(spec), **texts},
-        params={"seed": spec.seed, "images": spec.images.count, "dataset": dataset},
+        params={
+            "seed": spec.seed,
+            "images": spec.images.count,
+            "targets": describe.targets_text(spec.target_choice),
+            "dataset": dataset,
+        },
         metrics=(_metrics(done, seconds) if done else {})
-        | {f"accuracy.{victim.digest}": victim.accuracy for victim in victims},
+        | {f"accuracy.{victim.digest}": describe.percent(victim.accuracy) for victim in victims},
         cells=list(_cells(snapshot, summary, tags, tables)),
         finished=True,
         curves=curves(summary.lines, victims),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES, INTERVALS, SETTING
+from eadbench.harness.analysis.aggregate import ALL_TARGETS, COUNTS, FIGURES, INTERVALS, SETTING
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import Labels
 from eadbench.harness.plan.grid import Victim
@@ -15,7 +15,7 @@ from eadbench.harness.reporting.tables.markdown import render_markdown
 __all__ = ["CSV_COLUMNS", "FORMATS", "render", "terminal"]
 
 CSV_COLUMNS = (
-    *("table", "victim", "label", *SETTING, "case", *FIGURES, "images", "missing", *ALL_TARGETS, *INTERVALS),
+    *("table", "victim", "label", *SETTING, "case", *FIGURES, *COUNTS, *ALL_TARGETS, *INTERVALS),
     *("model", "evaluated_on", "cell"),
 )
 

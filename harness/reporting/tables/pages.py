@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from eadbench.harness.analysis.aggregate import ALL_TARGETS, CASES, FIGURES, GROUPS
-from eadbench.harness.labels import AXES, Labels, dataset_label
+from eadbench.harness.labels import AXES, Labels, dataset_label, targets_label
 from eadbench.harness.labels import FIGURES as FIGURE_LABELS
 from eadbench.harness.numbers import figure_text, parameter_text, rate_text
 from eadbench.harness.plan.grid import Victim
@@ -96,6 +96,7 @@ def _title(part: pd.DataFrame, labels: Labels) -> str:
     prefix = f"Table {name}: " if name.isdigit() else f"{name}: " if name else ""
     least, most = part["images"].min(), part["images"].max()
     images = f"{most} image{'' if most == 1 else 's'}" if least == most else f"{least} to {most} images"
+    images = f"{images}, {targets_label(first['targets'], part['targets_per_image'].max())}"
     victim, tested = first["model"], first["evaluated_on"]
     digests = f"victim {victim}"
     if tested != victim:

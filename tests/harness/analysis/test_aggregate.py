@@ -75,6 +75,7 @@ def test_untargeted_rows_make_all_cases_coincide(dtype: str) -> None:
     summary = summarise(rows, seed=0)
     for line in lines_by_case(summary).values():
         assert line[["asr", "l1", "l2", "images"]].tolist() == pytest.approx([200 / 3, 3, 7, 3])
+        assert line[["targets", "targets_per_image"]].tolist() == ["untargeted", 1]
         assert line[list(ALL_TARGETS)].tolist() == pytest.approx(line[list(FIGURES)].tolist())
 
 

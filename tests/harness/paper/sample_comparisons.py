@@ -47,6 +47,7 @@ def line(**columns: Any) -> dict[str, Any]:
     setting: dict[str, Any] = {"dataset": "mnist", "defense": "none", "temperature": NAN, "attack": "cw"}
     setting |= {"norm": None, "decision_rule": None, "parameters": "{}", "beta": NAN, "kappa": 0.0, "case": "average"}
     setting |= {"model": UNDEFENDED, "arch": "cw_mnist", "images": 100}
+    setting |= {"targets": "all", "targets_per_image": 9, "missing": 0}
     figures = {"asr": 99.0, "l1": 24.706, "l2": 1.5776, "linf": 0.6168}
     ends = {f"{name}_lo": value * 0.9 for name, value in figures.items()}
     ends |= {f"{name}_hi": value * 1.1 for name, value in figures.items()}

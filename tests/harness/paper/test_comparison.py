@@ -82,6 +82,13 @@ def test_figures_intervals_and_ratios() -> None:
     [
         ({}, ["2, 3, 8, 14"]),
         ({"case": "best"}, ["8, 14"]),
+        ({"case": "worst"}, ["8, 14"]),
+        ({"case": "worst", "targets": "random", "targets_per_image": 1}, []),
+        ({"case": "best", "targets": "random", "targets_per_image": 3}, []),
+        ({"case": "worst", "targets": "random"}, ["8, 14"]),
+        ({"targets": "random", "targets_per_image": 3}, ["2, 3, 8, 14"]),
+        ({"targets": "file", "targets_per_image": 1}, []),
+        ({"targets": "untargeted", "targets_per_image": 1}, []),
         (EAD, ["1, 2, 6, 8, 14"]),
         (EAD | {"beta": 1e-3 * (1 + 1e-9)}, ["1, 2, 6, 8, 14"]),
         (EAD | {"beta": 1.1e-3}, []),

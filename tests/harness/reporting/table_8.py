@@ -51,7 +51,9 @@ def summary_of(cells: dict[tuple[str, str, float, float], Figures], **columns: o
             }
             line |= {"attack": attack, "norm": norm, "decision_rule": rule, "beta": beta, "kappa": kappa}
             line |= {"parameters": "{}", "case": case}
-            line |= {"images": 1000, "missing": 0} | dict(zip(FIGURES, values, strict=True))
+            line |= {"targets": "all", "targets_per_image": 9, "images": 1000, "missing": 0} | dict(
+                zip(FIGURES, values, strict=True)
+            )
             # Figures made up for all targets: those of the average case.
             line |= dict(zip(ALL_TARGETS, figures[1], strict=True))
             lines.append(line | columns)
@@ -67,4 +69,4 @@ def shown(summary: pd.DataFrame, width: int, *, styled: bool = False) -> str:
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
-TITLE = "Table 8: MNIST, cw_mnist, no defence, 1000 images, victim aaaaaaaaaaaaaaaa"
+TITLE = "Table 8: MNIST, cw_mnist, no defence, 1000 images, all 9 targets each, victim aaaaaaaaaaaaaaaa"

@@ -39,7 +39,7 @@ def test_markdown() -> None:
 LATEX = r"""% needs \usepackage{booktabs}
 \begin{table}[htbp]
 \centering\footnotesize\setlength{\tabcolsep}{3pt}
-\caption{Table 8: MNIST, cw\_mnist, no defence, 1000 images, victim aaaaaaaaaaaaaaaa. ASR in percent.}
+\caption{Table 8: MNIST, cw\_mnist, no defence, 1000 images, TARGETS, victim aaaaaaaaaaaaaaaa. ASR in percent.}
 \begin{tabular}{lrrrrrrrrrrrrrr}
 \toprule
 & & & \multicolumn{4}{c}{Best case} & \multicolumn{4}{c}{Average case} & \multicolumn{4}{c}{Worst case} \\
@@ -56,6 +56,7 @@ EAD ($L_1$) & $10^{-3}$ & 0 & 100 & \textbf{7.153} & 1.639 & 0.593 & AVERAGE-L1 
 """
 # Cells that would make the lines above too long.
 LATEX_REST = {
+    "TARGETS": "all 9 targets each",
     "FIGURES": r"ASR & $L_1$ & $L_2$ & $L_\infty$",
     "AVERAGE-CW": r"100 & 22.46 & \textbf{1.972} & \textbf{0.514}",
     "AVERAGE-L1": r"100 & \textbf{14.11} & 2.211 & 0.768",
@@ -95,14 +96,14 @@ def test_csv_is_tidy_and_exact() -> None:
     assert lines[0] == ",".join(CSV_COLUMNS)
     assert lines[0].startswith(
         "table,victim,label,dataset,arch,defense,defense_parameters,temperature,attack,norm,decision_rule,beta,kappa,"
-        "parameters,case,asr,l1,l2,linf,images,missing,all_targets_asr,"
+        "parameters,case,asr,l1,l2,linf,targets,targets_per_image,images,missing,all_targets_asr,"
     )
     assert lines[0].endswith(",all_targets_linf_lo,all_targets_linf_hi,model,evaluated_on,cell")
     victim = '"cw_mnist, no defence"'
     cw = f"8,{victim},C&W,mnist,cw_mnist,none,{{}},,cw,,,,0.0,{{}},best,"
-    assert lines[1].startswith(f"{cw}100.0,0.30000000000000004,1.377,0.379,1000,0,100.0,22.46,")
+    assert lines[1].startswith(f"{cw}100.0,0.30000000000000004,1.377,0.379,all,9,1000,0,100.0,22.46,")
     fgm = f"8,{victim},FGM-L1,mnist,cw_mnist,none,{{}},,fgm,l1,,,,{{}},worst,"
-    assert lines[6].startswith(f"{fgm}0.0,,,,1000,0,39.0,")
+    assert lines[6].startswith(f"{fgm}0.0,,,,all,9,1000,0,39.0,")
     back = pd.read_csv(io.StringIO("\n".join(lines)), dtype={"table": str}, keep_default_na=True)
     assert back["l1"].tolist()[:5] == summary["l1"].tolist()[:5]
 
@@ -144,3 +145,25 @@ def test_empty_summary(format: str) -> None:
 def test_unknown_format_is_refused() -> None:
     with pytest.raises(UserError, match="format: must be one of csv, markdown, latex, not 'html'"):
         render(summary_of(TABLE_8), "html")
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "words"),
+    [
+        ("all", 9, "all 9 targets each"),
+        ("all", 1, "1 target each"),
+        ("random", 1, "1 random target each"),
+        ("random", 3, "3 random targets each"),
+        ("file", 1, "1 target each"),
+        ("untargeted", 1, "untargeted"),
+    ],
+)
+def test_every_format_says_over_how_many_targets(kind: str, count: int, words: str) -> None:
+    """A worst case over one target reads like one over nine, unless the table tells."""
+    summary = summary_of(TABLE_8).assign(targets=kind, targets_per_image=count)
+    title = f"1000 images, {words}, victim"
+    assert title in render(summary, "markdown") and title in render(summary, "latex")
+    for width in (60, 80, 200):
+        assert title in " ".join(shown(summary, width).split())
+    table = pd.read_csv(io.StringIO(render(summary, "csv")))
+    assert set(table["targets"]) == {kind} and set(table["targets_per_image"]) == {count}

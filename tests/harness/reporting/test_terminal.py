@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 import pandas as pd
 import pytest
@@ -43,17 +44,17 @@ EAD (L1)  1e-3  0    100  7.153  1.639  0.593   100  14.11  2.211  0.768    100 
 """
 
 
-def spelled(expected: str) -> str:
+def spelled(expected: str, width: int) -> str:
     """Put in the title, and the en dash that a linter would take for a hyphen."""
-    return expected.replace("TITLE", TITLE).replace("~", NO_VALUE)
+    return expected.replace("TITLE", textwrap.fill(TITLE, width)).replace("~", NO_VALUE)
 
 
 def test_terminal_of_80_columns_puts_the_cases_below_each_other() -> None:
-    assert shown(summary_of(TABLE_8), 80) == spelled(TERMINAL_80)
+    assert shown(summary_of(TABLE_8), 80) == spelled(TERMINAL_80, 80)
 
 
 def test_terminal_of_110_columns_puts_the_cases_side_by_side() -> None:
-    assert shown(summary_of(TABLE_8), 110) == spelled(TERMINAL_110)
+    assert shown(summary_of(TABLE_8), 110) == spelled(TERMINAL_110, 110)
 
 
 def test_terminal_of_160_columns_shows_all_targets_too() -> None:
@@ -96,8 +97,8 @@ def test_one_table_per_victim_and_data_set() -> None:
     text = render(pd.concat([first, distilled, moved], ignore_index=True), "markdown")
     assert [line.strip("*") for line in text.splitlines() if line.startswith("**")] == [
         TITLE,
-        "hardened: MNIST, cw_mnist, distillation T = 100, 1000 images, victim bbbbbbbbbbbbbbbb",
-        "Table 8: MNIST, cw_mnist, no defence, 900 to 1000 images, "
+        "hardened: MNIST, cw_mnist, distillation T = 100, 1000 images, all 9 targets each, victim bbbbbbbbbbbbbbbb",
+        "Table 8: MNIST, cw_mnist, no defence, 900 to 1000 images, all 9 targets each, "
         "crafted on aaaaaaaaaaaaaaaa, tested on cw_mnist, distillation T = 100 (bbbbbbbbbbbbbbbb)",
     ]
 

@@ -3,7 +3,9 @@
 import json
 import math
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,23 @@ class TestCurves:
         assert "average.l1 over kappa/EAD L1 beta 1e-3 on cw_mnist no defence dddddd" in curves(
             summary(*twins), [PLAIN, alike]
         )
+
+    def test_no_two_cells_share_a_name_and_a_step(self) -> None:
+        """MLflow keeps the last of two points: of all that tells victims apart, none may be left out of a name."""
+        victims, cells = [], []
+        for arch, parameters in product(("cw_mnist", "digits", "cw mnist"), ({}, {"epochs": 5}, {"epochs": 9})):
+            for temperature in (10.0, 100.0):
+                values = {"temperature": temperature, **parameters}
+                digest = f"{len(victims):016}"
+                victims.append(replace(victim(digest, "distillation", **values), arch=arch))
+                cells += [{**of(victims[-1]), "arch": arch, "beta": beta} for beta in (1e-3, 1e-2)]
+        frame = summary(*cells)
+        frame["l1"] = frame.index.astype("float64")  # tells the cells apart
+        for axis, lines in (("temperature", 2), ("beta", 2)):
+            found = [curve for name, curve in curves(frame, victims).items() if f"average.l1 over {axis}" in name]
+            assert [len(curve) for curve in found] == [lines] * len(found)
+            points = [value for curve in found for _, value in curve]
+            assert len(points) == len(set(points)) == min(16 * 2, len(cells))
 
     def test_cells_that_differ_in_a_hyperparameter_are_two_curves(self) -> None:
         """Neither takes the other's name, nor its steps; however long the hyperparameters are."""
@@ -215,7 +234,10 @@ def test_a_sweep_at_a_uri_is_logged_with_its_figures_curves_tags_and_models(tmp_
     assert (model.name, str(model.status)) == ("digits, no defence", "READY")
     assert model.params["training.epochs"] == "4" and model.params["defense.name"] == "none"
     metrics = {metric.key: metric.value for metric in model.metrics}
-    assert metrics["accuracy"] == found.victims[0].accuracy
+    assert metrics["accuracy"] == 100 * found.victims[0].accuracy
+    assert parent.data.metrics[f"accuracy.{found.victims[0].digest}"] == metrics["accuracy"]
+    assert (parent.data.params["targets"], cell.data.params["targets"]) == ("all", "all")
+    assert (cell.data.metrics["images"], cell.data.metrics["images_missing"]) == (3, 0)
     strong = expected[expected["all_targets_asr"] == expected["all_targets_asr"].max()]
     assert metrics["EAD L1.l1"] == pytest.approx(strong["all_targets_l1"].min())
     assert np.isfinite(metrics["strongest.l2"])
