@@ -12,8 +12,8 @@ from eadbench.models.lock import lock
 from eadbench.models.memory_format import memory_format
 from eadbench.models.normalised import size_suspicion
 from eadbench.models.recipe import Recipe, Training
-from eadbench.models.registry import MODELS, build, search
-from eadbench.models.store import Stored, copy, is_stored, load, read, save
+from eadbench.models.registry import MODELS, build, initial_parameters, search
+from eadbench.models.store import Stored, copy, input_facts, is_stored, load, read, save
 from eadbench.models.training import Diverged, accuracy, predictions, seeded, train
 from eadbench.models.weights import load_weights
 
@@ -29,6 +29,8 @@ __all__ = [
     "canonical_json",
     "copy",
     "digest_of",
+    "initial_parameters",
+    "input_facts",
     "is_hub",
     "is_stored",
     "load",

@@ -30,6 +30,9 @@ class ConvNet(nn.Module):
         K.
     """
 
+    preprocessing = "subtracts 0.5 from every pixel"
+    """What `forward` does to images in [0, 1] before its first layer."""
+
     def __init__(
         self,
         *,

@@ -4,7 +4,7 @@ Each file is written atomically, `recipe.json` last: a folder that has it holds 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +12,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from eadbench.models.adapted import build_network
+from eadbench.models.adapted import Adapted, build_network
 from eadbench.models.files import replace_file
 from eadbench.models.recipe import Recipe
 from eadbench.models.training import seeded
 from eadbench.models.weights import fit, read_bytes, read_safetensors
 
-__all__ = ["Stored", "copy", "is_stored", "load", "read", "save"]
+__all__ = ["Stored", "copy", "input_facts", "is_stored", "load", "read", "save"]
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
@@ -45,6 +45,29 @@ def save(folder: Path, recipe: Recipe, model: nn.Module, facts: Mapping[str, Any
     }
     replace_file(folder / WEIGHTS, safetensors.torch.save(tensors))
     replace_file(folder / RECIPE, (content + "\n").encode())
+
+
+def input_facts(model: nn.Module, shape: Sequence[int]) -> dict[str, Any]:
+    """Return what a model takes, for readers of its weights in another program.
+
+    Parameters
+    ----------
+    shape
+        (C, H, W) of an image.
+
+    Returns
+    -------
+    The shape, the order of its axes, the range of a pixel, and `preprocessing`: what the network itself does to an
+    image before its first layer, as its class says it; None if the class does not say.
+    """
+    network = model.network if isinstance(model, Adapted) else model
+    preprocessing = getattr(network, "preprocessing", None)
+    return {
+        "shape": list(shape),
+        "layout": "CHW",
+        "range": [0, 1],
+        "preprocessing": preprocessing if isinstance(preprocessing, str) else None,
+    }
 
 
 def copy(source: Path, folder: Path) -> None:

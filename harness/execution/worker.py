@@ -134,7 +134,8 @@ class Worker:
         """Make a victim in `folder`, unless another process makes it at the same time."""
         with models.lock(folder):
             if not models.is_stored(folder):
-                models.save(folder, task.recipe, self._made(task, folder / "checkpoint.safetensors"), {})
+                model = self._made(task, folder / "checkpoint.safetensors")
+                models.save(folder, task.recipe, model, {"input": models.input_facts(model, self.data.shape)})
 
     def _made(self, task: VictimTask, checkpoint: Path) -> nn.Module:
         """Return the victim: the user's weights, or a trained model."""

@@ -1,7 +1,7 @@
 """Adversarial images in Parquet, bit for bit, for any reader of Parquet.
 
 Columns: cell, image, target (null if untargeted) and pixels, a list of C·H·W float32 in the order (C, H, W). The
-schema's metadata holds the shape (C, H, W) as JSON.
+schema's metadata holds, as JSON, the shape (C, H, W), the order of the axes (`layout`) and the range of a pixel.
 
 Pixels are stored plain under zstd. For examples of EAD and I-FGM on MNIST and CIFAR-10, the files are 0.6 to 0.85
 times as large as with BYTE_STREAM_SPLIT, because pixels that an attack leaves alone repeat whole. C&W moves every
@@ -133,4 +133,5 @@ def _schema(shape: Sequence[int]) -> pa.Schema:
         pa.field("target", pa.int64()),
         pa.field("pixels", pa.list_(pixel, int(np.prod(shape))), nullable=False),
     ]
-    return pa.schema(fields, metadata={_SHAPE: json.dumps(list(shape)).encode()})
+    facts = {_SHAPE: list(shape), b"layout": "CHW", b"range": [0, 1]}
+    return pa.schema(fields, metadata={name: json.dumps(value).encode() for name, value in facts.items()})

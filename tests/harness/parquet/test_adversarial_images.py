@@ -1,5 +1,6 @@
 """Stored adversarial images: bit for bit what was written, and found again by cell and image."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def test_any_reader_of_parquet_gets_the_pixels(tmp_path: Path) -> None:
     pixels = write(tmp_path / "part.parquet")
     table = pq.read_table(tmp_path / "part.parquet")
     np.testing.assert_array_equal(np.array(table["pixels"].to_pylist(), np.float32), pixels.reshape(len(KEYS), -1))
-    assert table.schema.metadata[b"shape"] == b"[3, 4, 5]"
+    facts = {name.decode(): json.loads(text) for name, text in table.schema.metadata.items()}
+    assert facts == {"shape": [3, 4, 5], "layout": "CHW", "range": [0, 1]}
 
 
 @pytest.mark.parametrize(
