@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from eadbench.attacks import distances
 from eadbench.attacks.attack import BATCH_SIZE, Attack
 from eadbench.attacks.engine.checks import check_not_negative
 from eadbench.attacks.engine.minimise import minimise
@@ -18,6 +19,9 @@ from eadbench.attacks.result import AttackResult
 
 INSIDE = 1 - 1e-6
 """Images are shrunk towards grey by this factor before arctanh, so that pixels at exactly 0 or 1 can move."""
+
+MOVED = 1e-3
+"""A search step is not aborted before a pixel has moved this far, while w travels there."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants (Kingma & Ba 2015)."""
@@ -135,7 +139,12 @@ class COV(Attack):
 
 @dataclass(frozen=True)
 class AdamInTanhSpace:
-    """The descent of both attacks; the state of a row is w and Adam's two moments."""
+    """The descent of both attacks; the state of a row is w and Adam's two moments.
+
+    `learning_rate` is constant: once the loss has settled, only a step with better successes than before is of use.
+    """
+
+    patience: ClassVar[float] = 1.0
 
     learning_rate: float
 
@@ -147,6 +156,16 @@ class AdamInTanhSpace:
     def idle_const(self, objective: Objective, rows: Rows) -> Tensor:
         """(B,) zero: Adam's first step has the length of its learning rate, however small the gradient."""
         return torch.zeros_like(rows.const)
+
+    def under_way(self, rows: Rows, x: Tensor) -> Tensor:
+        """(B,) bool: no pixel has moved by MOVED yet, and the w of one has gone inwards at half of Adam's pace.
+
+        At a pixel of exactly 0 or 1, w starts at ∓7.25. Adam takes hundreds of iterations from there to where x depends
+        on w, and the loss hardly falls until then.
+        """
+        w, w_start = rows.state[0], self.start(rows.image)[0]
+        inwards = (w_start.sign() * (w_start - w)).flatten(1).amax(1)
+        return (distances.linf(x - rows.image) < MOVED) & (inwards >= 0.5 * self.learning_rate * rows.iteration)
 
     def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor]:
         """Take one step of Adam; return x⁽ᵏ⁾ (B, C, H, W), where the gradient was computed, and its logits (B, K)."""

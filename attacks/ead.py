@@ -36,7 +36,7 @@ class EAD(Attack):
         I, the iterations of one search step.
     abort_early : bool
         End an example's search step if, over a tenth of the iterations, its loss fell by less than 0.01 % and no
-        success was better than those of earlier search steps.
+        success had less than twice the least distance of the earlier search steps.
     targeted : bool
         Whether labels are classes to reach (equation 3) or true classes to leave (equation 6).
     method : "fista" or "ista"
@@ -54,6 +54,9 @@ class EAD(Attack):
     NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2")
     TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 0.3, "l2": 0.05}  # at 9 × 1,000: 0.003 and 0.03
     CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"binary_search_steps": 4, "max_iterations": 100, "initial_const": 0.1}
+
+    patience: ClassVar[float] = 2.0
+    """As its learning rate decays, the distance of its successes still falls long after its loss has settled."""
 
     beta: float | Tensor = 1e-3
     kappa: float | Tensor = 0.0
@@ -114,6 +117,10 @@ class EAD(Attack):
         threshold = rows.beta if self.threshold == "beta" else self.learning_rate * rows.beta
         idle_const = threshold / (self.learning_rate * steepest) * (1 - 1e-6)  # below rounding: no moving row is idle
         return idle_const.masked_fill(steepest == 0, torch.inf)
+
+    def under_way(self, rows: Rows, x: Tensor) -> Tensor:
+        """(B,) false: a row that moves at all moves at its first iteration."""
+        return torch.zeros_like(rows.competed)
 
     def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, None]:
         """Run one pass of algorithm 1's loop; return x⁽ᵏ⁺¹⁾ (B, C, H, W), whose logits are not known."""

@@ -172,7 +172,7 @@ class _Batch:
             forwards=count + 1,
             best=best,
             best_before=best.clone(),
-            improved=torch.zeros_like(count, dtype=torch.bool),
+            competed=torch.zeros_like(count, dtype=torch.bool),
             best_const=torch.full_like(best, torch.nan),
             best_image=image.unsqueeze(1).repeat(1, len(self.rules), 1, 1, 1),
             state=self.descent.start(image),
@@ -195,14 +195,15 @@ class _Batch:
         """Keep each row's iterate `x` where it succeeds and is better than its best; return the margins (B,).
 
         A row is tested where a success would change something: the first of the step, the best of all, or the first
-        of this window that beats the earlier steps. Elsewhere its margin is unknown, unless `every_row` is tested.
+        of this window that competes with the earlier steps. Elsewhere its margin is unknown, unless `every_row` is
+        tested.
         """
         delta = x - rows.image
         l1, square = distances.l1(delta), distances.l2_squared(delta)
         by_rule = {"en": rows.beta * l1 + square, "l1": l1, "l2": square}
         distance = torch.stack([by_rule[rule] for rule in self.rules], dim=1)
-        beats_earlier = (distance < rows.best_before).any(1)
-        needed = ~rows.step_succeeded | (distance < rows.best).any(1) | (beats_earlier & ~rows.improved) | every_row
+        competes = (distance < self.descent.patience * rows.best_before).any(1)
+        needed = ~rows.step_succeeded | (distance < rows.best).any(1) | (competes & ~rows.competed) | every_row
         needed &= self.objective.running(rows)
         margins = self.objective.exact_margin(x, logits, rows, needed, every_row=every_row)
         success = succeeds(margins, rows.kappa) & needed
@@ -212,15 +213,15 @@ class _Batch:
         torch.where(better, rows.const.unsqueeze(1), rows.best_const, out=rows.best_const)
         torch.where(better[:, :, None, None, None], x.unsqueeze(1), rows.best_image, out=rows.best_image)
         rows.step_succeeded |= success
-        rows.improved |= success & beats_earlier
+        rows.competed |= success & competes
         rows.iteration += 1
         return margins
 
     def end_steps(self, rows: Rows, x: Tensor, margins: Tensor) -> None:
         """Start the next search step of every row that has no iterations left, or is aborted at `x`.
 
-        A step goes on while its loss falls, or while it improves on the successes of earlier steps: as its learning
-        rate decays, EAD still lowers the L1 distance long after its loss has settled.
+        A step goes on while its loss falls, while it is still under way to its first move, or while its successes
+        compete with those of the earlier steps: see :attr:`Descent.patience`.
         """
         ended = rows.iteration >= self.search.max_iterations
         if self.search.abort_early:
@@ -228,9 +229,9 @@ class _Batch:
             loss = rows.const * attack_loss(margins, rows.kappa)
             loss += rows.beta * distances.l1(delta) + distances.l2_squared(delta)
             falls = rows.last_loss - loss > LEAST_FALL * rows.last_loss.abs()
-            ended |= ~falls & ~rows.improved
+            ended |= ~falls & ~rows.competed & ~self.descent.under_way(rows, x)
             rows.last_loss = loss
-            rows.improved.fill_(False)
+            rows.competed.fill_(False)
         self.start_next_steps(rows, ended)
 
     def start_next_steps(self, rows: Rows, ended: Tensor) -> None:
@@ -244,7 +245,7 @@ class _Batch:
         rows.step += ended
         rows.iteration.masked_fill_(ended, 0)
         rows.step_succeeded &= ~ended
-        rows.improved &= ~ended
+        rows.competed &= ~ended
         for part, start in zip(rows.state, self.descent.start(rows.image), strict=True):
             torch.where(ended[:, None, None, None], start, part, out=part)
 

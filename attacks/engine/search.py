@@ -5,7 +5,7 @@ Shapes: B rows, R decision rules, K classes.
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -79,8 +79,8 @@ class Rows:
     """(B, R) the least distance of a success by each rule, infinite before the first."""
     best_before: Tensor
     """(B, R) `best` when this search step began."""
-    improved: Tensor
-    """(B,) bool: whether a success in this window was better, by any rule, than `best_before`."""
+    competed: Tensor
+    """(B,) bool: whether a success in this window was less, by any rule, than `patience` × `best_before`."""
     best_const: Tensor
     best_image: Tensor
     """(B, R, C, H, W)."""
@@ -174,13 +174,25 @@ class Objective:
 
 
 class Descent(Protocol):
-    """An algorithm that walks from x₀ towards a lower objective."""
+    """An algorithm that walks from x₀ towards a lower objective.
+
+    Attributes
+    ----------
+    patience
+        A search step goes on while it has a success whose distance by some rule (β‖δ‖₁ + ‖δ‖₂², ‖δ‖₁, ‖δ‖₂²) is less
+        than `patience` times the least of the earlier steps.
+    """
+
+    patience: ClassVar[float]
 
     def start(self, images: Tensor) -> tuple[Tensor, ...]:
         """The state at k = 0; new tensors, one row per image."""
 
     def idle_const(self, objective: Objective, rows: Rows) -> Tensor:
         """(B,) the greatest c at which a row never leaves x₀, however many iterations it takes."""
+
+    def under_way(self, rows: Rows, x: Tensor) -> Tensor:
+        """(B,) bool: whether a row has not moved `x` from x₀ yet, but is on its way to; its loss says nothing yet."""
 
     def iterate(self, objective: Objective, rows: Rows) -> tuple[Tensor, Tensor | None]:
         """Advance `rows.state` in place by one gradient; return the iterate to test, and its logits if known."""

@@ -62,14 +62,17 @@ class Batch:
             yield image, int(label), settings | {"beta": beta.item(), "kappa": kappa.item()} | fixed
 
 
-def examples(model: nn.Module, *, channels: int = 1, count: int = 8, targeted: bool = True) -> Batch:
-    """`count` seeded images, some of whose pixels are exactly 0 or 1, with mixed β and κ.
+def examples(
+    model: nn.Module, *, channels: int = 1, count: int = 8, targeted: bool = True, binary: bool = False
+) -> Batch:
+    """`count` seeded images, some of whose pixels (if `binary`, all) are exactly 0 or 1, with mixed β and κ.
 
     The label is some class other than the predicted one if `targeted`, else the predicted one.
     """
     generator = torch.Generator().manual_seed(5)
     images = torch.rand(count, channels, 4, 4, generator=generator, dtype=torch.float64)
     images[:, 0, 0, 0], images[:, 0, 3, 1] = 0, 1
+    images = images.round() if binary else images
     with torch.no_grad():
         predicted = model(images).argmax(1)
     away = 1 + torch.randint(CLASSES - 1, (count,), generator=generator)

@@ -17,11 +17,13 @@ SETTINGS: dict[str, tuple[Any, dict[str, Any]]] = {
     "C&W, 1 iteration": (CarliniWagner, {"max_iterations": 1}),
     "C&W, 9 iterations": (CarliniWagner, {"max_iterations": 9, "learning_rate": 0.3}),
     "C&W, 25 iterations": (CarliniWagner, {"max_iterations": 25}),
+    "C&W, binary images": (CarliniWagner, {"max_iterations": 100, "binary_search_steps": 5}),
     "COV": (COV, {}),
     "COV, untargeted": (COV, {"targeted": False}),
     "COV, no abort": (COV, {"abort_early": False, "binary_search_steps": 5}),
     "COV, 5 iterations": (COV, {"max_iterations": 5, "learning_rate": 0.3}),
     "COV, 100 iterations": (COV, {"max_iterations": 100, "binary_search_steps": 6}),
+    "COV, binary images": (COV, {"max_iterations": 100, "binary_search_steps": 5}),
 }
 
 
@@ -31,7 +33,12 @@ def case(name: str, kind: str = "mlp") -> tuple[Batch, CarliniWagner | COV, list
     algorithm, changes = SETTINGS[name]
     settings = {"max_iterations": 40, "learning_rate": 0.1} | changes
     model = smooth(kind)
-    batch = examples(model, channels=1 if kind == "mlp" else 3, targeted=settings.get("targeted", True))
+    batch = examples(
+        model,
+        channels=1 if kind == "mlp" else 3,
+        targeted=settings.get("targeted", True),
+        binary=name.endswith("binary images"),
+    )
     own_beta = {"beta": batch.beta} if algorithm is COV else {}
     attack = algorithm(kappa=batch.kappa, **own_beta, **settings)
     rows = batch.rows(attack, **({} if algorithm is COV else {"beta": 0.0, "rules": ("l2",)}))
@@ -53,7 +60,7 @@ def test_agrees_with_the_transcription_on_a_cnn(name: str) -> None:
     assert_agrees(attack(smooth("cnn"), batch.images, batch.labels, batch_size=3), outcomes, batch.images)
 
 
-@pytest.mark.parametrize("name", ["C&W", "COV"])
+@pytest.mark.parametrize("name", ["C&W", "COV", "C&W, binary images", "COV, binary images"])
 def test_the_cases_have_successes_and_aborts(name: str) -> None:
     """Check that the comparisons above are not empty."""
     _, attack, outcomes = case(name)

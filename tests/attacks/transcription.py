@@ -83,10 +83,12 @@ def next_c(c: float, lower: float, upper: float, success: bool) -> tuple[float, 
 
 
 class Abort:
-    """Aborts a search step if, in a window, the objective did not fall and no success beat the earlier steps."""
+    """Aborts a search step if, in a window, the objective did not fall and no success competed with earlier steps."""
 
-    def __init__(self, outcome: Outcome, rules: tuple[str, ...], start: float, settings: Settings) -> None:
-        self.before, self.enabled = start, settings["abort_early"]
+    def __init__(
+        self, outcome: Outcome, rules: tuple[str, ...], start: float, settings: Settings, *, patience: float
+    ) -> None:
+        self.before, self.enabled, self.patience = start, settings["abort_early"], patience
         self.window = max(2, settings["max_iterations"] // 10)
         self.earlier = {rule: outcome.winners[rule].distance for rule in rules}
         self.recent = dict.fromkeys(rules, math.inf)
@@ -95,14 +97,14 @@ class Abort:
         """Record a success in this window."""
         self.recent = {rule: min(least, distances[rule]) for rule, least in self.recent.items()}
 
-    def at(self, iterations: int, loss: float) -> bool:
-        """Whether the step ends after this number of iterations."""
+    def at(self, iterations: int, loss: float, under_way: bool = False) -> bool:
+        """Whether the step ends after this number of iterations; not while x is still `under_way` to its first move."""
         if not self.enabled or iterations % self.window != 0:
             return False
         before, self.before = self.before, loss
-        better = any(self.recent[rule] < self.earlier[rule] for rule in self.earlier)
+        competes = any(self.recent[rule] < self.patience * self.earlier[rule] for rule in self.earlier)
         self.recent = dict.fromkeys(self.recent, math.inf)
-        return not before - loss > 1e-4 * abs(before) and not better
+        return not before - loss > 1e-4 * abs(before) and not competes and not under_way
 
 
 def shrunk(z: Tensor, x0: Tensor, threshold: float) -> Tensor:
@@ -150,7 +152,7 @@ def ead_step(outcome: Outcome, model: nn.Module, x0: Tensor, label: int, c: floa
     last = settings["max_iterations"]
     x, y, succeeded = x0.clone(), x0.clone(), False
     start = objective(model, x0, x0, label, c, beta, kappa, targeted).item()
-    abort = Abort(outcome, RULES, start, settings)
+    abort = Abort(outcome, RULES, start, settings, patience=2)
     if settings["abort_early"] and not outcome.iterations:
         outcome.iterations = 1  # the gradient at x0 shows at which c the first step moves
     for k in range(last):
@@ -179,10 +181,11 @@ def ead_step(outcome: Outcome, model: nn.Module, x0: Tensor, label: int, c: floa
 def tanh_step(outcome: Outcome, model: nn.Module, x0: Tensor, label: int, c: float, settings: Settings) -> bool:
     """C&W's change of variable at one c, under a fresh Adam."""
     beta, kappa, targeted = settings["beta"], settings["kappa"], settings["targeted"]
-    w = torch.atanh((2 * x0 - 1) * (1 - 1e-6)).requires_grad_()
+    start_w = torch.atanh((2 * x0 - 1) * (1 - 1e-6))
+    w = start_w.clone().requires_grad_()
     adam, succeeded = torch.optim.Adam([w], lr=settings["learning_rate"]), False
     start = objective(model, x0, x0, label, c, beta, kappa, targeted).item()
-    abort = Abort(outcome, settings.get("rules", RULES), start, settings)
+    abort = Abort(outcome, settings.get("rules", RULES), start, settings, patience=1)
     for k in range(settings["max_iterations"]):
         x = (torch.tanh(w) + 1) / 2
         loss = objective(model, x, x0, label, c, beta, kappa, targeted)
@@ -193,7 +196,10 @@ def tanh_step(outcome: Outcome, model: nn.Module, x0: Tensor, label: int, c: flo
             if distances := judge(outcome, model, x.detach(), x0, label, c, settings):
                 succeeded = True
                 abort.met(distances)
-        if abort.at(k + 1, loss.item()):
+        inwards = torch.where(x0 > 0.5, start_w - w.detach(), w.detach() - start_w).max().item()
+        halfway = settings["learning_rate"] * (k + 1) / 2
+        unmoved = (x - x0).abs().max().item() < 1e-3
+        if abort.at(k + 1, loss.item(), under_way=unmoved and inwards >= halfway):
             break
     return succeeded
 
