@@ -75,7 +75,7 @@ class FGM(Attack):
         return (origin + epsilon * first_direction).clamp(0, 1)
 
 
-def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targeted: bool) -> Tensor:
+def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targeted: bool) -> tuple[Tensor, Tensor]:
     """The step of norm one (L∞: each value ±1) along which the training loss falls if `targeted`, else rises.
 
     The loss is the cross-entropy J = log(1 + exp u) with u = log Σ_{j ≠ t} exp Z_j - Z_t. Its gradient is a positive
@@ -83,8 +83,9 @@ def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targete
 
     Returns
     -------
-    Tensor
-        Shaped as `x` (B, C, H, W); zero where the gradient is not finite, and all zero where it is zero.
+    tuple of Tensor
+        The step, shaped as `x` (B, C, H, W): zero where the gradient is not finite, and all zero where it is zero; and
+        (B,) bool: whether the gradient has a value that is not finite.
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad(), gradient_precision(model):
@@ -92,6 +93,7 @@ def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targete
         index = labels.unsqueeze(1)
         u = logits.scatter(1, index, -torch.inf).logsumexp(1) - logits.gather(1, index).squeeze(1)
         (gradient,) = torch.autograd.grad(u.sum(), x)
+    nonfinite = ~gradient.flatten(1).sum(1).isfinite()
     gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
     largest = distances.linf(gradient)[:, None, None, None]
     gradient = torch.where(largest > 0, gradient / largest, 0)
@@ -100,4 +102,4 @@ def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targete
     else:
         length = distances.NORMS[norm](gradient)[:, None, None, None]
         step = torch.where(length > 0, gradient / length, 0)
-    return -step if targeted else step
+    return -step if targeted else step, nonfinite

@@ -51,12 +51,20 @@ class AttackResult(Mapping[str, Adversarial]):
         (N,) forward passes of each example, the final tests included.
     computed : int
         Gradient evaluations of the whole batch, rows that only fill it up included.
+    const_end : Tensor, optional
+        (N,) int8, of a search over c: -1 if every c that it tried succeeded, down to the least that its steps reach; 1
+        if none did, up to the greatest; else 0. An example that needs no change counts as 0.
+    nonfinite_gradients : Tensor, optional
+        (N,) gradient evaluations with a derivative that is not finite, which counts as 0. FGM and I-FGM look at the
+        gradient at x₀ alone.
     """
 
     kept: Mapping[str, Adversarial]
     iterations: Tensor
     forward_passes: Tensor
     computed: int
+    const_end: Tensor | None = None
+    nonfinite_gradients: Tensor | None = None
 
     def __getitem__(self, rule: str) -> Adversarial:
         return self.kept[rule]

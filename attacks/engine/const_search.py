@@ -8,6 +8,15 @@ UNBOUNDED = 1e10
 """Upper bound of c while no search step has succeeded."""
 
 
+def const_end(lower: Tensor, upper: Tensor, solved: Tensor) -> Tensor:
+    """(B,) int8: at which end of what its steps reach a search ended, from its last bounds.
+
+    -1: every step succeeded; 1: none did; 0: neither, or the example was `solved` (B,) without any change.
+    """
+    none, every = upper >= UNBOUNDED, lower == 0
+    return torch.where(none, 1, torch.where(every, -1, 0)).masked_fill(solved, 0).to(torch.int8)
+
+
 def next_const(const: Tensor, lower: Tensor, upper: Tensor, success: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The c of each row's next search step: ten times the last until one succeeds, then bisection.
 

@@ -44,7 +44,7 @@ def check_grid(norm: str, epsilons: Sequence[float] | None) -> None:
 
 def smallest_epsilon(
     craft: Craft,
-    direction: Callable[[nn.Module, Tensor, Tensor], Tensor],
+    direction: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]],
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
@@ -57,7 +57,8 @@ def smallest_epsilon(
 ) -> AttackResult:
     """Attack every example at ascending ε until it first succeeds.
 
-    `direction` takes the model before x and the labels. `gradients_per_epsilon` leaves out the gradient at x₀, which
+    `direction` takes the model before x and the labels, and returns the step, and whether the gradient of each row had
+    a value that is not finite. `gradients_per_epsilon` leaves out the gradient at x₀, which
     every ε shares.
 
     Raises
@@ -67,8 +68,9 @@ def smallest_epsilon(
     """
     with attacked(model, images, labels, batch_size, targeted=targeted) as call:
         grid = call.images.new_tensor(epsilons or GRIDS[norm])
-        along = partial(direction, call.model)
-        search = _GridSearch(craft, along, call.model, call.images, call.labels, grid, targeted)
+        search = _GridSearch(
+            craft, partial(direction, call.model), call.model, call.images, call.labels, grid, targeted
+        )
         batch_size = search.attack_all(batch_size)
         kept = confirmed(
             call.model,
@@ -86,6 +88,7 @@ def smallest_epsilon(
         iterations=1 + gradients_per_epsilon * search.tried,
         forward_passes=2 + (gradients_per_epsilon + 1) * search.tried,
         computed=len(call.images) + gradients_per_epsilon * search.computed,
+        nonfinite_gradients=search.nonfinite,
     )
 
 
@@ -100,7 +103,7 @@ class _GridSearch:
     def __init__(
         self,
         craft: Craft,
-        direction: Direction,
+        direction: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
@@ -112,7 +115,7 @@ class _GridSearch:
         self.first_direction = torch.zeros_like(images)
         self.candidates = images.clone()
         self.epsilon = images.new_full((len(images),), torch.nan)
-        self.tried = torch.zeros_like(labels)
+        self.tried, self.nonfinite = torch.zeros_like(labels), torch.zeros_like(labels)
         self.computed = 0
 
     def attack_all(self, batch_size: int) -> int:
@@ -121,6 +124,10 @@ class _GridSearch:
         batch_size = self.repeat(self.find_directions, examples, batch_size)
         movable = examples[(self.first_direction.flatten(1) != 0).any(1)]
         return self.repeat(self.try_epsilons, movable, batch_size)
+
+    def step(self, x: Tensor, labels: Tensor) -> Tensor:
+        """The steps to take at x."""
+        return self.direction(x, labels)[0]
 
     @staticmethod
     def repeat(stage: Callable[[Tensor, int], Tensor], examples: Tensor, batch_size: int) -> int:
@@ -137,7 +144,8 @@ class _GridSearch:
     def find_directions(self, examples: Tensor, batch_size: int) -> Tensor:
         """Compute the direction at x₀ for a batch of `examples`; return the others."""
         batch = examples[:batch_size]
-        self.first_direction[batch] = self.direction(self.images[batch], self.labels[batch])
+        step, nonfinite = self.direction(self.images[batch], self.labels[batch])
+        self.first_direction[batch], self.nonfinite[batch] = step, nonfinite.long()
         return examples[batch_size:]
 
     def try_epsilons(self, examples: Tensor, batch_size: int) -> Tensor:
@@ -147,7 +155,7 @@ class _GridSearch:
         column = self.tried[batch].unsqueeze(1) + torch.arange(width, device=batch.device)
         rows = batch.repeat_interleave(width)
         epsilons = self.grid[column.clamp(max=len(self.grid) - 1)].view(-1, 1, 1, 1)
-        x = self.craft(self.direction, self.images[rows], self.labels[rows], self.first_direction[rows], epsilons)
+        x = self.craft(self.step, self.images[rows], self.labels[rows], self.first_direction[rows], epsilons)
         margins = margin(exact_model(self.model)(x), self.labels[rows], targeted=self.targeted)
         success = succeeds(margins, torch.zeros_like(margins)).view_as(column) & (column < len(self.grid))
 

@@ -126,8 +126,15 @@ def _checked(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, 
             "attacks need logits",
             stacklevel=5,
         )
-    plain = logits.dtype == images.dtype or isinstance(model, LowerPrecision)
-    return logits, model if plain else Called(model)
+    return logits, _in_type_of(images, model, logits)
+
+
+def _in_type_of(images: Tensor, model: nn.Module, logits: Tensor) -> nn.Module:
+    """Return a model whose logits have the images' type, also where it is run in its own precision."""
+    if isinstance(model, LowerPrecision):
+        own = model.model(images[:1].clone())
+        return model if own.dtype == images.dtype else LowerPrecision(Called(model.model), model.precision)
+    return model if logits.dtype == images.dtype else Called(model)
 
 
 def _warn_if_reached(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -> None:

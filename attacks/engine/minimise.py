@@ -16,7 +16,7 @@ from eadbench.attacks import distances
 from eadbench.attacks.criterion import attack_loss, margin, succeeds
 from eadbench.attacks.engine.checks import per_example
 from eadbench.attacks.engine.confirm import confirmed
-from eadbench.attacks.engine.const_search import UNBOUNDED, next_const
+from eadbench.attacks.engine.const_search import UNBOUNDED, const_end, next_const
 from eadbench.attacks.engine.inputs import attacked
 from eadbench.attacks.engine.search import Descent, Objective, Rows, Search
 from eadbench.attacks.result import AttackResult
@@ -74,6 +74,8 @@ def minimise(
         iterations=batch.gradients,
         forward_passes=batch.forwards + len(rules),
         computed=batch.computed,
+        const_end=batch.const_end,
+        nonfinite_gradients=batch.nonfinite,
     )
 
 
@@ -96,7 +98,8 @@ class _Batch:
         self.images, self.labels, self.beta, self.kappa = images, labels, beta, kappa
         count = len(images)
         self.gradients = torch.zeros(count, dtype=torch.int64, device=images.device)
-        self.forwards = self.gradients.clone()
+        self.forwards, self.nonfinite = self.gradients.clone(), self.gradients.clone()
+        self.const_end = torch.zeros(count, dtype=torch.int8, device=images.device)
         self.computed = 0
         self.best = images.new_full((count, len(rules)), torch.inf)
         self.best_const = images.new_full((count, len(rules)), torch.nan)
@@ -170,6 +173,7 @@ class _Batch:
             last_loss=const * start_loss,
             gradients=count.clone(),
             forwards=count + 1,
+            nonfinite=count.clone(),
             best=best,
             best_before=best.clone(),
             competed=torch.zeros_like(count, dtype=torch.bool),
@@ -250,9 +254,12 @@ class _Batch:
             torch.where(ended[:, None, None, None], start, part, out=part)
 
     def store(self, rows: Rows) -> None:
-        """Store the best successes and the counts of rows that are done."""
+        """Store the best successes, the counts, and the end of the search of rows that are done."""
         self.gradients[rows.example] = rows.gradients
         self.forwards[rows.example] = rows.forwards
+        self.nonfinite[rows.example] = rows.nonfinite
+        solved = rows.start_loss <= -rows.kappa
+        self.const_end[rows.example] = const_end(rows.lower, rows.upper, solved)
         self.best[rows.example] = rows.best
         self.best_const[rows.example] = rows.best_const
         self.best_image[rows.example] = rows.best_image

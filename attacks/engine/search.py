@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from eadbench.attacks.criterion import attack_loss, margin, succeeds
 from eadbench.attacks.engine.checks import check_not_negative
+from eadbench.attacks.engine.const_search import UNBOUNDED
 from eadbench.attacks.engine.precision import exact_model, gradient_precision
 
 
@@ -39,6 +40,8 @@ class Search:
         for name in ("learning_rate", "initial_const"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.initial_const >= UNBOUNDED:
+            raise ValueError(f"initial_const must be below {UNBOUNDED:g}, got {self.initial_const:g}")
         check_not_negative("kappa", self.kappa)
 
     @property
@@ -75,6 +78,8 @@ class Rows:
     """(B,) gradient evaluations so far."""
     forwards: Tensor
     """(B,) forward passes so far."""
+    nonfinite: Tensor
+    """(B,) gradient evaluations so far with a derivative that is not finite."""
     best: Tensor
     """(B, R) the least distance of a success by each rule, infinite before the first."""
     best_before: Tensor
@@ -170,6 +175,7 @@ class Objective:
             logits: Tensor = self.model(x)
             loss = rows.const * attack_loss(self.margin(logits, rows.label), rows.kappa)
             (gradient,) = torch.autograd.grad(loss.sum(), x)
+        rows.nonfinite += running & ~gradient.flatten(1).sum(1).isfinite()
         return logits.detach(), gradient.nan_to_num(0.0, 0.0, 0.0)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eadbench.attacks import COV, EAD, FGM, IFGM, CarliniWagner
+from eadbench.attacks.engine.precision import LowerPrecision
 from tests.attacks.models import examples, smooth
 
 QUICK: dict[str, Any] = {"binary_search_steps": 4, "max_iterations": 40, "initial_const": 0.1}
@@ -30,6 +31,7 @@ def float32() -> tuple[nn.Module, Tensor, Tensor]:
 def test_arrays_and_functions(name: str) -> None:
     model, images, labels = float32()
     expected = ATTACKS[name](model, images, labels)
+    assert expected.nonfinite_gradients is not None and not expected.nonfinite_gradients.any()
     result = ATTACKS[name](lambda x: model(x), images.numpy(), labels.numpy())  # type: ignore[arg-type]
     for rule, kept in expected.items():
         assert torch.equal(result[rule].images, kept.images)
@@ -62,6 +64,8 @@ def test_logits_of_another_type_than_the_images(name: str) -> None:
     model, images, labels = float32()
     result = ATTACKS[name](nn.Sequential(model, Half()), images, labels)
     assert all(kept.success.any() and kept.images.dtype == torch.float32 for kept in result.values())
+    lower = ATTACKS[name](LowerPrecision(nn.Sequential(model, Half()), "bf16"), images, labels)
+    assert all(kept.success.any() and kept.images.dtype == torch.float32 for kept in lower.values())
 
 
 class Half(nn.Module):
@@ -115,6 +119,10 @@ def test_one_infinite_slope_leaves_the_other_pixels_theirs(name: str) -> None:
     at_zero = above.clone()
     at_zero[:, 0, 0, 0] = 0
     expected, result = (ATTACKS[name](Rooted(), x, labels) for x in (above, at_zero))
+    broken = result.nonfinite_gradients
+    assert broken is not None and (broken <= result.iterations).all()
+    if name not in ("cw", "cov"):  # these start a hair inside, where every slope is finite
+        assert (broken >= 1).all()
     for rule, kept in expected.items():
         assert kept.success.any()
         assert result[rule].success.sum() >= kept.success.sum() / 2
