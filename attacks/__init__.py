@@ -13,7 +13,7 @@ from eadbench.attacks.attack import Attack, Traits, breaches, traits_of
 from eadbench.attacks.carlini_wagner import COV, CarliniWagner
 from eadbench.attacks.ddn import DDN
 from eadbench.attacks.ead import EAD
-from eadbench.attacks.engine.confirm import confirmed
+from eadbench.attacks.engine.confirm import confirmed, survival
 from eadbench.attacks.engine.frozen import frozen
 from eadbench.attacks.engine.probe import Probe, probe
 from eadbench.attacks.fgm import FGM
@@ -58,5 +58,6 @@ __all__ = [
     "confirmed",
     "frozen",
     "probe",
+    "survival",
     "traits_of",
 ]

@@ -5,8 +5,53 @@ from torch import Tensor, nn
 
 from eadbench.attacks import distances
 from eadbench.attacks.criterion import margin, succeeds
+from eadbench.attacks.engine.frozen import frozen
 from eadbench.attacks.engine.precision import exact_model
+from eadbench.attacks.engine.probe import differ
 from eadbench.attacks.result import Adversarial
+
+DRAWN = 8
+"""Successes on which a model is tested for randomness."""
+
+
+@torch.no_grad()
+def survival(
+    model: nn.Module,
+    kept: Adversarial,
+    labels: Tensor,
+    *,
+    kappa: Tensor,
+    targeted: bool,
+    times: int,
+    batch_size: int,
+) -> Tensor | None:
+    """Test the successes of a random model `times` more, each time on a fresh draw of its noise.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Images to logits.
+    kept, labels, kappa, targeted
+        What an attack returned, and what it was given.
+    times : int
+        Tests of each success.
+
+    Returns
+    -------
+    Tensor or None
+        (N,) the share of the tests that each success passes, NaN for a failure; None if the model is not random: two
+        passes of the same images give the same logits.
+    """
+    images, labels, margins = kept.images[kept.success], labels[kept.success], kappa[kept.success]
+    with frozen(model):
+        if not times or not len(images) or not differ(*(model(images[:DRAWN].clone()) for _ in range(2))):
+            return None
+        passed = torch.zeros_like(margins)
+        for _ in range(times):
+            parts = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
+            leads = torch.cat([margin(model(part.clone()), own, targeted=targeted) for part, own in parts])
+            passed += succeeds(leads, margins)
+    return torch.full_like(kappa, torch.nan).masked_scatter(kept.success, passed / times)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from eadbench.attacks.engine.frozen import frozen
 
-__all__ = ["Probe", "output_breach", "probe", "seem_probabilities"]
+__all__ = ["Probe", "differ", "output_breach", "probe", "seem_probabilities"]
 
 ROUNDING = 1e-3
 """Logits that differ by less than this, relative to the largest, are equal but for rounding."""
@@ -61,12 +61,12 @@ def probe(model: nn.Module, images: Tensor, *, classes: int | None = None) -> Pr
             return Probe(refusals=(f"its logits are not finite on {rows} of {len(images)} images; check its weights",))
         logits = logits.double()
         again = model(images.clone()).double()
-        if _differ(again, logits):
+        if differ(again, logits):
             noise = (again - logits).abs().max().item()
             text = f"it is random: its logits for one image differ by up to {noise:.3g}; a success may not last"
             return Probe(warnings=(text, *_gradient_warnings(model, images), *_probability_warnings(logits)))
         alone = torch.cat([model(images[i : i + 1].clone()).double() for i in range(len(images))])
-        if _differ(alone, logits):
+        if differ(alone, logits):
             cause = "it gives an image other logits alone than in a batch"
             return Probe(refusals=(f"{cause}; give its batch normalisation running statistics",))
         if breach := _gradient_breach(model, images):
@@ -138,7 +138,7 @@ def seem_probabilities(logits: Tensor) -> bool:
     return bool((logits >= 0).all() and ((logits.sum(1) - 1).abs() < ROUNDING).all())
 
 
-def _differ(logits: Tensor, others: Tensor) -> bool:
+def differ(logits: Tensor, others: Tensor) -> bool:
     """Return whether two tensors differ by more than rounding."""
     return bool((logits - others).abs().max() > ROUNDING * (others.abs().max() + 1e-6))
 

@@ -109,7 +109,8 @@ def _print_end(ended: "Ended") -> None:
         print_place("Report", folder.report / REPORT)
     print_place("MLflow", page_command(default_tracking_uri(folder.root)))
     if done.unconfirmed:
-        err.print(f"{done.unconfirmed} successes of a search failed in float32: they count as failures")
+        cause = "did not last on a random victim" if done.random else "failed in float32"
+        err.print(f"{done.unconfirmed} successes of a search {cause}: they count as failures")
     if done.failures:
         err.print(
             f"[red]{len(done.failures)} shards failed[/]; {escape(str(folder.failures))}/*.json say why; "

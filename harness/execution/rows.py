@@ -16,14 +16,28 @@ from eadbench.harness.parquet.rows import Key, keys_of
 from eadbench.harness.plan.grid import Shard, other_parameters
 from eadbench.models import canonical_json
 
+_SEARCH_COLUMNS = ("iterations", "forward_passes", "margin", "const_end", "nonfinite_gradients", "survival")
+"""Columns that say how an example was found on its own victim; null where it is tested on another."""
+
 _BATCH = 256
 """Batch size of tests on another victim."""
 
 
+CONST_ENDS = {-1: "least", 0: None, 1: "greatest"}
+"""The column `const_end` by :attr:`AttackResult.const_end`."""
+
+
 def crafted_rows(
-    shard: Shard, dataset: str, rules: Mapping[str | None, Adversarial], result: AttackResult
+    shard: Shard,
+    dataset: str,
+    rules: Mapping[str | None, Adversarial],
+    result: AttackResult,
+    survival: Mapping[str | None, Tensor | None],
 ) -> list[dict[str, Any]]:
-    """Return the rows of a shard: one for each example and decision rule, in this order."""
+    """Return the rows of a shard: one for each example and decision rule, in this order.
+
+    `survival` holds by rule what :func:`eadbench.attacks.survival` returns.
+    """
     victim, cells = shard.victim, shard.cell_digests
     shared = {
         "dataset": dataset,
@@ -40,7 +54,8 @@ def crafted_rows(
         "parameters": other_parameters(shard.setting.parameters),
         "shard": shard.digest,
     }
-    figures = {rule: _figures(kept) for rule, kept in rules.items()}
+    figures = {rule: _figures(kept, survival.get(rule)) for rule, kept in rules.items()}
+    searches = _searches(result, len(shard.examples))
     passes = zip(shard.examples, result.iterations.tolist(), result.forward_passes.tolist(), strict=True)
     return [
         shared
@@ -50,6 +65,7 @@ def crafted_rows(
             "decision_rule": rule,
             "iterations": iterations,
             "forward_passes": forward_passes,
+            **searches[i],
             "cell": cells[example.beta, example.kappa, rule],
         }
         for i, (example, iterations, forward_passes) in enumerate(passes)
@@ -57,11 +73,22 @@ def crafted_rows(
     ]
 
 
-def _figures(kept: Adversarial) -> dict[str, Sequence[Any]]:
+def _searches(result: AttackResult, count: int) -> list[dict[str, Any]]:
+    """Return what each example's search says of itself; None where the attack does not tell."""
+    ends = [0] * count if result.const_end is None else result.const_end.tolist()
+    broken = [None] * count if result.nonfinite_gradients is None else result.nonfinite_gradients.tolist()
+    return [
+        {"const_end": CONST_ENDS[end], "nonfinite_gradients": number} for end, number in zip(ends, broken, strict=True)
+    ]
+
+
+def _figures(kept: Adversarial, survival: Tensor | None) -> dict[str, Sequence[Any]]:
     """Return the columns that an attack measures as Python values, with None for NaN."""
     names = ("l0", "l1", "l2", "linf", "margin", "const", "epsilon")
+    shares = torch.full_like(kept.l1, torch.nan) if survival is None else survival
+    values = {name: getattr(kept, name) for name in names} | {"survival": shares}
     columns: dict[str, Sequence[Any]] = {
-        name: [None if math.isnan(value) else value for value in getattr(kept, name).tolist()] for name in names
+        name: [None if math.isnan(value) else value for value in column.tolist()] for name, column in values.items()
     }
     return columns | {"success": kept.success.tolist()}
 
@@ -109,7 +136,7 @@ def transferred_rows(
     tested_rows: list[dict[str, Any]] = []
     for crafted, key in zip(rows.to_dict("records"), keys_of(rows), strict=True):
         row: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in crafted.items()}
-        row |= {"evaluated_on": digest, "iterations": None, "forward_passes": None, "margin": None}
+        row |= dict.fromkeys(_SEARCH_COLUMNS) | {"evaluated_on": digest}
         success = False
         if (i := positions.get(key)) is not None:
             targeted = row["target"] is not None

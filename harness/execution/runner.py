@@ -43,7 +43,9 @@ class Totals:
     worker_seconds: float = 0.0
     """Seconds spent on shards, summed over workers."""
     unconfirmed: int = 0
-    """Examples that a search found and that failed in float32."""
+    """Examples that a search found and that failed when they were tested again, in float32."""
+    random: bool = False
+    """Whether a victim is random."""
 
     def add(self, record: ShardRecord) -> None:
         """Add a shard."""
@@ -52,6 +54,7 @@ class Totals:
         self.gradient_evaluations += record.gradient_evaluations
         self.worker_seconds += record.seconds
         self.unconfirmed += sum(record.unconfirmed.values())
+        self.random |= record.random
 
 
 class Runner:

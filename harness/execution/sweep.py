@@ -54,7 +54,9 @@ class Done:
     worker_seconds: float
     """Seconds spent on shards, summed over workers."""
     unconfirmed: int
-    """Examples that a search found and that failed in float32."""
+    """Examples that a search found and that failed when they were tested again, in float32."""
+    random: bool
+    """Whether a victim that was attacked is random."""
 
     @property
     def nothing(self) -> bool:
@@ -205,6 +207,7 @@ def _setup(spec: Spec, results: Results, models: Path | None) -> Setup:
         batch_size=spec.batch_size,
         threads=spec.resources.threads,
         precision=spec.precision,
+        confirmations=spec.confirmations,
     )
 
 

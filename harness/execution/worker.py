@@ -5,15 +5,16 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eadbench import models
-from eadbench.attacks import Adversarial, AttackResult
+from eadbench.attacks import Adversarial, AttackResult, survival
 from eadbench.attacks.engine.precision import LowerPrecision
 from eadbench.attacks.engine.throughput import fastest_batch_size
 from eadbench.harness import datasets
@@ -205,12 +206,38 @@ class Worker:
             batch_size=batch_size,
         )
         rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
-        rows = crafted_rows(shard, self.data.name, rules, result)
+        survival = self._survival(shard, victim, rules, labels, batch_size)
+        rows = crafted_rows(shard, self.data.name, rules, result, survival)
         record = self._record(shard, rules, result, batch_size, started, time.perf_counter() - clock)
+        record = replace(record, random=any(shares is not None for shares in survival.values()))
         if shard.save_images:
             write_images(self.results.image_part(shard.digest), *crafted_images(shard, rules))
         self.results.commit(shard, rows, record)
         return record
+
+    def _survival(
+        self,
+        shard: Shard,
+        victim: nn.Module,
+        rules: Mapping[str | None, Adversarial],
+        labels: Tensor,
+        batch_size: int,
+    ) -> dict[str | None, Tensor | None]:
+        """Test the successes on a random victim again; return by rule the share of the tests that each passes."""
+        kappa = torch.tensor([example.kappa for example in shard.examples], device=self.device)
+        with models.seeded(int(shard.digest, 16) >> 1, self.device):
+            return {
+                rule: survival(
+                    victim,
+                    kept,
+                    labels.to(self.device),
+                    kappa=kappa,
+                    targeted=shard.examples[0].target is not None,
+                    times=self.setup.confirmations,
+                    batch_size=batch_size,
+                )
+                for rule, kept in rules.items()
+            }
 
     def _record(
         self,

@@ -45,12 +45,17 @@ SCHEMA = pa.schema(
         ("forward_passes", pa.int64()),
         ("defense_parameters", _TEXT),
         ("parameters", _TEXT),
+        ("const_end", _TEXT),
+        ("nonfinite_gradients", pa.int64()),
+        ("survival", pa.float32()),
     ]
 )
 """One row per example and decision rule. A value is null if it has no meaning for the attack, or the example failed.
 
 `defense_parameters` and `parameters` are JSON; `parameters` holds the attack's hyperparameters that have no column.
-`iterations` counts gradient evaluations, that is, backward passes.
+`iterations` counts gradient evaluations, that is, backward passes. `const_end` is "least" if the search over c ended at
+its least c, still succeeding, "greatest" if no c succeeded. `survival` is the share of repeated tests that a success on
+a random victim passes.
 """
 
 WHAT = "the rows of a sweep"

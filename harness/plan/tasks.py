@@ -22,6 +22,8 @@ class Setup:
     threads: int
     precision: Precision
     """The precision in which attacks search; successes are confirmed in float32."""
+    confirmations: int = 0
+    """How often the successes on a random victim are tested again."""
 
 
 class Task(Protocol):

@@ -16,7 +16,7 @@ class ShardRecord:
     successes: Mapping[str, int]
     """Counts by decision rule, or by the attack's name if it has no rules; likewise in `unconfirmed`."""
     unconfirmed: Mapping[str, int]
-    """Successes of the search that failed in float32."""
+    """Successes of the search that failed when they were tested again, in float32."""
     precision: str
     gradient_evaluations: int
     """Gradient evaluations that the examples needed."""
@@ -33,6 +33,8 @@ class ShardRecord:
     threads: int
     batch_size: int
     torch: str
+    random: bool = False
+    """Whether the victim gave other logits for the same images, so that a success may not last."""
 
 
 @dataclass(frozen=True, kw_only=True)

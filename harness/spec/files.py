@@ -83,6 +83,7 @@ def written(spec: Spec) -> dict[str, Any]:
         "shard_size": spec.shard_size,
         "batch_size": spec.batch_size,
         "precision": spec.precision,
+        "confirmations": spec.confirmations,
         "resources": spec.resources.model_dump(mode="json"),
     }
 

@@ -43,6 +43,7 @@ def resolved(file: SpecFile) -> Spec:
         shard_size=file.shard_size,
         batch_size=file.batch_size,
         precision=file.precision,
+        confirmations=file.confirmations,
         resources=file.resources,
     )
     _check_modes(spec)

@@ -99,6 +99,7 @@ class Spec:
     shard_size: int
     batch_size: int | Literal["auto"]
     precision: Precision
+    confirmations: int
     resources: Resources
 
     @property

@@ -150,4 +150,7 @@ class SpecFile(_Documented):
     other workers to rounding, not to the bit."""
     precision: Annotated[Precision, Right("float32, tf32 or bf16")] = "float32"
     """The precision of the gradients of a search. Every success is confirmed in float32, or counts as a failure."""
+    confirmations: int = Field(default=20, ge=0, le=10_000)
+    """How often each success on a random victim is tested again, on a fresh draw of its noise. The share that holds
+    stands in the column `survival` and in the report."""
     resources: Resources = Resources()
