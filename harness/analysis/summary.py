@@ -6,7 +6,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from eadbench.harness.analysis import aggregate
+from eadbench.harness.analysis import aggregate, cautions
 from eadbench.harness.analysis.planned import planned
 from eadbench.harness.labels import Labels
 from eadbench.harness.parquet.stored import SETTING
@@ -28,6 +28,8 @@ class Summary:
     victims: Sequence[Victim]
     lines: pd.DataFrame
     """The result of :func:`aggregate.summarise_lines`."""
+    counts: pd.DataFrame | None = None
+    """What :meth:`cautions.Tally.counts` returns for the same rows."""
 
     @cached_property
     def labels(self) -> Labels:
@@ -43,9 +45,12 @@ class Summary:
 def read(snapshot: Snapshot) -> Summary:
     """Summarise the rows of a folder that belong to its spec."""
     spec, rows = snapshot.spec, snapshot.stored_rows
-    batches = rows.batches(aggregate.COUNTED, at_most=AT_ONCE)
+    columns = dict.fromkeys((*aggregate.COUNTED, *cautions.COLUMNS))
+    tally = cautions.Tally()
+    batches = tally.watched(rows.batches([*columns], at_most=AT_ONCE))
     lines = aggregate.summarise_lines(rows.lines, batches, seed=spec.seed, planned=planned(snapshot))
-    return Summary(spec=spec, victims=snapshot.victims, lines=lines.assign(table=spec.name))
+    lines = lines.assign(table=spec.name)
+    return Summary(spec=spec, victims=snapshot.victims, lines=lines, counts=tally.counts(rows.lines))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from eadbench.harness import datasets
-from eadbench.harness.analysis import transfer
+from eadbench.harness.analysis import cautions, transfer
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.errors import UserError
 from eadbench.harness.parquet.adversarial import Images
@@ -50,9 +50,10 @@ def images_text(spec: Spec) -> str:
 
 
 def warnings(summary: Summary) -> list[str]:
-    """Return what is suspicious about the victims: a sentence each, which begins with the victim's label."""
+    """Return what is suspicious about the victims and their rows: sentences that begin with the victim's label."""
     labels = summary.labels.victim
-    return [f"{labels[victim.digest]}: {text}" for victim in summary.victims for text in victim.warnings]
+    suspicions = [f"{labels[victim.digest]}: {text}" for victim in summary.victims for text in victim.warnings]
+    return suspicions + ([] if summary.counts is None else cautions.texts(summary.counts, summary.labels))
 
 
 def write(folder: Results, summary: Summary) -> dict[str, str]:
