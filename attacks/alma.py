@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from eadbench.attacks import distances
 from eadbench.attacks.attack import BATCH_SIZE, Attack
 from eadbench.attacks.criterion import logit_range
+from eadbench.attacks.distances import rows
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
-from eadbench.attacks.engine.walk import Queries, nearest, rows
+from eadbench.attacks.engine.walk import Queries, nearest
 from eadbench.attacks.result import AttackResult
 
 FIRST_DISTANCE = {"l1": 0.5, "l2": 0.1}

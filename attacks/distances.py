@@ -1,5 +1,8 @@
 """Distances between adversarial examples and their originals, per row."""
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 
@@ -30,3 +33,16 @@ def linf(delta: Tensor) -> Tensor:
 
 NORMS = {"l0": l0, "l1": l1, "l2": l2, "linf": linf}
 """Distances by the names of their norms."""
+
+
+def rows(values: Tensor) -> Tensor:
+    """Return a number for each row (B,) as (B, 1, 1, 1)."""
+    return values[:, None, None, None]
+
+
+def unit(direction: Tensor, norm: Callable[[Tensor], Tensor] = l2) -> Tensor:
+    """Scale each row of (B, C, H, W) to norm one; a row of zeros stays so."""
+    largest = rows(linf(direction))
+    direction = torch.where(largest > 0, direction / largest, 0)  # squares of tiny values would round to 0
+    length = rows(norm(direction))
+    return torch.where(length > 0, direction / length, 0)

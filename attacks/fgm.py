@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from eadbench.attacks import distances
 from eadbench.attacks.attack import BATCH_SIZE, Attack
+from eadbench.attacks.criterion import log_odds
 from eadbench.attacks.engine.epsilon_search import GRIDS, Direction, check_grid, most_passes, smallest_epsilon
 from eadbench.attacks.engine.precision import gradient_precision
 from eadbench.attacks.result import AttackResult
@@ -89,17 +90,8 @@ def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targete
     """
     x = x.detach().requires_grad_()
     with torch.enable_grad(), gradient_precision(model):
-        logits = model(x)
-        index = labels.unsqueeze(1)
-        u = logits.scatter(1, index, -torch.inf).logsumexp(1) - logits.gather(1, index).squeeze(1)
-        (gradient,) = torch.autograd.grad(u.sum(), x)
+        (gradient,) = torch.autograd.grad(-log_odds(model(x), labels).sum(), x)
     nonfinite = ~gradient.flatten(1).sum(1).isfinite()
     gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
-    largest = distances.linf(gradient)[:, None, None, None]
-    gradient = torch.where(largest > 0, gradient / largest, 0)
-    if norm == "linf":
-        step = gradient.sign()
-    else:
-        length = distances.NORMS[norm](gradient)[:, None, None, None]
-        step = torch.where(length > 0, gradient / length, 0)
+    step = gradient.sign() if norm == "linf" else distances.unit(gradient, distances.NORMS[norm])
     return -step if targeted else step, nonfinite

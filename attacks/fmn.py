@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from eadbench.attacks import distances
 from eadbench.attacks.attack import BATCH_SIZE, Attack
+from eadbench.attacks.distances import unit
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
 from eadbench.attacks.engine.projections import PROJECTIONS
-from eadbench.attacks.engine.walk import Answer, Queries, nearest, unit
+from eadbench.attacks.engine.walk import Answer, Queries, nearest
 from eadbench.attacks.result import AttackResult
 
 DUALS = {"l1": distances.linf, "l2": distances.l2, "linf": distances.l1}

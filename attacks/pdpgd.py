@@ -11,10 +11,11 @@ from torch.nn.functional import softplus
 
 from eadbench.attacks import distances
 from eadbench.attacks.attack import BATCH_SIZE, Attack
+from eadbench.attacks.distances import rows
 from eadbench.attacks.engine import projections
 from eadbench.attacks.engine.adam import Adam
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
-from eadbench.attacks.engine.walk import Queries, nearest, rows
+from eadbench.attacks.engine.walk import Queries, nearest
 from eadbench.attacks.result import AttackResult
 
 LEAST_RATIO = 1e-6

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from eadbench.attacks import distances
 from eadbench.attacks.attack import BATCH_SIZE, Attack
+from eadbench.attacks.distances import rows, unit
 from eadbench.attacks.engine.adam import Adam
 from eadbench.attacks.engine.checks import check_not_negative, check_steps
-from eadbench.attacks.engine.walk import Queries, nearest, rows, unit
+from eadbench.attacks.engine.walk import Queries, nearest
 from eadbench.attacks.result import AttackResult
 
 

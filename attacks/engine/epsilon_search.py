@@ -57,9 +57,8 @@ def smallest_epsilon(
 ) -> AttackResult:
     """Attack every example at ascending ε until it first succeeds.
 
-    `direction` takes the model before x and the labels, and returns the step, and whether the gradient of each row had
-    a value that is not finite. `gradients_per_epsilon` leaves out the gradient at x₀, which
-    every ε shares.
+    `direction` takes the model before x and the labels. It returns the step, and whether the gradient of each row had a
+    value that is not finite. `gradients_per_epsilon` leaves out the gradient at x₀, which every ε shares.
 
     Raises
     ------

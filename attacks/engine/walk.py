@@ -19,7 +19,7 @@ from eadbench.attacks.engine.inputs import attacked
 from eadbench.attacks.engine.precision import exact_model, gradient_precision
 from eadbench.attacks.result import AttackResult
 
-__all__ = ["Answer", "Queries", "nearest", "rows", "unit"]
+__all__ = ["Answer", "Queries", "nearest"]
 
 ROUNDING = 16
 """Units in the last place of the greatest logit by which a margin may differ in the last test, in another batch.
@@ -66,6 +66,8 @@ class Queries:
         self.images, self.labels, self.kappa, self.targeted = images, labels, kappa, targeted
         self.measure = distances.NORMS[norm]
         self.nearest = images.clone()
+        self.nonfinite = torch.zeros_like(labels)
+        """(B,) gradients with a value that is not finite."""
         self.least = torch.full_like(kappa, torch.inf)
         """(B,) the distance of `nearest`; infinite before a query is adversarial."""
         self.greatest = self.measure(torch.maximum(images, 1 - images))
@@ -84,6 +86,7 @@ class Queries:
             lead = margin(logits, self.labels, targeted=self.targeted)
             (gradient,) = torch.autograd.grad(loss(logits, lead).sum(), x)
         x = x.detach()
+        self.nonfinite += ~gradient.flatten(1).sum(1).isfinite()
         if self.exact_model is not self.model:
             logits = self.exact_model(x)
         lead = margin(logits.detach(), self.labels, targeted=self.targeted)
@@ -126,6 +129,7 @@ def nearest(
     with attacked(model, images, labels, batch_size, targeted=attack.targeted) as call:
         kappa = per_example("kappa", attack.kappa, call.images)
         candidates, least = call.images.clone(), torch.full_like(kappa, torch.inf)
+        nonfinite = torch.zeros_like(call.labels)
         begin = 0
         while begin < len(call.images):
             part = slice(begin, begin + batch_size)
@@ -139,7 +143,7 @@ def nearest(
                     raise
                 batch_size = batch_size // 2
                 continue
-            candidates[part], least[part] = queries.nearest, queries.least
+            candidates[part], least[part], nonfinite[part] = queries.nearest, queries.least, queries.nonfinite
             begin += batch_size
         kept = confirmed(
             call.model,
@@ -158,17 +162,5 @@ def nearest(
         iterations=steps,
         forward_passes=tests * steps + 1,
         computed=attack.steps * len(call.images),
+        nonfinite_gradients=nonfinite,
     )
-
-
-def rows(values: Tensor) -> Tensor:
-    """Return (B,) as (B, 1, 1, 1)."""
-    return values[:, None, None, None]
-
-
-def unit(direction: Tensor, measure: Callable[[Tensor], Tensor] = distances.l2) -> Tensor:
-    """Scale each row of (B, C, H, W) to norm one; a row of zeros stays so."""
-    largest = rows(distances.linf(direction))
-    direction = torch.where(largest > 0, direction / largest, 0)  # squares of tiny values would round to 0
-    length = rows(measure(direction))
-    return torch.where(length > 0, direction / length, 0)

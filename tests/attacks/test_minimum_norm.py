@@ -8,8 +8,9 @@ from eadbench.attacks import ALMA, DDN, FMN, PDPGD, SigmaZero, distances
 from eadbench.attacks.alma import penalty, penalty_slope, slope
 from eadbench.attacks.contract.victims import half_space, labels_to_attack, small_images, small_net
 from eadbench.attacks.criterion import log_odds, logit_range, margin
+from eadbench.attacks.distances import unit
 from eadbench.attacks.engine.projections import PROJECTIONS
-from eadbench.attacks.engine.walk import Queries, unit
+from eadbench.attacks.engine.walk import Queries
 from eadbench.attacks.pdpgd import PROXIMAL
 
 ATTACKS = [
