@@ -27,7 +27,7 @@ for _scheme, _extra in EXTRAS.items():
 
 
 def located(text: str) -> Path:
-    """Return the path that a text names: a path of this machine, or a URI.
+    """Return the path that a text names: a path of this machine, where ~ is the home folder, or a URI.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def located(text: str) -> Path:
     """
     scheme, separator, _ = text.partition("://")
     if not separator:
-        return Path(text)
+        return Path(text).expanduser()
     if redact(text) != text:
         raise UserError(
             f"{redact(text)}: a URI must not hold a key or a password, which would be stored with the results; "

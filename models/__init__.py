@@ -4,7 +4,7 @@ A model takes images (N, C, H, W) in [0, 1] and returns logits (N, K), never pro
 itself.
 """
 
-from eadbench.models.adapted import build_network
+from eadbench.models.adapted import build_network, outputs_breach
 from eadbench.models.digest import canonical_json, digest_of, sha256_of_file
 from eadbench.models.files import replace_file
 from eadbench.models.hubs import is_hub, pin
@@ -12,7 +12,7 @@ from eadbench.models.lock import lock
 from eadbench.models.memory_format import memory_format
 from eadbench.models.normalised import size_suspicion
 from eadbench.models.recipe import Recipe, Training
-from eadbench.models.registry import MODELS, build, initial_parameters, search
+from eadbench.models.registry import MODELS, build, search
 from eadbench.models.store import Stored, copy, input_facts, is_stored, load, read, save
 from eadbench.models.training import Diverged, accuracy, predictions, seeded, train
 from eadbench.models.weights import load_weights
@@ -29,7 +29,6 @@ __all__ = [
     "canonical_json",
     "copy",
     "digest_of",
-    "initial_parameters",
     "input_facts",
     "is_hub",
     "is_stored",
@@ -37,6 +36,7 @@ __all__ = [
     "load_weights",
     "lock",
     "memory_format",
+    "outputs_breach",
     "pin",
     "predictions",
     "read",

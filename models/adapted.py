@@ -12,7 +12,10 @@ from eadbench.models import hubs
 from eadbench.models.recipe import Recipe
 from eadbench.models.registry import build, classes_of, initial_parameters
 
-__all__ = ["Adapted", "build_network"]
+__all__ = ["Adapted", "build_network", "outputs_breach"]
+
+ROUNDING = 1e-3
+"""How far the sum of probabilities may be from 1."""
 
 
 class Adapted(nn.Module):
@@ -43,6 +46,18 @@ class Adapted(nn.Module):
         if self.probabilities:
             logits = logits.clamp(min=torch.finfo(logits.dtype).tiny).log()
         return logits if self.class_map is None else logits[:, self.class_map]
+
+
+@torch.no_grad()
+def outputs_breach(model: nn.Module, images: Tensor) -> str | None:
+    """Return how a network that is to return probabilities does not, on images (N, C, H, W); None if it does."""
+    if not isinstance(model, Adapted) or not model.probabilities:
+        return None
+    outputs = model.network(images)
+    if (outputs >= 0).all() and ((outputs.double().sum(1) - 1).abs() < ROUNDING).all():
+        return None
+    what = "negative values" if (outputs < 0).any() else "rows that do not sum to 1"
+    return f"outputs: probabilities, but the network returns {what}; leave out outputs if these are logits"
 
 
 def build_network(recipe: Recipe, *, published: bool = True) -> nn.Module:

@@ -45,6 +45,8 @@ class Normalised(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.size, self.reverse_channels = network, size, reverse_channels
+        order = ", channels reversed" if reverse_channels else ""
+        self.preprocessing = f"(x - {list(mean)}) / {list(std)}, by channel{order}"
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from eadbench.attacks.engine.frozen import frozen
-from eadbench.attacks.engine.precision import LowerPrecision, exact_model
-from eadbench.attacks.engine.probe import output_breach, seem_probabilities
+from eadbench.attacks.engine.precision import LowerPrecision
+from eadbench.attacks.engine.probe import output_breach, probe, seem_probabilities
 
 __all__ = ["Call", "attacked"]
 
+LOOKED_AT = 8
+"""Images, spread over all, that the model is run on before an attack."""
 ULPS = 4 * torch.finfo(torch.float32).eps
 """How far outside [0, 1] a value may be by rounding; it is clipped."""
 
@@ -38,7 +40,8 @@ class Called(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, K) in the type of the images, which is that of the search."""
-        return self.model(images if self.dtype is None else images.to(self.dtype)).to(images.dtype)
+        logits = self.model(images if self.dtype is None else images.to(self.dtype))
+        return logits.to(images.dtype) if isinstance(logits, Tensor) else logits  # other outputs are refused
 
 
 class Call:
@@ -63,18 +66,18 @@ def attacked(model: Any, images: Any, labels: Any, batch_size: int, *, targeted:
     """Check the arguments of an attack, and yield them with the model frozen and without gradients.
 
     NumPy arrays become tensors. Half-precision images are attacked in float32, while their model computes in its own
-    precision. The model runs once, on the first image.
+    precision. The model runs once, on a few images.
 
     Raises
     ------
     ValueError
         A batch size below 1, images that are not (N, C, H, W) floats in [0, 1], labels that are not (N,) classes, or a
-        model that does not return logits (N, K).
+        model that does not return finite logits (N, K) with gradients.
 
     Warns
     -----
     UserWarning
-        Every example already has its target class, or the model seems to return probabilities.
+        Most examples already have their target class, or the model seems to return probabilities.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -86,15 +89,36 @@ def attacked(model: Any, images: Any, labels: Any, batch_size: int, *, targeted:
         stack.enter_context(torch.no_grad())
         images, labels = _tensor(images), _tensor(labels)
         _check(images, labels)
-        half = images.dtype if images.dtype.itemsize < 4 else None
-        if half is not None:
-            model, images = Called(model, half), images.float()
-        if len(images):
-            images = images.clamp(0, 1)
-            logits, model = _checked(model, images, labels)
-            if targeted and len(images) > 1 and logits.argmax() == labels[0]:
-                _warn_if_reached(model, images, labels, batch_size)
-        yield Call(model, images, labels.long())
+        labels = labels.long()
+        try:
+            model = _in_own_type(model, images)
+            images = images.to(torch.promote_types(images.dtype, torch.float32)).clamp(0, 1)
+            if len(images):
+                model = _checked(model, images, labels, targeted=targeted)
+            yield Call(model, images, labels)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            for reason in probe(model, images[:LOOKED_AT]).refusals:
+                raise ValueError(f"the model cannot be attacked: {reason}") from error
+            raise
+
+
+def _in_own_type(model: nn.Module, images: Tensor) -> nn.Module:
+    """Return a model that takes float32 or float64 images, and is given them in half precision or in its weights' type.
+
+    Where the images' type is not that of the weights, the model is tried on one image.
+    """
+    if images.dtype.itemsize < 4:
+        return Called(model, images.dtype)
+    weights = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), images.dtype)
+    if weights == images.dtype or isinstance(model, LowerPrecision) or not len(images):
+        return model
+    try:
+        model(images[:1].clone())
+    except RuntimeError:
+        return Called(model, weights)
+    return model
 
 
 def _tensor(values: Any) -> Tensor:
@@ -113,20 +137,36 @@ def _check(images: Tensor, labels: Tensor) -> None:
         raise ValueError(f"images must lie in [0, 1], got [{images.amin():.4g}, {images.amax():.4g}]")
 
 
-def _checked(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, nn.Module]:
-    """Check what the model returns for the first image; return it, and a model whose logits have the images' type."""
-    logits = model(images[:1].clone())
-    if breach := output_breach(logits, 1):
-        raise ValueError(f"the model must return logits (1, K >= 2) for one image: {breach}")
+def _checked(model: nn.Module, images: Tensor, labels: Tensor, *, targeted: bool) -> nn.Module:
+    """Check what the model returns for a few images; return a model whose logits have the images' type."""
+    count = min(LOOKED_AT, len(images))
+    rows = [index * len(images) // count for index in range(count)]
+    logits = model(images[rows])
+    if breach := output_breach(logits, count):
+        raise ValueError(f"the model must return logits (N, K >= 2): {breach}")
     if labels.amin() < 0 or labels.amax() >= logits.shape[1]:
         raise ValueError(f"labels must be in 0..{logits.shape[1] - 1}, got {labels.amin()}..{labels.amax()}")
-    if logits.shape[1] > 2 and seem_probabilities(logits):  # two logits of one image may sum to 1 by chance
-        warnings.warn(
+    finite = logits.isfinite().all(1)
+    if not finite.any():
+        raise ValueError("the model's logits are not finite; check its weights")
+    if logits.shape[1] > 2 and seem_probabilities(logits[finite]):  # two logits of one image may sum to 1 by chance
+        _warn(
             "the model seems to return probabilities, whose gradients vanish and whose margins are at most 1; "
-            "attacks need logits",
-            stacklevel=5,
+            "attacks need logits"
         )
-    return logits, _in_type_of(images, model, logits)
+    reached = int((logits.argmax(1) == labels[rows]).sum())
+    if targeted and count > 1 and 2 * reached > count:
+        which = "every image has" if reached == count == len(images) else f"each of {reached} among {count} images has"
+        _warn(
+            f"{which} its target class already, so that it succeeds unchanged; "
+            "give targeted=False if the labels are the true classes"
+        )
+    return _in_type_of(images, model, logits)
+
+
+def _warn(text: str) -> None:
+    """Warn at the call of the attack."""
+    warnings.warn(text, stacklevel=6)
 
 
 def _in_type_of(images: Tensor, model: nn.Module, logits: Tensor) -> nn.Module:
@@ -135,15 +175,3 @@ def _in_type_of(images: Tensor, model: nn.Module, logits: Tensor) -> nn.Module:
         own = model.model(images[:1].clone())
         return model if own.dtype == images.dtype else LowerPrecision(Called(model.model), model.precision)
     return model if logits.dtype == images.dtype else Called(model)
-
-
-def _warn_if_reached(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -> None:
-    """Warn if every image has its target class: the labels may be meant as true classes."""
-    batches = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
-    exact = exact_model(model)
-    if all(bool((exact(part).argmax(1) == targets).all()) for part, targets in batches):
-        warnings.warn(
-            "every image already has its target class, so every example succeeds unchanged; "
-            "give targeted=False if the labels are the true classes",
-            stacklevel=6,
-        )

@@ -189,7 +189,7 @@ def _images(arrays: Arrays, names: tuple[str, str] | None, layout: Layout | None
         return None
     given = arrays[names[0]]()
     what = f"{where}: {names[0]}"
-    if isinstance(given, np.ndarray) and given.dtype.kind not in "uif":
+    if isinstance(given, np.ndarray) and (given.dtype.kind not in "uif" or given.dtype.itemsize > 8):
         raise UserError(f"{what} must be uint8 or floats in [0, 1], got {given.dtype}")
     images = torch.as_tensor(given)
     if images.ndim == 3:

@@ -97,6 +97,8 @@ def probed(network: nn.Module, images: Tensor, recipe: models.Recipe, name: str)
     probe = attacks.probe(network, images.to(device), classes=recipe.num_classes)
     if probe.refusals:
         raise UserError(f"{name}: {probe.refusals[0]}")
+    if breach := models.outputs_breach(network, images.to(device)):
+        raise UserError(f"{name}: {breach}")
     size = models.size_suspicion(network, images.shape[1:]) if recipe.training is None else None
     return [*probe.warnings, *([] if size is None else [size])]
 

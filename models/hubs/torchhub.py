@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -64,10 +65,14 @@ def _folder(name: str) -> Path:
 
 @contextlib.contextmanager
 def _entry(folder: Path, name: str) -> Iterator[Callable[..., Any]]:
-    """Import a repository's entry, and keep its folder first on the import path while it runs."""
+    """Import a repository's entry, and keep its folder first on the import path while it runs.
+
+    Modules of the repository are forgotten afterwards: another repository may have modules of the same names.
+    """
     spec = importlib.util.spec_from_file_location("hubconf", folder / "hubconf.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    hidden = _forgotten(lambda name: _is_in(folder, name.partition(".")[0]))
     sys.path.insert(0, str(folder))
     try:
         spec.loader.exec_module(module)
@@ -78,3 +83,15 @@ def _entry(folder: Path, name: str) -> Iterator[Callable[..., Any]]:
         yield entry
     finally:
         sys.path.remove(str(folder))
+        _forgotten(lambda name: _is_in(folder, name.partition(".")[0]))
+        sys.modules.update(hidden)
+
+
+def _forgotten(which: Callable[[str], bool]) -> dict[str, ModuleType]:
+    """Take modules out of `sys.modules`, and return them."""
+    return {name: sys.modules.pop(name) for name in [*sys.modules] if which(name)}
+
+
+def _is_in(folder: Path, package: str) -> bool:
+    """Return whether a folder has a module or a package of a name."""
+    return (folder / f"{package}.py").is_file() or (folder / package).is_dir()

@@ -85,11 +85,60 @@ def test_a_value_beyond_1_by_rounding_is_clipped(name: str) -> None:
 def test_true_labels_for_targets_are_warned_of(name: str) -> None:
     model, images, _ = float32()
     reached = model(images).argmax(1)
-    with pytest.warns(UserWarning, match="every image already has its target class.*targeted=False"):
+    with pytest.warns(UserWarning, match="every image has its target class already.*targeted=False"):
         ATTACKS[name](model, images, reached)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ATTACKS[name](model, images, (reached + 1) % 4)
+
+
+@pytest.mark.parametrize("name", ["ead", "fgm"])
+def test_true_labels_with_some_errors_are_warned_of(name: str) -> None:
+    model, images, _ = float32()
+    reached = model(images).argmax(1)
+    reached[0] = (reached[0] + 1) % 4
+    with pytest.warns(UserWarning, match=r"each of \d among 8 images has its target class already"):
+        ATTACKS[name](model, images, reached)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda model: lambda x: model(x) * torch.nan, "the model's logits are not finite; check its weights"),
+        (lambda model: lambda x: model(x).detach(), "the model cannot be attacked: its logits have no gradient"),
+        (lambda model: lambda x: model(x.sub_(0.5)), "the model cannot be attacked: it writes to its input"),
+        (lambda model: lambda x: model(x).numpy(), r"must return logits \(N, K >= 2\): .* got a ndarray"),
+        (lambda model: lambda x: (model(x),), r"must return logits \(N, K >= 2\): .* got a tuple"),
+    ],
+)
+@each_attack
+def test_a_model_that_cannot_be_attacked_is_refused_in_one_line(name: str, function: Any, message: str) -> None:
+    model, images, labels = float32()
+    with pytest.raises(ValueError, match=message) as raised:
+        ATTACKS[name](function(model), images, labels)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_built_in_inference_mode_is_refused() -> None:
+    _, images, labels = float32()
+    with torch.inference_mode():
+        model = smooth(dtype=torch.float32)
+    with pytest.raises(ValueError, match=r"built under torch\.inference_mode"):
+        ATTACKS["fgm"](model, images, labels)
+
+
+@each_attack
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_model_of_another_type_than_its_images(name: str, dtype: torch.dtype) -> None:
+    """float64 is NumPy's default: its images are searched in float64, by a model in float32."""
+    model, images, labels = float32()
+    if dtype == torch.float64:
+        result = ATTACKS[name](model, images.double().numpy(), labels.numpy().astype("uint16"))
+    else:
+        result = ATTACKS[name](model.to(dtype), images, labels)
+    for kept in result.values():
+        assert kept.success.any()
+        assert kept.images.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
 
 
 def test_probabilities_are_warned_of() -> None:

@@ -46,6 +46,11 @@ def _scaled_by_batch(network: nn.Module, x: Tensor) -> Tensor:
         (lambda net, x: Output(net(x)), "it returns a Output; return its .logits"),
         (lambda net, x: net(x).argmax(1), "it must return logits as floats, got torch.int64"),
         (lambda net, x: net(x)[:, :, None], "it must return logits (6, K) for 6 images, got (6, 4, 1)"),
+        (lambda net, x: net(x).to_sparse(), "it must return a dense tensor of logits, got torch.sparse_coo"),
+        (lambda net, x: net(x).squeeze(), "it returns (4,) for one image; keep the dimension of the batch"),
+        (lambda net, x: net(x.reshape(6, 1, 4, 4)), "it does not take one image alone of 1x4x4: RuntimeError:"),
+        (lambda net, x: net(x) + x.requires_grad, "it returns other logits when gradients are taken"),
+        (lambda net, x: net(x.numpy() if x.requires_grad else x), "it does not take 6 images of 1x4x4: "),
         (lambda net, x: net(x)[:, :1], "it returns one logit; attacks need one for each class"),
         (lambda net, x: net(x)[:, :3], "it returns 3 logits for 4 classes; give a network with a logit for each"),
         (lambda net, x: net(x).repeat(1, 2), "it returns 8 logits for 4 classes; give class_map"),
@@ -53,8 +58,8 @@ def _scaled_by_batch(network: nn.Module, x: Tensor) -> Tensor:
         (lambda net, x: net(x) / 0, "its logits are not finite on 6 of 6 images; check its weights"),
         (_scaled_by_batch, "it gives an image other logits alone than in a batch; give its batch normalisation"),
         (lambda net, x: net(x).detach(), "its logits have no gradient (RuntimeError:"),
-        (lambda net, x: net(x.double()), "it does not take images 1x4x4: RuntimeError:"),
-        (lambda net, x: {}["key"], "it does not take images 1x4x4: KeyError: 'key'"),
+        (lambda net, x: net(x.double()), "it does not take 6 images of 1x4x4: RuntimeError:"),
+        (lambda net, x: {}["key"], "it does not take 6 images of 1x4x4: KeyError: 'key'"),
     ],
 )
 def test_refusals(function: Callable[[nn.Module, Tensor], object], refusal: str) -> None:

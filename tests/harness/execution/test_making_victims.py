@@ -25,7 +25,7 @@ class TestMistakes:
 
     def test_a_network_that_does_not_take_the_images(self, tmp_path: Path) -> None:
         wrong = [{"arch": "cw_mnist", "training": {"epochs": 1}}]
-        with pytest.raises(UserError, match=r"cw_mnist: it does not take images 1x8x8: ValueError: the network"):
+        with pytest.raises(UserError, match=r"cw_mnist: it does not take 8 images of 1x8x8: ValueError: the network"):
             run(study(victims=wrong), tmp_path / "wrong")
 
 

@@ -38,6 +38,10 @@ def softmax():
     return Net(after=lambda z: (4 * z).softmax(1))
 
 
+def positive():
+    return Net(after=lambda z: z.exp())
+
+
 def nan():
     return Net(after=lambda z: z / 0)
 
@@ -146,6 +150,9 @@ def test_probabilities_are_said_and_their_logarithm_cures(mynets: str, tmp_path:
     assert report.warnings(plain.summary)[0].startswith("soft: it seems to return probabilities")
     assert "outputs: probabilities" in report.text(plain.summary, "markdown")
     assert "outputs: probabilities" in api.write_page(plain).read_text()
+    for arch, what in (("view", "negative values"), ("positive", "rows that do not sum to 1")):
+        with pytest.raises(UserError, match=f"outputs: probabilities, but the network returns {what}"):
+            attacked("wrong", arch=f"{mynets}:{arch}", weights=weights, outputs="probabilities")
     cured = attacked("cured", arch=f"{mynets}:softmax", weights=weights, outputs="probabilities")
     assert not report.warnings(cured.summary)
     assert plain.rows()["success"].sum() == 0 and cured.rows()["success"].all()

@@ -1,15 +1,19 @@
 """Networks of hubs as victims of a spec: what is refused before work begins."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from eadbench.harness import api
 from eadbench.harness.errors import UserError
-from tests.sweeps import small
+from eadbench.harness.frames import Results
+from tests.sweeps import run, small
 
-pytest.importorskip("timm")
+timm = pytest.importorskip("timm")
 pytest.importorskip("transformers")
 
 
@@ -35,3 +39,25 @@ def test_refused(victim: dict[str, Any], message: str, tmp_path: Path, monkeypat
     with pytest.raises(UserError, match=rf"^victims\[0\].*{message}") as raised:
         api.plan(small(victims=[victim]), results=str(tmp_path / "results"))
     assert "\n" not in str(raised.value)
+
+
+def test_published_weights_are_attacked_and_reported(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=10, in_chans=1)
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    config = {"input_size": [1, 8, 8], "mean": [0.5], "std": [0.5], "num_classes": 10}
+    content = {
+        "architecture": "test_resnet",
+        "num_classes": 10,
+        "pretrained_cfg": config,
+        "model_args": {"in_chans": 1},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    fgm = {"name": "fgm", "norm": "linf", "epsilons": [0.5]}
+    what = small(victims=[{"arch": f"timm:local-dir:{tmp_path}"}], attacks=[fgm], images={"count": 2}, targets="all")
+    run(what, tmp_path / "results")
+    results = Results(tmp_path / "results")
+    [recipe] = results.snapshot.recipes.values()
+    assert recipe.hub is not None
+    assert recipe.hub["weights"] in api.write_page(results).read_text()
+    assert len(results.rows()) == 2 * 9

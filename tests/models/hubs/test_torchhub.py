@@ -1,6 +1,8 @@
 """Entries of torch.hub: run from a folder or the cache, and refused where code is refused."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -92,3 +94,22 @@ def test_no_entry_or_no_hubconf(tmp_path: Path) -> None:
         models.build("torchhub:folder", num_classes=10)
     with pytest.raises(ValueError, match=r"has no hubconf\.py"):
         models.build(f"torchhub:{tmp_path}:entry", num_classes=10)
+
+
+def test_repositories_with_modules_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each entry runs its own repository's code, and leaves the user's module of that name alone."""
+    for name, layers in (("a", "nn.Linear(4, 10)"), ("b", "nn.Linear(4, 3), nn.Linear(3, 10)")):
+        package = tmp_path / name / "nets_of_both"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "net.py").write_text(f"from torch import nn\nmake = lambda: nn.Sequential(nn.Flatten(), {layers})")
+        entry = "def net():\n    from nets_of_both.net import make\n    return make()"
+        (tmp_path / name / "hubconf.py").write_text(entry)
+    own = ModuleType("nets_of_both")
+    monkeypatch.setitem(sys.modules, "nets_of_both", own)
+    sizes = [
+        sum(weight.numel() for weight in models.build(f"torchhub:{tmp_path / name}:net", num_classes=10).parameters())
+        for name in ("a", "b", "a")
+    ]
+    assert sizes == [50, 15 + 40, 50]
+    assert sys.modules["nets_of_both"] is own and "nets_of_both.net" not in sys.modules
