@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from eadbench.defenses.defense import Defense, Fit
-from eadbench.models import Recipe, build_network, seeded, train
+from eadbench.models import Recipe, build_network, initialise, seeded, train
 
 __all__ = ["Undefended", "initial_model"]
 
@@ -55,5 +55,10 @@ def initial_model(recipe: Recipe) -> nn.Module:
     """
     if recipe.weights is not None:
         raise ValueError(f"recipe {recipe.digest} has given weights: there is nothing to train")
-    with seeded(0 if recipe.training is None else recipe.training.seed):
-        return build_network(recipe)
+    if recipe.training is None:
+        with seeded(0):
+            return build_network(recipe)
+    with seeded(recipe.training.seed):
+        model = build_network(recipe)
+        initialise(model, recipe.training.init or "torch")
+    return model

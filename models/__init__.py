@@ -8,6 +8,7 @@ from eadbench.models.adapted import build_network, outputs_breach
 from eadbench.models.digest import canonical_json, digest_of, sha256_of_file
 from eadbench.models.files import replace_file
 from eadbench.models.hubs import is_hub, pin
+from eadbench.models.initial import default_init, initialise
 from eadbench.models.lock import lock
 from eadbench.models.memory_format import memory_format
 from eadbench.models.normalised import size_suspicion
@@ -28,7 +29,9 @@ __all__ = [
     "build_network",
     "canonical_json",
     "copy",
+    "default_init",
     "digest_of",
+    "initialise",
     "input_facts",
     "is_hub",
     "is_stored",

@@ -1,10 +1,11 @@
 """Recipes: how a model is made. The digest of a recipe names the trained model."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, cast
 
 from eadbench.models.digest import digest_of
+from eadbench.models.initial import Init, default_init
 
 __all__ = ["Recipe", "Training"]
 
@@ -27,6 +28,9 @@ class Training:
         Momentum of SGD, in [0, 1); Adam does not use it.
     weight_decay
         L2 penalty; decoupled (AdamW) with Adam.
+    init
+        "glorot": Glorot-uniform weights and zero biases, as Keras and so Carlini and Wagner have them; "torch": those
+        that torch gives the network. Unless given, glorot for their networks, and torch for others.
     seed
         Seed of the initial weights, the order of the images, and dropout.
 
@@ -42,6 +46,7 @@ class Training:
     optimizer: Literal["adam", "sgd"] = "adam"
     momentum: float = 0.9
     weight_decay: float = 0.0
+    init: Init | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -54,6 +59,7 @@ class Training:
             "optimizer": (self.optimizer in ("adam", "sgd"), '"adam" or "sgd"'),
             "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
             "weight_decay": (0 <= self.weight_decay < float("inf"), "at least 0"),
+            "init": (self.init in (None, "glorot", "torch"), '"glorot" or "torch"'),
             "seed": (0 <= self.seed < 2**63, "in 0..2^63 - 1"),
         }
         for name, (right, wanted) in checks.items():
@@ -110,6 +116,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for name in ("parameters", "defense", "hub"):
             object.__setattr__(self, name, _json_value(getattr(self, name), name))
+        if self.training is not None and self.training.init is None:
+            object.__setattr__(self, "training", replace(self.training, init=default_init(self.arch)))
         if "name" not in self.defense:
             raise ValueError(f'recipe.defense needs a "name", got {self.defense!r}')
         if self.weights is not None and self.training is not None:
@@ -117,6 +125,8 @@ class Recipe:
         published = self.parameters.get("weights") is not None or "weights" in (self.hub or {})
         if self.weights is None and self.training is None and not published:
             raise ValueError("recipe: has neither training nor weights")
+        if self.training is not None and self.training.init == "glorot" and published:
+            raise ValueError("recipe.training.init: glorot would replace the published weights; leave out one")
         if self.outputs not in ("logits", "probabilities"):
             raise ValueError(f'recipe.outputs must be "logits" or "probabilities", got {self.outputs!r}')
         self._check_class_map()
@@ -161,6 +171,8 @@ class Recipe:
         for name, default in (("outputs", "logits"), ("class_map", None), ("network_classes", None), ("hub", None)):
             if content[name] == default:
                 del content[name]
+        if self.training is not None and self.training.init == "torch":
+            del content["training"]["init"]
         if self.class_map is not None:
             content["class_map"] = list(self.class_map)
         return content
@@ -176,7 +188,8 @@ class Recipe:
         """
         training = content.get("training")
         try:
-            return cls(**{**content, "training": None if training is None else Training(**training)})
+            made = None if training is None else Training(**{"init": "torch", **training})
+            return cls(**{**content, "training": made})
         except TypeError as error:
             names = ", ".join(field.name for field in fields(cls))
             raise ValueError(f"not a recipe ({error}); its keys are {names}") from error

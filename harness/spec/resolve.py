@@ -1,6 +1,7 @@
 """From the spec as written to the spec as resolved: names are looked up, defaults filled in, every value tried."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -15,7 +16,7 @@ from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
 from eadbench.harness.spec.parameters import parameters_of, validated
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
 from eadbench.harness.spec.schema import SpecFile, VictimFields
-from eadbench.models import Training, is_hub
+from eadbench.models import Training, default_init, is_hub
 from eadbench.models.code import refuse_code
 
 __all__ = ["resolved", "resolved_attack"]
@@ -163,7 +164,7 @@ def _victim(given: VictimFields, where: str) -> VictimEntry:
         arch=given.arch,
         parameters=given.parameters,
         defense=defense,
-        training=None if given.training is None else _training(given.training, where),
+        training=None if given.training is None else _training(given.training, given.arch, where),
         weights=given.weights,
         strict=given.strict,
         outputs=given.outputs,
@@ -181,12 +182,13 @@ def _is_published(given: VictimFields) -> bool:
     return given.parameters.get("weights") is not None
 
 
-def _training(given: Mapping[str, Any], where: str) -> Training:
+def _training(given: Mapping[str, Any], arch: str, where: str) -> Training:
     values = validated(parameters_of(Training), given, f"{where}.training").model_dump(mode="json")
     try:
-        return Training(**values)
+        training = Training(**values)
     except ValueError as error:
         raise UserError(f"{where}.{error}") from error
+    return training if training.init else replace(training, init=default_init(arch))
 
 
 def _looked_up(given: Mapping[str, Any], registry: Registry, where: str) -> tuple[Any, str, dict[str, Any]]:

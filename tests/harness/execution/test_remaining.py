@@ -48,6 +48,7 @@ def store(results: Results, shard: Shard) -> None:
     rest: dict[str, Any] = {
         name: {} if name in ("successes", "unconfirmed") else 0 if kind in (int, float) else ""
         for name, kind in ShardRecord.__annotations__.items()
+        if kind is not bool
     }
     results.commit(shard, rows, ShardRecord(**{**rest, **record}))
 
