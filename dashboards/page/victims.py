@@ -33,8 +33,13 @@ def _row(victim: Victim, label: str, recipe: Recipe | None) -> list[str]:
         NO_VALUE if victim.accuracy is None else f"{100 * victim.accuracy:.2f}",
         f"{len(victim.images):,}" if victim.attacked else NO_VALUE,
         victim.trained_on,
-        NO_VALUE if recipe is None else _training_text(recipe),
+        NO_VALUE if recipe is None else _training_text(recipe) + _examples_text(victim),
     ]
+
+
+def _examples_text(victim: Victim) -> str:
+    """Return how many adversarial examples a victim learned from: ``, 92 of 108 adversarial examples``."""
+    return f", {victim.examples[0]:,} of {victim.examples[1]:,} adversarial examples" if victim.examples else ""
 
 
 def _training_text(recipe: Recipe) -> str:

@@ -161,6 +161,7 @@ class VictimPlanner:
             labels=split.labels[images].tolist(),
             attacked=attacked,
             warnings=_suspicions(evaluation) if evaluation else (),
+            examples=evaluation.examples if evaluation else (),
         )
 
     def _wrong(self, recipe: Recipe, split: str) -> Sequence[int]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from eadbench.harness import datasets
 from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution.allocator import keep_freed_memory
 from eadbench.harness.execution.rows import crafted_images, crafted_rows, transferred_rows
+from eadbench.harness.execution.training_facts import training_facts, training_suspicions
 from eadbench.harness.execution.victim_checks import class_suspicions, probed, sample
 from eadbench.harness.labels import defense_label
 from eadbench.harness.parquet.adversarial import read_images, write_images
@@ -120,7 +122,7 @@ class Worker:
 
     def _evaluation(self, recipe: models.Recipe, split: datasets.Split) -> Evaluation:
         """Probe a stored victim, and test it on every image of a split."""
-        victim = self._needed(recipe.digest)
+        victim, _, facts = models.load(models.read(self.results.model(recipe.digest)), device=self.device)
         suspicions = probed(victim, sample(split), recipe, f"victim {recipe.digest}, {recipe.arch}")
         predicted = models.predictions(victim, split, device=self.device)
         return Evaluation(
@@ -128,23 +130,25 @@ class Worker:
             size=len(split),
             wrong=(predicted != split.labels).nonzero().squeeze(1).tolist(),
             nonfinite=int((predicted < 0).sum()),
-            warnings=[*suspicions, *class_suspicions(self.data)],
+            warnings=[*suspicions, *class_suspicions(self.data), *training_suspicions(facts, recipe.num_classes)],
+            examples=facts.get("examples", ()),
         )
 
     def _store(self, task: VictimTask, folder: Path) -> None:
         """Make a victim in `folder`, unless another process makes it at the same time."""
         with models.lock(folder):
             if not models.is_stored(folder):
-                model = self._made(task, folder / "checkpoint.safetensors")
-                models.save(folder, task.recipe, model, {"input": models.input_facts(model, self.data.shape)})
+                model, facts = self._made(task, folder / "checkpoint.safetensors")
+                facts["input"] = models.input_facts(model, self.data.shape)
+                models.save(folder, task.recipe, model, facts)
 
-    def _made(self, task: VictimTask, checkpoint: Path) -> nn.Module:
-        """Return the victim: the user's weights, or a trained model."""
+    def _made(self, task: VictimTask, checkpoint: Path) -> tuple[nn.Module, dict[str, Any]]:
+        """Return the victim, the user's weights or a trained model, and facts about its training."""
         recipe = task.recipe
         if task.weights is not None:
             model = models.build_network(recipe, published=False)
             models.load_weights(model, located(task.weights), strict=task.strict)
-            return model
+            return model, {}
         defense = defense_of(recipe)
         epochs = recipe.training.epochs if recipe.training else 0
         label = defense_label(recipe.defense["name"], recipe.defense_parameters)
@@ -155,16 +159,20 @@ class Worker:
             on_batch=lambda done, total, _: self.report(title, done, total),
             checkpoint=checkpoint,
         )
+        needed = {part: self._needed(needed.digest) for part, needed in needs_of(recipe).items()}
+        records = [self.results.shard_record(shard) for shard in task.examples]
+        facts = training_facts(needed, records, self.data.train, self.device)
         try:
-            return defense.train(
+            model = defense.train(
                 recipe,
                 self.data.train,
-                needed={part: self._needed(needed.digest) for part, needed in needs_of(recipe).items()},
+                needed=needed,
                 examples=self._examples(task.examples) if task.examples else None,
                 fit=fit,
             )
         except models.Diverged as error:
             raise UserError(f"victim {recipe.digest}, {recipe.arch}, {label}: {error}") from error
+        return model, facts
 
     def _examples(self, shards: Sequence[str]) -> datasets.Split:
         """Return the adversarial images of shards of the training split, with their true labels."""

@@ -50,6 +50,8 @@ class Victim:
     """Digests of the other victims on which the spec tests its examples."""
     warnings: Sequence[str] = field(default=(), repr=False)
     """What is suspicious about it, each in one line with cause and remedy."""
+    examples: Sequence[int] = ()
+    """How many adversarial examples it learned from, and how many its training asked for; empty for other trainings."""
 
     @property
     def temperature(self) -> float | None:

@@ -18,7 +18,7 @@ from eadbench.harness.results.folder import Results, write_text
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.spec import Spec
 
-__all__ = ["compared", "draw", "images_text", "terminal", "text", "warnings", "write"]
+__all__ = ["compared", "draw", "examples_texts", "images_text", "terminal", "text", "warnings", "write"]
 
 
 def terminal(summary: Summary, *, width: int) -> RenderableType:
@@ -27,7 +27,7 @@ def terminal(summary: Summary, *, width: int) -> RenderableType:
     matrix = transfer.matrix(summary.lines, summary.victims)
     if matrix is not None:
         parts.append(transfer.terminal(matrix, summary.labels))
-    parts.append(Text(images_text(summary.spec), style="dim"))
+    parts += [Text(text, style="dim") for text in (images_text(summary.spec), *examples_texts(summary))]
     return Group(*parts, *(Text(f"Warning: {text}", style="yellow") for text in warnings(summary)), Text())
 
 
@@ -36,7 +36,7 @@ def text(summary: Summary, format: str) -> str:
     rendered = tables.render(summary.lines, format, summary.victims)
     if format != "markdown":
         return rendered
-    notes = [images_text(summary.spec), *(f"Warning: {text}" for text in warnings(summary))]
+    notes = [images_text(summary.spec), *examples_texts(summary), *(f"Warning: {text}" for text in warnings(summary))]
     return "\n".join([rendered, *(f"{note}\n" for note in notes)])
 
 
@@ -47,6 +47,17 @@ def images_text(spec: Spec) -> str:
         "every victim of the sweep classifies" if images.correct_on == "all" else "the attacked victim classifies"
     )
     return f"Images: the first {images.count} of the {images.split} split's seeded order that {classifiers} correctly."
+
+
+def examples_texts(summary: Summary) -> list[str]:
+    """Return a sentence for each victim that was trained on adversarial examples: how many of them there were."""
+    labels = summary.labels.victim
+    return [
+        f"{labels[victim.digest]}: trained on {victim.examples[0]:,} of the {victim.examples[1]:,} adversarial "
+        "examples that it asked for."
+        for victim in summary.victims
+        if victim.examples
+    ]
 
 
 def warnings(summary: Summary) -> list[str]:

@@ -55,6 +55,8 @@ class Evaluation:
     """Images whose logits are not finite."""
     warnings: Sequence[str] = ()
     """What is suspicious about the victim, each in one line."""
+    examples: Sequence[int] = ()
+    """How many adversarial examples it learned from, and how many its training asked for; empty for other trainings."""
 
     @property
     def accuracy(self) -> float:
