@@ -36,7 +36,7 @@ class EAD(Attack):
         I, the iterations of one search step.
     abort_early : bool
         End an example's search step if, over a tenth of the iterations, its loss fell by less than 0.01 % and no
-        success had less than twice the least distance of the earlier search steps.
+        success had less than the least distance of the earlier search steps (EAD: than twice that distance).
     targeted : bool
         Whether labels are classes to reach (equation 3) or true classes to leave (equation 6).
     method : "fista" or "ista"

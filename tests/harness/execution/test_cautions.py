@@ -6,14 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 
 from eadbench.attacks import EAD, survival
+from eadbench.harness.execution.sweep import Done
 from eadbench.harness.frames import Results
 from eadbench.harness.reporting import report
-from tests.command import eadbench
-from tests.sweeps import SMALL, rows, run, small
+from tests.sweeps import rows, run, small
 
 CODE = """
 import torch
@@ -49,30 +48,29 @@ VICTIMS = ("sound", "noisy", "rooted", "quiet")
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, pd.DataFrame, str]:
-    """A sweep of four victims, three of them doubtful: the results, the rows, and what the command printed."""
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, pd.DataFrame, Done]:
+    """A sweep of four victims, three of them doubtful: the results, the rows, and what was done."""
     folder = tmp_path_factory.mktemp("cautions")
     (folder / "cautious_nets.py").write_text(CODE)
-    training = {"epochs": 30, "batch_size": 32, "learning_rate": 1e-2}
-    spec = yaml.safe_load(SMALL) | {
+    training = {"epochs": 8, "batch_size": 32, "learning_rate": 1e-2}
+    what = {
         "victims": [{"name": name, "arch": f"cautious_nets:{name}", "training": training} for name in VICTIMS],
         "attacks": [{"name": "ead", "beta": [1e-3, 1e-2], "binary_search_steps": 4, "max_iterations": 30}],
         "targets": {"random": 2},
         "confirmations": 40,
     }
-    (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        ended = eadbench("run", "spec.yaml", "--executor", "serial", "--results", folder / "results")
-    assert ended.code == 0, ended.err
+        done = run(small(**what), folder / "results")
+    assert not done.failures
     results = Results(folder / "results")
     names = {victim.digest: victim.name for victim in results.snapshot.victims}
     frame = rows(folder / "results")
-    return results, frame.assign(victim=frame["model"].map(names)), ended.err
+    return results, frame.assign(victim=frame["model"].map(names)), done
 
 
-def test_a_random_victim_has_the_share_of_its_successes_that_last(swept: tuple[Results, pd.DataFrame, str]) -> None:
-    results, frame, printed = swept
+def test_a_random_victim_has_the_share_of_its_successes_that_last(swept: tuple[Results, pd.DataFrame, Done]) -> None:
+    results, frame, done = swept
     noisy = frame[frame["victim"] == "noisy"]
     assert noisy["success"].any()
     assert (noisy["survival"].notna() == noisy["success"]).all()
@@ -84,10 +82,10 @@ def test_a_random_victim_has_the_share_of_its_successes_that_last(swept: tuple[R
     share, rate = 100 * first["survival"].mean(), 100 * first["success"].mean()
     assert said.startswith("noisy: it is random")
     assert f"EAD (EN), β = 1e-3, κ = 0: {share:.0f} % (ASR {rate:.0f} %)" in said
-    assert "did not last on a random victim" in printed and "failed in float32" not in printed
+    assert done.random and done.unconfirmed
 
 
-def test_gradients_that_are_not_finite_are_counted(swept: tuple[Results, pd.DataFrame, str]) -> None:
+def test_gradients_that_are_not_finite_are_counted(swept: tuple[Results, pd.DataFrame, Done]) -> None:
     results, frame, _ = swept
     broken = frame["nonfinite_gradients"] > 0
     assert broken[frame["victim"] == "rooted"].all() and not broken[frame["victim"] != "rooted"].any()
@@ -95,7 +93,7 @@ def test_gradients_that_are_not_finite_are_counted(swept: tuple[Results, pd.Data
     assert re.match(r"rooted: .*EAD \(EN\), β = 1e-3, κ = 0: 6 of 6; EAD \(EN\), β = 1e-2, κ = 0: 6 of 6$", said)
 
 
-def test_searches_that_end_at_an_end_of_c_are_counted(swept: tuple[Results, pd.DataFrame, str]) -> None:
+def test_searches_that_end_at_an_end_of_c_are_counted(swept: tuple[Results, pd.DataFrame, Done]) -> None:
     results, frame, _ = swept
     assert (frame.loc[frame["victim"] == "quiet", "const_end"] == "greatest").all()
     sound = frame[frame["victim"] == "sound"]
