@@ -252,6 +252,8 @@ def _workers(spec: Spec, executor: Executor, address: str | None) -> "MakeExecut
 
     def make(setup: Any, data: Any, progress: Any) -> Workers:
         if executor == "serial":
+            if spec.resources.timeout is not None:
+                progress.warn("resources.timeout: the executor serial has no other process that could end a task")
             return SerialExecutor(setup, data, progress)
         from eadbench.harness.execution.ray import RayExecutor
 

@@ -17,7 +17,6 @@ from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.serial import SerialExecutor
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.folder import Results
-from eadbench.harness.spec import Resources
 
 SMALL = """
 name: small
@@ -47,7 +46,8 @@ def run(what: spec.Spec, folder: Path, *, ray_workers: int | None = None, models
             return SerialExecutor(setup, data, progress)
         from eadbench.harness.execution.ray import RayExecutor
 
-        with_workers = replace(what, resources=Resources(workers=ray_workers))
+        resources = what.resources.model_copy(update={"workers": ray_workers})
+        with_workers = replace(what, resources=resources)
         return RayExecutor(setup, data, progress, address=None, spec=with_workers)
 
     with Progress(Console(quiet=True)) as progress:

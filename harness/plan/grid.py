@@ -73,6 +73,11 @@ class Shard:
         return f"{attack} on {self.victim.arch}, {defense_label(self.victim.defense, self.victim.defense_parameters)}"
 
     @property
+    def kind(self) -> str:
+        """The victim and the setting."""
+        return f"{self.setting.digest} on {self.victim.digest}"
+
+    @property
     def victim_digest(self) -> str:
         """Digest of the attacked victim."""
         return self.victim.digest

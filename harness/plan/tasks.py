@@ -42,6 +42,10 @@ class Task(Protocol):
         """The name of the task on Ray's dashboard."""
 
     @property
+    def kind(self) -> str:
+        """What tasks share that take about equally long per example."""
+
+    @property
     def victim_digest(self) -> str | None:
         """The stored victim that the task attacks or tests; None for a task that makes a victim."""
 
@@ -81,6 +85,11 @@ class VictimTask:
         return f"victim {self.digest}"
 
     @property
+    def kind(self) -> str:
+        """The task itself: no other takes equally long."""
+        return self.name
+
+    @property
     def title(self) -> str:
         """The name of the task on Ray's dashboard."""
         return f"make {self.recipe.arch}, {self.recipe.defense['name']} ({self.digest})"
@@ -105,6 +114,11 @@ class Transfer:
     def name(self) -> str:
         """The task in words, for messages."""
         return f"shard {self.shard} on victim {self.victim_digest}"
+
+    @property
+    def kind(self) -> str:
+        """The victim that examples are tested on."""
+        return f"transfer to {self.victim_digest}"
 
     @property
     def title(self) -> str:

@@ -109,6 +109,10 @@ class Resources(_Documented):
     """Memory of each worker, such as 8GiB; Ray places workers by it."""
     threads: int = Field(default=1, ge=1)
     """Torch's threads in a worker on CPU cores. The spec sets it because rounding depends on it."""
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds that a shard may take, or a training without progress, before its worker is replaced and the task counts
+    one failure. Unless given, 20 times what the slowest shard of the same attack and victim took, and at least an hour;
+    a day before one has ended. Only Ray's workers can be replaced."""
 
     @field_validator("gpus")
     @classmethod

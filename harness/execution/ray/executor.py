@@ -3,8 +3,9 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -16,7 +17,7 @@ from eadbench.harness.execution.executor import AnyTask, Observer, Outcome
 from eadbench.harness.execution.ray.actor import TaskProgress
 from eadbench.harness.execution.ray.connection import connect
 from eadbench.harness.execution.ray.metrics import DriverMeter
-from eadbench.harness.execution.ray.policy import Verdict
+from eadbench.harness.execution.ray.policy import Verdict, time_limit
 from eadbench.harness.execution.ray.queue import QueuedTask, TaskQueue
 from eadbench.harness.execution.ray.runtime_env import code_for
 from eadbench.harness.execution.ray.worker_pool import PooledWorker, WorkerPool
@@ -29,6 +30,23 @@ __all__ = ["RayExecutor"]
 
 POLL_SECONDS = 0.5
 """Seconds between two looks at what needs attention beside ended tasks: the pool's size, progress to report."""
+
+
+@dataclass(kw_only=True)
+class _Run(Generic[AnyTask]):
+    """A task that a worker runs."""
+
+    worker: PooledWorker
+    queued: QueuedTask[AnyTask]
+    started: float = field(default_factory=time.monotonic)
+    alive: float = field(default_factory=time.monotonic)
+    """When the task was started, or last reported progress."""
+    progress: TaskProgress = field(default_factory=TaskProgress)
+
+    @property
+    def task(self) -> AnyTask:
+        """The task."""
+        return self.queued.task
 
 
 class RayExecutor:
@@ -59,6 +77,8 @@ class RayExecutor:
         self._results = Results(setup.results)
         self._victims: dict[str, Any] = {}
         """References to victims in the object store, by digest."""
+        self._slowest: dict[str, float] = {}
+        """Seconds per example of the slowest task that has ended, by kind."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -88,43 +108,63 @@ class RayExecutor:
     def run(self, tasks: Iterable[AnyTask]) -> Iterator[Outcome[AnyTask]]:
         """Keep every worker busy, with one task at a time. Yield outcomes as tasks end."""
         queue = TaskQueue(tasks)
-        running: dict[Any, tuple[PooledWorker, QueuedTask[AnyTask]]] = {}
+        running: dict[Any, _Run[AnyTask]] = {}
         polled = 0.0
         while running or queue.waiting(1):
             if time.monotonic() - polled > POLL_SECONDS:
                 polled = time.monotonic()
                 self._pool.adjust(queue.waiting)
-                self._report([worker for worker, queued in running.values() if queued.task.reports_progress])
+                self._report([run for run in running.values() if run.task.reports_progress])
             names = self._pool.names()
             for worker in self._pool.idle():
                 if (queued := queue.take(worker.name, names)) is not None:
-                    running[self._submit(worker, queued.task)] = (worker, queued)
+                    running[self._submit(worker, queued.task)] = _Run(worker=worker, queued=queued)
             for reference in _ended([*running, *self._pool.ready_reports()]):
                 if reference not in running:
                     self._pool.take_report(reference)
-                elif outcome := self._outcome(reference, *running.pop(reference), queue):
+                elif outcome := self._outcome(reference, running.pop(reference), queue):
                     yield outcome
+            for reference, run in list(running.items()):
+                if error := self._overdue(run):
+                    del running[reference]
+                    if outcome := self._failed(run, error, queue):
+                        yield outcome
 
     def _submit(self, worker: PooledWorker, task: Task) -> Any:
         """Give a task to a worker, and return the reference to its result."""
         worker.busy = True
         return worker.actor.do.options(name=task.title).remote(task, self._victim_of(task))
 
-    def _outcome(
-        self, reference: Any, worker: PooledWorker, queued: QueuedTask[AnyTask], queue: TaskQueue[AnyTask]
-    ) -> Outcome[AnyTask] | None:
+    def _outcome(self, reference: Any, run: _Run[AnyTask], queue: TaskQueue[AnyTask]) -> Outcome[AnyTask] | None:
         """Return how a task ended, or None if it is queued again."""
-        worker.busy = False
+        run.worker.busy = False
         try:
-            return Outcome(task=queued.task, workers=(*queued.failed_on, worker.name), record=ray.get(reference))
+            record = ray.get(reference)
         except RayTaskError as fault:
             if isinstance(fault.cause, EnvironmentFault | UserError):  # no other task or worker would fare better
                 raise fault.cause from None
-            error = str(fault)
+            return self._failed(run, str(fault), queue)
         except RayError as fault:
-            self._pool.lost(worker)
-            error = f"{worker.name} was lost: {fault}"
-        queued = queue.failed(queued, worker.name)
+            self._pool.lost(run.worker)
+            return self._failed(run, f"{run.worker.name} was lost: {fault}", queue)
+        rate = (time.monotonic() - run.started) / run.task.size
+        self._slowest[run.task.kind] = max(rate, self._slowest.get(run.task.kind, 0.0))
+        return Outcome(task=run.task, workers=(*run.queued.failed_on, run.worker.name), record=record)
+
+    def _overdue(self, run: _Run[AnyTask]) -> str | None:
+        """End the worker of a task that has taken too long. Return the error of the task, None if it has not."""
+        limit = time_limit(self._spec.resources.timeout, self._slowest.get(run.task.kind), run.task.size)
+        if time.monotonic() - run.alive <= limit:
+            return None
+        self._pool.lost(run.worker)
+        return (
+            f"{run.worker.name} was ended: no result{' or progress' * run.task.reports_progress} after {limit:,.0f} s; "
+            "if the task is only slow, set resources.timeout to more seconds"
+        )
+
+    def _failed(self, run: _Run[AnyTask], error: str, queue: TaskQueue[AnyTask]) -> Outcome[AnyTask] | None:
+        """Return the outcome of a task that is given up, or None if it is queued again."""
+        queued = queue.failed(run.queued, run.worker.name)
         outcome = Outcome(task=queued.task, workers=queued.failed_on, error=error)
         given_up = queued.verdict is Verdict.GIVE_UP
         self._meter.failed(given_up=given_up)
@@ -155,17 +195,18 @@ class RayExecutor:
         self._meter.workers_ready(count)
         self._observer.workers_ready(count)
 
-    def _report(self, workers: Iterable[PooledWorker]) -> None:
+    def _report(self, runs: Iterable[_Run[AnyTask]]) -> None:
         """Pass on the progress of running tasks. A worker that does not answer at once is asked again later."""
-        references = [worker.actor.progress.remote() for worker in workers]
-        answered, _ = (
-            ray.wait(references, num_returns=len(references), timeout=POLL_SECONDS) if references else ([], [])
-        )
+        asked = {run.worker.actor.progress.remote(): run for run in runs}
+        answered, _ = ray.wait([*asked], num_returns=len(asked), timeout=POLL_SECONDS) if asked else ([], [])
         for reference in answered:
             try:
                 progress: TaskProgress = ray.get(reference)
             except RayError:  # its task will fail too, and say why
                 continue
+            run = asked[reference]
+            if progress != run.progress:
+                run.alive, run.progress = time.monotonic(), progress
             if progress.title:
                 self._observer.report(*progress)
 

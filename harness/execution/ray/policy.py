@@ -9,8 +9,11 @@ from typing import NamedTuple
 
 __all__ = [
     "ATTEMPTS",
+    "FIRST_TIME_LIMIT",
+    "LEAST_TIME_LIMIT",
     "MOST_FAILED_STARTS",
     "PATIENCE",
+    "TIME_MARGIN",
     "Cap",
     "PoolState",
     "Resize",
@@ -20,6 +23,7 @@ __all__ = [
     "out_of_patience",
     "resize",
     "target",
+    "time_limit",
 ]
 
 ATTEMPTS = 3
@@ -30,6 +34,15 @@ PATIENCE = 900.0
 
 MOST_FAILED_STARTS = 5
 """Workers in a row that may end before they are ready; then the pool stops growing until the nodes change."""
+
+FIRST_TIME_LIMIT = 24 * 3600.0
+"""Seconds that a task may take if no task of its kind has ended yet, unless the spec says otherwise."""
+
+LEAST_TIME_LIMIT = 3600.0
+"""Seconds that every task may take, unless the spec says otherwise."""
+
+TIME_MARGIN = 20
+"""How many times as long as the slowest task of its kind a task may take per example."""
 
 
 class Verdict(Enum):
@@ -127,3 +140,22 @@ def after_failed_start(state: PoolState) -> Cap | Verdict:
 def after_task_failure(failures: int) -> Verdict:
     """Return whether a task that has failed that many times is run again."""
     return Verdict.RETRY if failures < ATTEMPTS else Verdict.GIVE_UP
+
+
+def time_limit(asked: float | None, slowest: float | None, size: int) -> float:
+    """Return the seconds that a task may take before its worker is replaced.
+
+    Parameters
+    ----------
+    asked
+        The spec's `resources.timeout`.
+    slowest
+        Seconds per example of the slowest task of the same kind that has ended; None before one has.
+    size
+        Examples of the task.
+    """
+    if asked is not None:
+        return asked
+    if slowest is None:
+        return FIRST_TIME_LIMIT
+    return max(LEAST_TIME_LIMIT, TIME_MARGIN * slowest * size)

@@ -8,8 +8,11 @@ import pytest
 
 from eadbench.harness.execution.ray.policy import (
     ATTEMPTS,
+    FIRST_TIME_LIMIT,
+    LEAST_TIME_LIMIT,
     MOST_FAILED_STARTS,
     PATIENCE,
+    TIME_MARGIN,
     Cap,
     PoolState,
     Resize,
@@ -19,6 +22,7 @@ from eadbench.harness.execution.ray.policy import (
     out_of_patience,
     resize,
     target,
+    time_limit,
 )
 
 NODES = frozenset({"one", "two"})
@@ -139,3 +143,19 @@ class TestFailedStarts:
 def test_a_task_is_run_three_times() -> None:
     verdicts = [after_task_failure(failures) for failures in range(1, ATTEMPTS + 1)]
     assert verdicts == [Verdict.RETRY, Verdict.RETRY, Verdict.GIVE_UP]
+
+
+@pytest.mark.parametrize(
+    ("asked", "slowest", "size", "seconds"),
+    [
+        (None, None, 200, FIRST_TIME_LIMIT),
+        (None, 0.001, 200, LEAST_TIME_LIMIT),
+        (None, 60.0, 200, TIME_MARGIN * 12_000.0),
+        (None, 60.0, 3, LEAST_TIME_LIMIT),
+        (5.0, None, 200, 5.0),
+        (5.0, 60.0, 200, 5.0),
+        (1e6, 0.001, 1, 1e6),
+    ],
+)
+def test_a_task_may_take(asked: float | None, slowest: float | None, size: int, seconds: float) -> None:
+    assert time_limit(asked, slowest, size) == seconds
