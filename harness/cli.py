@@ -13,7 +13,9 @@ from rich.text import Text
 from eadbench.dashboards.command import dashboard
 from eadbench.harness.commands import checking, listing, planning, reporting, running, schema, showing
 from eadbench.harness.commands.options import err
-from eadbench.harness.errors import EadbenchError, EnvironmentFault, UserError
+from eadbench.harness.commands.stopping import stopped_by_signals
+from eadbench.harness.commands.streams import steady
+from eadbench.harness.errors import EadbenchError, EnvironmentFault, Stopped, UserError
 from eadbench.harness.messages import redact
 from eadbench.models.code import NO_CODE
 
@@ -72,8 +74,14 @@ for command in (
 
 def main() -> None:
     """Run the command. After an error, print one line and exit with the error's code."""
+    sys.stdout, sys.stderr = steady(sys.stdout), steady(sys.stderr)
     try:
-        app()
+        with stopped_by_signals():
+            app()
+    except Stopped as stop:
+        _print_error(str(stop))
+        sys.stdout.flush()
+        os._exit(stop.exit_code)  # an interrupted library's threads can crash the interpreter's end
     except EadbenchError as error:
         _end(str(error), error.exit_code)
     except OSError as error:
@@ -82,7 +90,12 @@ def main() -> None:
 
 
 def _end(message: str, exit_code: int) -> None:
-    """Print an error on one line, without secrets and control characters, and exit."""
+    """Print an error on one line, and exit."""
+    _print_error(message)
+    sys.exit(exit_code)
+
+
+def _print_error(message: str) -> None:
+    """Print an error on one line, without secrets and control characters."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in redact(message))
     err.print(Text.assemble(("error:", "red"), " ", line), soft_wrap=True)
-    sys.exit(exit_code)

@@ -4,13 +4,16 @@
 
     EadbenchError
     ├── UserError            a mistake in a spec, an option or a file of the user's (exit code 2)
+    ├── Stopped              a signal stopped the command (exit code 128 + its number)
     └── EnvironmentFault     the machine, the network or the cluster failed (exit code 1)
         └── TrackingFault    MLflow cannot be written to; the results are safe
 
 Each message is one line: what is wrong, where, and what would be right. Any other exception that escapes is a bug.
 """
 
-__all__ = ["EadbenchError", "EnvironmentFault", "TrackingFault", "UserError"]
+import signal
+
+__all__ = ["EadbenchError", "EnvironmentFault", "Stopped", "TrackingFault", "UserError"]
 
 
 class EadbenchError(Exception):
@@ -23,6 +26,17 @@ class UserError(EadbenchError):
     """The user asked for something impossible; the message says what would be right."""
 
     exit_code = 2
+
+
+class Stopped(EadbenchError):
+    """A signal stopped the command."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(
+            f"stopped by {number.name}; workers have been ended, what is committed stays, "
+            "and the same command goes on from there"
+        )
+        self.exit_code = 128 + number
 
 
 class EnvironmentFault(EadbenchError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eadbench.harness.errors import EnvironmentFault
-from eadbench.harness.execution.ray.connection import sockets_folder
+from eadbench.harness.execution.ray.connection import connect, sockets_folder
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,9 @@ def test_ray_starts_below_a_long_path(tmp_path: Path) -> None:
         "import ray; from eadbench.harness.execution.ray.connection import connect; connect(None, []); ray.shutdown()"
     )
     subprocess.run([sys.executable, "-c", command], env=environment, check=True, timeout=120)
+
+
+def test_ray_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", "/dev/null")
+    with pytest.raises(EnvironmentFault, match=r"Ray did not start on this machine \(.*\); nothing is lost"):
+        connect(None, [])
