@@ -24,6 +24,7 @@ from rich.console import Console
 from eadbench.harness import spec as specs
 from eadbench.harness.errors import TrackingFault, UserError
 from eadbench.harness.frames import Results
+from eadbench.harness.messages import redact
 from eadbench.harness.reporting import report as reports
 from eadbench.harness.results.folder import Results as ResultsFolder
 from eadbench.harness.spec import Spec
@@ -51,6 +52,8 @@ __all__ = [
 
 Executor = Literal["ray", "serial"]
 """What runs shards: a Ray cluster, or this process."""
+LOGGING_SECONDS = 300.0
+"""Seconds that a run spends on MLflow; ``eadbench log`` does the rest."""
 AnySpec = str | Path | Mapping[str, Any] | Spec
 """A spec's file, its content, or the resolved spec."""
 
@@ -212,9 +215,10 @@ def _conclude(
         elif not _keep_owed(results):
             reports.write(folder, results.summary)
             return Ended(results=results, done=done, warning="")
-    with progress.waiting("logging to MLflow"):
+    uri = default_tracking_uri(folder.root)
+    with progress.waiting(f"logging to MLflow at {redact(uri)}"):
         try:
-            invocation.log(folder, default_tracking_uri(folder.root))
+            invocation.log(folder, uri, seconds=LOGGING_SECONDS, waiting=progress.notice)
         except TrackingFault as fault:
             warning = str(fault)
     return Ended(results=results, done=done, warning=warning)

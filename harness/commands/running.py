@@ -83,8 +83,10 @@ def transfer(
 def log(folder: Folder) -> None:
     """Write to MLflow what it lacks of a sweep."""
     from eadbench.harness import api
+    from eadbench.harness.execution.progress import Progress
 
-    invocations = api.log(folder)
+    with Progress(err) as progress, progress.waiting("logging to MLflow"):
+        invocations = api.log(folder)
     written = sum(invocation.cells_written for invocation in invocations)
     complete = sum(invocation.cells_found for invocation in invocations)
     out.print(f"{len(invocations)} invocations, {written} cells written, {complete} were there")

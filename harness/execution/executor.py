@@ -44,6 +44,9 @@ class Observer(Protocol):
     def retried(self, outcome: Outcome[Task]) -> None:
         """Show that a task failed and goes to another worker."""
 
+    def notice(self, text: str) -> None:
+        """Show what the run waits for."""
+
     def warn(self, text: str) -> None:
         """Show a warning."""
 

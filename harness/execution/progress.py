@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from threading import Timer
 from typing import Self
 
 from rich.console import Console, RenderableType
@@ -23,6 +24,9 @@ from rich.text import Text
 from eadbench.harness.execution.executor import Outcome
 from eadbench.harness.plan.grid import Example, Setting, Shard, Size
 from eadbench.harness.plan.tasks import Task
+
+SILENT = 5.0
+"""Seconds after which a run says what it waits for."""
 
 
 class Progress:
@@ -57,12 +61,21 @@ class Progress:
 
     @contextmanager
     def waiting(self, title: str) -> Iterator[None]:
-        """Show a spinner inside the context."""
+        """Show a spinner inside the context; without a terminal, a line if the context takes long."""
         task = self._bars.add_task(title, total=None)
+        timer = Timer(SILENT, self.notice, [f"still {title}, after {SILENT:.0f} s"])
+        timer.daemon = True
+        if self._bars.disable:
+            timer.start()
         try:
             yield
         finally:
+            timer.cancel()
             self._bars.remove_task(task)
+
+    def notice(self, text: str) -> None:
+        """Print what the run waits for."""
+        self._console.print(Text(text, "dim"), highlight=False, soft_wrap=True)
 
     def report(self, title: str, done: int, total: int) -> None:
         """Show how far a long task, such as a training, has come."""

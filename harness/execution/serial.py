@@ -25,7 +25,12 @@ class SerialExecutor:
             return read(self._worker.results.model(digest))
 
         self._worker = Worker(
-            setup, name="here", report=observer.report, load_data=lambda: data, read_victim=read_victim
+            setup,
+            name="here",
+            report=observer.report,
+            notice=observer.notice,
+            load_data=lambda: data,
+            read_victim=read_victim,
         )
 
     def __enter__(self) -> Self:

@@ -45,6 +45,8 @@ class Worker:
     ----------
     report
         Called with the progress of long tasks.
+    notice
+        Called with a text that says what the worker waits for.
     load_data
         Loads the data set; called once, when it is first needed.
     read_victim
@@ -57,10 +59,11 @@ class Worker:
         *,
         name: str,
         report: Report,
+        notice: Callable[[str], None],
         load_data: Callable[[], datasets.DataSet],
         read_victim: Callable[[str], models.Stored],
     ) -> None:
-        self.setup, self.name, self.report = setup, name, report
+        self.setup, self.name, self.report, self.notice = setup, name, report, notice
         self.load_data, self.read_victim = load_data, read_victim
         self.results = Results(setup.results)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -136,7 +139,7 @@ class Worker:
 
     def _store(self, task: VictimTask, folder: Path) -> None:
         """Make a victim in `folder`, unless another process makes it at the same time."""
-        with models.lock(folder):
+        with models.lock(folder, self.notice):
             if not models.is_stored(folder):
                 model, facts = self._made(task, folder / "checkpoint.safetensors")
                 facts["input"] = models.input_facts(model, self.data.shape)

@@ -7,8 +7,10 @@
 """
 
 import json
+import math
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from importlib import metadata
@@ -157,18 +159,38 @@ def keep_files(results: Results, summary: Summary, identity: str) -> None:
             replace_file(results.invocations / identity / file.name, file.read_bytes())
 
 
-def log(results: Results, tracking_uri: str) -> list[Logged]:
+def log(
+    results: Results,
+    tracking_uri: str,
+    *,
+    seconds: float = math.inf,
+    waiting: Callable[[str], None] = lambda _: None,
+) -> list[Logged]:
     """Write to MLflow what it lacks of every stored invocation.
+
+    Parameters
+    ----------
+    seconds
+        After how many seconds to stop.
+    waiting
+        Called with a text if another process holds the lock on the store for long.
 
     Raises
     ------
     TrackingFault
-        The store cannot be written to; the records stay in the results.
+        The store cannot be written to in time; the records stay in the results.
     UserError
         A record is damaged.
     """
+    deadline = time.monotonic() + seconds
     return [
-        log_sweep(replace(record, files=_files(path.with_suffix(""))), tracking_uri, results.root)
+        log_sweep(
+            replace(record, files=_files(path.with_suffix(""))),
+            tracking_uri,
+            results.root,
+            deadline=deadline,
+            waiting=waiting,
+        )
         for path, record in invocation_records(results).items()
     ]
 

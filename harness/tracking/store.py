@@ -1,11 +1,12 @@
 """Connect to MLflow's store, give up after seconds, and search it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from eadbench.harness.errors import TrackingFault
+from eadbench.harness.home import ensure_home
 from eadbench.harness.messages import one_line, redact
 from eadbench.harness.tracking.uri import artifact_location, database_file
 from eadbench.models import lock
@@ -30,7 +31,7 @@ DATABASE_ATTEMPTS = 2
 
 
 @contextmanager
-def open_store(tracking_uri: str) -> Iterator["MlflowClient"]:
+def open_store(tracking_uri: str, waiting: Callable[[str], None]) -> Iterator["MlflowClient"]:
     """Yield MLflow's client of a store. A SQLite store stays locked meanwhile, so this process is the only writer.
 
     Raises
@@ -39,7 +40,7 @@ def open_store(tracking_uri: str) -> Iterator["MlflowClient"]:
         Anything in the block failed.
     """
     try:
-        with _only_writer(tracking_uri):
+        with _only_writer(tracking_uri, waiting):
             yield _connect(tracking_uri)
     # MLflow passes on every error of its database drivers and artifact stores (boto, azure). None may end a sweep.
     # Cut the chain of causes: their messages quote the URI with its password.
@@ -58,6 +59,7 @@ def _connect(tracking_uri: str) -> "MlflowClient":
     """Import MLflow with short timeouts and without output, and return its client."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    ensure_home()
     import mlflow.store.db.utils
     from mlflow import MlflowClient
 
@@ -66,10 +68,10 @@ def _connect(tracking_uri: str) -> "MlflowClient":
     return MlflowClient(tracking_uri=tracking_uri)
 
 
-def _only_writer(tracking_uri: str) -> AbstractContextManager[None]:
+def _only_writer(tracking_uri: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
     """Lock a SQLite store: two sweeps that open a new store at the same time break each other's migration."""
     database = database_file(tracking_uri)
-    return nullcontext() if database is None else lock(database)
+    return nullcontext() if database is None else lock(database, waiting)
 
 
 def experiment(client: "MlflowClient", name: str) -> str:

@@ -1,5 +1,8 @@
 """Write a sweep to MLflow as runs: the parent, its victims and its cells."""
 
+import math
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,14 @@ VICTIM_TAG = "eadbench.victim"
 PARENT_TAG = "mlflow.parentRunId"
 
 
-def log_sweep(record: SweepRecord, tracking_uri: str, folder: Path) -> Logged:
+def log_sweep(
+    record: SweepRecord,
+    tracking_uri: str,
+    folder: Path,
+    *,
+    deadline: float = math.inf,
+    waiting: Callable[[str], None] = lambda _: None,
+) -> Logged:
     """Write to MLflow what it lacks of a sweep.
 
     Call this during the sweep (``finished=False``), after it, or again after a failure. It locks a SQLite store. On a
@@ -30,6 +40,10 @@ def log_sweep(record: SweepRecord, tracking_uri: str, folder: Path) -> Logged:
         An MLflow tracking URI, such as ``http://host:5000`` or ``sqlite:////folder/mlflow.db``.
     folder
         The results, which hold the victims' weights.
+    deadline
+        When to stop, by :func:`time.monotonic`.
+    waiting
+        Called with a text if another process holds the lock on the store for long.
 
     Returns
     -------
@@ -39,13 +53,14 @@ def log_sweep(record: SweepRecord, tracking_uri: str, folder: Path) -> Logged:
     Raises
     ------
     TrackingFault
-        The store cannot be reached, or refuses. What was written stays, and is not written again.
+        The store cannot be reached or refuses, or the deadline has passed. What was written stays, and is not written
+        again.
     """
-    with store.open_store(tracking_uri) as client:
-        return _write_sweep(client, record, folder)
+    with store.open_store(tracking_uri, waiting) as client:
+        return _write_sweep(client, record, folder, deadline)
 
 
-def _write_sweep(client: "MlflowClient", record: SweepRecord, folder: Path) -> Logged:
+def _write_sweep(client: "MlflowClient", record: SweepRecord, folder: Path, deadline: float) -> Logged:
     experiment_id = store.experiment(client, record.experiment)
     tags = {**record.tags, **artifacts.table_tags(record), INVOCATION_TAG: record.invocation}
     parent = next(store.runs(client, experiment_id, INVOCATION_TAG, record.invocation), None)
@@ -61,7 +76,9 @@ def _write_sweep(client: "MlflowClient", record: SweepRecord, folder: Path) -> L
         for victim in record.victims
     }
     missing = [cell for cell in record.cells if not _complete(children.get(cell.digest))]
-    for cell in missing:
+    for index, cell in enumerate(missing):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the server is slow, and {len(missing) - index} of {len(record.cells)} cells are left")
         _write_cell(client, run_id, experiment_id, cell, children.get(cell.digest), models)
     # Write the files last: if they are slow or their store is down, every cell is complete.
     artifacts.write_artifacts(client, parent, record)

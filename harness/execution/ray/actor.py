@@ -26,11 +26,13 @@ class ReadyReport(NamedTuple):
 
 
 class TaskProgress(NamedTuple):
-    """The arguments of the last report of a running task."""
+    """The last report of a running task."""
 
     title: str = ""
     done: int = 0
     total: int = 0
+    notice: str = ""
+    """What the worker waits for."""
 
 
 class RemoteWorker:
@@ -50,6 +52,7 @@ class RemoteWorker:
             setup,
             name=name,
             report=self._report,
+            notice=self._notice,
             load_data=lambda: ray.get(data[0]),
             read_victim=lambda digest: ray.get(self._victims[digest]),
         )
@@ -59,6 +62,9 @@ class RemoteWorker:
 
     def _report(self, title: str, done: int, total: int) -> None:
         self._progress = TaskProgress(title, done, total)
+
+    def _notice(self, text: str) -> None:
+        self._progress = self._progress._replace(notice=text)
 
     def report_ready(self, markers: Sequence[Path]) -> ReadyReport:
         """Report that the worker is ready, and whether it sees the files that the driver has just written."""

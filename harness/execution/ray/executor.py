@@ -96,6 +96,7 @@ class RayExecutor:
                 markers=markers,
                 workers_ready=self._workers_ready,
                 warn=self._observer.warn,
+                notice=self._observer.notice,
             )
             self._stack = stack.pop_all()
         return self
@@ -206,9 +207,11 @@ class RayExecutor:
                 continue
             run = asked[reference]
             if progress != run.progress:
+                if progress.notice not in ("", run.progress.notice):
+                    self._observer.notice(progress.notice)
                 run.alive, run.progress = time.monotonic(), progress
             if progress.title:
-                self._observer.report(*progress)
+                self._observer.report(progress.title, progress.done, progress.total)
 
 
 def _ended(references: list[Any]) -> list[Any]:

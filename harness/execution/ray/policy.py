@@ -13,6 +13,7 @@ __all__ = [
     "LEAST_TIME_LIMIT",
     "MOST_FAILED_STARTS",
     "PATIENCE",
+    "SILENT",
     "TIME_MARGIN",
     "Cap",
     "PoolState",
@@ -24,6 +25,7 @@ __all__ = [
     "resize",
     "target",
     "time_limit",
+    "worth_a_notice",
 ]
 
 ATTEMPTS = 3
@@ -31,6 +33,9 @@ ATTEMPTS = 3
 
 PATIENCE = 900.0
 """Seconds without a ready worker after which a run ends."""
+
+SILENT = 6.0
+"""Seconds without a ready worker after which a run says what it waits for."""
 
 MOST_FAILED_STARTS = 5
 """Workers in a row that may end before they are ready; then the pool stops growing until the nodes change."""
@@ -122,6 +127,11 @@ def resize(state: PoolState, waiting: int) -> Resize:
 def out_of_patience(state: PoolState) -> bool:
     """Return whether workers have been starting for so long, with none ready, that the run should end."""
     return state.starting > 0 and state.ready == 0 and state.seconds_without_worker > PATIENCE
+
+
+def worth_a_notice(state: PoolState) -> bool:
+    """Return whether workers have been starting for so long, with none ready, that the run should say so."""
+    return state.starting > 0 and state.ready == 0 and state.seconds_without_worker > SILENT
 
 
 def after_failed_start(state: PoolState) -> Cap | Verdict:

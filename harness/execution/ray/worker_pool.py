@@ -51,6 +51,8 @@ class WorkerPool:
         Called with the number of workers that are ready, whenever it changes.
     warn
         Called with a warning: no more workers can be started, or torch cannot use a GPU.
+    notice
+        Called with what the run waits for, if no worker is ready for some seconds.
 
     Raises
     ------
@@ -68,10 +70,11 @@ class WorkerPool:
         markers: Sequence[Path],
         workers_ready: Callable[[int], None],
         warn: Callable[[str], None],
+        notice: Callable[[str], None],
     ) -> None:
         self._setup, self._data, self._markers = setup, data, markers
-        self._workers_ready, self._warn = workers_ready, warn
-        self._warned_of_gpu = False
+        self._workers_ready, self._warn, self._notice = workers_ready, warn, notice
+        self._warned_of_gpu = self._noticed = False
         self._asked = resources.workers
         self._needs = connection.needs(resources)
         self._options = connection.options(self._needs, resources.threads)
@@ -108,7 +111,7 @@ class WorkerPool:
             No worker has been ready for too long.
         """
         if not self._workers or any(worker.ready for worker in self._workers):
-            self._last_ready = time.monotonic()
+            self._last_ready, self._noticed = time.monotonic(), False
         state = self._state()
         start, stop = policy.resize(state, waiting(policy.target(state)))
         for _ in range(start):
@@ -117,12 +120,18 @@ class WorkerPool:
             for worker in [worker for worker in self._workers if not worker.ready][-stop:]:
                 self._remove(worker)
         if policy.out_of_patience(state):
-            nodes = [connection.amounts_text(node) for node in connection.nodes()]
             raise EnvironmentFault(
-                f"no worker could run for {policy.PATIENCE / 60:.0f} minutes: "
-                f"each needs {connection.amounts_text(self._needs)}, and the nodes have {'; '.join(nodes) or 'gone'}; "
+                f"no worker could run for {policy.PATIENCE / 60:.0f} minutes: {self._needed()}; "
                 "what is done stays, run again to go on"
             )
+        if policy.worth_a_notice(state) and not self._noticed:
+            self._noticed = True
+            self._notice(f"waiting for a worker: {self._needed()}")
+
+    def _needed(self) -> str:
+        """Return what a worker needs, and what there is."""
+        nodes = [connection.amounts_text(node) for node in connection.nodes()]
+        return f"each needs {connection.amounts_text(self._needs)}, and the nodes have {'; '.join(nodes) or 'gone'}"
 
     def take_report(self, reference: Any) -> None:
         """Take in the report of a worker that is ready, or the failure of one that ended before.

@@ -4,6 +4,7 @@ import importlib
 import logging
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,10 @@ class TrackingServer:
     ----------
     left
         Requests that it still answers before it only hangs up; None for all there will be.
+    requests
+        Requests that it has answered.
+    delay
+        Seconds that it takes for an answer.
     users
         The values of the requests' `Authorization`.
     """
@@ -36,6 +41,7 @@ class TrackingServer:
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self.folder = folder
         self.left: int | None = None
+        self.requests, self.delay = 0, 0.0
         self.users: set[str] = set()
         self._app: Callable[..., Iterable[bytes]] = app
         self._server = make_server("127.0.0.1", 0, self._answer)
@@ -49,6 +55,8 @@ class TrackingServer:
             return []
         if self.left is not None:
             self.left -= 1
+        self.requests += 1
+        time.sleep(self.delay)
         self.users.add(environ.get("HTTP_AUTHORIZATION", ""))
         return self._app(environ, start_response)
 

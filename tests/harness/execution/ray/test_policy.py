@@ -12,6 +12,7 @@ from eadbench.harness.execution.ray.policy import (
     LEAST_TIME_LIMIT,
     MOST_FAILED_STARTS,
     PATIENCE,
+    SILENT,
     TIME_MARGIN,
     Cap,
     PoolState,
@@ -23,6 +24,7 @@ from eadbench.harness.execution.ray.policy import (
     resize,
     target,
     time_limit,
+    worth_a_notice,
 )
 
 NODES = frozenset({"one", "two"})
@@ -106,6 +108,12 @@ class TestPatience:
     def test_ends_after_a_while_without_a_ready_worker(self) -> None:
         assert not out_of_patience(pool(starting=1, seconds_without_worker=PATIENCE))
         assert out_of_patience(pool(starting=1, seconds_without_worker=PATIENCE + 1))
+
+    def test_says_before_it_ends_what_it_waits_for(self) -> None:
+        assert SILENT < 10 < PATIENCE
+        assert not worth_a_notice(pool(starting=1, seconds_without_worker=SILENT))
+        assert worth_a_notice(pool(starting=1, seconds_without_worker=SILENT + 1))
+        assert not worth_a_notice(pool(ready=1, starting=1, seconds_without_worker=SILENT + 1))
 
     def test_does_not_end_with_a_ready_worker(self) -> None:
         assert not out_of_patience(pool(ready=1, starting=1, seconds_without_worker=2 * PATIENCE))
