@@ -28,7 +28,7 @@ from eadbench.harness.messages import redact
 from eadbench.harness.reporting import report as reports
 from eadbench.harness.results.folder import Results as ResultsFolder
 from eadbench.harness.spec import Spec
-from eadbench.harness.storage import located
+from eadbench.harness.storage import located, writable
 from eadbench.harness.tracking.uri import default_tracking_uri
 
 if TYPE_CHECKING:
@@ -279,7 +279,9 @@ def _spec(spec: AnySpec, overrides: Sequence[str], scale: str | None) -> Spec:
 
 
 def _folder(spec: Spec, results: str | Path | None) -> ResultsFolder:
-    return ResultsFolder(Path("results") / spec.name if results is None else _located(results))
+    if results is None:
+        return ResultsFolder(Path("results") / spec.name)
+    return ResultsFolder(writable(results) if isinstance(results, str) else results)
 
 
 def _place(place: str | Path | None) -> Path | None:

@@ -44,18 +44,36 @@ def located(text: str) -> Path:
         )
     if scheme == "file":
         return Path(unquote(urlsplit(text).path))
+    if scheme in EXTRAS and not urlsplit(text).netloc:
+        raise UserError(f"{text}: must name a bucket: {scheme}://BUCKET/NAME")
     from upath import UPath
 
     try:
         path = UPath(text, use_listings_cache=False)
         path.fs  # noqa: B018 - imports the package that reads the scheme
+        path / "spec.yaml"  # a chain of storages, such as simplecache::http://…, has no files below it
     except ImportError as error:
         extra = EXTRAS.get(scheme)
         remedy = f"install it: pip install 'eadbench[{extra}]'" if extra else str(error)
         raise UserError(f"{text}: what reads {scheme}:// is not installed here; {remedy}") from error
     except ValueError as error:
         raise UserError(f"{text}: no storage is called {scheme}://; give a folder, s3://… or gs://…") from error
+    except Exception as error:  # a storage that needs more than a URI raises anything
+        raise UserError(f"{text}: {scheme}:// is no storage of files by itself; give a folder or s3://…") from error
     return cast(Path, path)
+
+
+def writable(text: str) -> Path:
+    """Return the path that a text names, for results to be written to.
+
+    Raises
+    ------
+    UserError
+        See :func:`located`; or the URI can only be read.
+    """
+    if text.startswith(("http://", "https://")):
+        raise UserError(f"{text}: can be read, but not written to; give a folder, s3://… or gs://…")
+    return located(text)
 
 
 def is_local(path: Path) -> bool:

@@ -114,7 +114,7 @@ def load(stored: Path | Stored, *, device: str | torch.device = "cpu") -> tuple[
     try:
         content = json.loads(description)
         recipe, facts = Recipe.from_json(content["recipe"]), dict(content["facts"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}/{RECIPE} does not describe a trained model: {error}") from error
     with seeded(0):  # the initial weights are random and will be replaced
         model = build_network(recipe, published=False)

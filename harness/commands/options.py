@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from eadbench.harness.errors import EnvironmentFault, UserError
-from eadbench.harness.storage import is_local, located
+from eadbench.harness.storage import is_local, located, writable
 
 out = Console()
 err = Console(stderr=True)
@@ -40,7 +40,7 @@ def results_folder(text: str) -> Path:
     UserError
         The path, or a parent of it, is a file.
     """
-    place = located(text)
+    place = writable(text)
     if is_local(place):
         file = next((path for path in (place, *place.parents) if path.is_file()), None)
         if file is not None:

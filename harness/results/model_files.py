@@ -20,7 +20,7 @@ def read_recipe(file: Path) -> Recipe:
         return Recipe.from_json(json.loads(file.read_bytes())["recipe"])
     except FileNotFoundError as error:
         raise UserError(f"{file}: there is no such file; run the sweep again to make the model") from error
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise UserError(f"{file}: not a stored model's recipe ({error}); delete its folder and run again") from error
 
 

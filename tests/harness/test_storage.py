@@ -18,7 +18,7 @@ from eadbench.harness.frames import Results
 from eadbench.harness.parquet.adversarial import read_images
 from eadbench.harness.parquet.rows import read_rows
 from eadbench.harness.reporting import report
-from eadbench.harness.storage import is_local, located
+from eadbench.harness.storage import is_local, located, writable
 from tests.sweeps import rows, run, small
 
 
@@ -67,11 +67,22 @@ class TestLocated:
         [
             ("s3://key:secret@bucket/a", r"s3://\*\*\*@bucket/a: a URI must not hold a key or a password"),
             ("nowhere://a/b", "no storage is called nowhere://"),
+            ("reference://x", "reference:// is no storage of files by itself"),
+            ("simplecache::http://127.0.0.1:9/x", "is no storage of files by itself"),
+            ("dir://x", "dir:// is no storage of files by itself"),
+            ("s3://", "must name a bucket: s3://BUCKET/NAME"),
+            ("s3:///a", "must name a bucket"),
         ],
     )
     def test_a_mistake(self, text: str, message: str) -> None:
         with pytest.raises(UserError, match=message):
             located(text)
+
+    def test_a_place_that_cannot_be_written_to(self) -> None:
+        with pytest.raises(UserError, match="can be read, but not written to"):
+            writable("http://127.0.0.1:9/results")
+        with pytest.raises(UserError, match="can be read, but not written to"):
+            api.run(small(), results="http://127.0.0.1:9/results")
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -257,7 +257,7 @@ class TestCorruptResults:
         assert "Nothing to do" in run_command(ours, spec_file()).out
         assert eadbench("report", ours).code == 0
 
-    @pytest.mark.parametrize("text", ["", "[]", '{"recipe": {}}', '{"recipe": []}'])
+    @pytest.mark.parametrize("text", ["", "[]", '{"recipe": {}}', '{"recipe": []}', "[" * 100_000])
     def test_recipe(self, ours: Path, text: str) -> None:
         [file] = ours.glob("models/*/recipe.json")
         file.write_text(text)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import eadbench
 from eadbench.attacks import FGM, AttackResult
 from eadbench.harness.datasets import DataSet
-from eadbench.harness.errors import EnvironmentFault
+from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution import sweep
 from eadbench.harness.execution.executor import Executor
 from eadbench.harness.execution.progress import Progress
@@ -217,6 +217,15 @@ def test_a_users_own_modules_are_sent_and_installed_ones_are_not(
     package, tests = Path(eadbench.__file__).parent, Path(__file__).parents[3]
     sent = [str(path) for path in (package, tmp_path / "my_networks.py", tests)]
     assert code_for(small(victims=victims, attacks=attacks)) == sent
+
+
+def test_the_standard_library_is_not_sent_and_the_script_that_runs_cannot_be() -> None:
+    def naming(arch: str) -> Spec:
+        return small(victims=[{"arch": "digits", "training": {"epochs": 1}, "parameters": {"of": arch}}])
+
+    assert code_for(naming("os:getcwd")) == code_for(naming("digits"))
+    with pytest.raises(UserError, match="__main__: workers cannot import"):
+        code_for(naming("__main__:x"))
 
 
 def awaited(happened: Callable[[], bool], running: Future[Any]) -> None:
