@@ -25,13 +25,20 @@ def parsed(text: str) -> Any:
     UserError
         The document is not valid YAML: one line with the reason.
     """
+    loader: Any = None
     try:
-        return yaml.load(text, _Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        _refuse_repeated_keys(node, set())
+        return None if node is None else loader.construct_document(node)
     # PyYAML's constructors raise other errors on values such as 0x_, 2024-13-01 or !!bool maybe.
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        if isinstance(error, RecursionError) or "maximum nesting depth" in str(error):
+            raise UserError("not valid YAML: it is nested too deeply") from error
         raise UserError(f"not valid YAML: {one_line(error)}") from error
-    except RecursionError as error:
-        raise UserError("not valid YAML: it is nested too deeply") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
 
 
 def plain(content: object) -> Any:
@@ -100,17 +107,19 @@ def _type_and_value(value: object) -> str:
     return "null" if value is None else f"a {type(value).__name__}: {shown(value)} (text stands in quotes)"
 
 
-class _Loader(yaml.SafeLoader):
-    """Read 1e-3 as a number, as YAML 1.2 does, and refuse a repeated key of a mapping."""
+class _Loader(yaml.CSafeLoader):
+    """Read 1e-3 as a number, as YAML 1.2 does, with libyaml's parser."""
 
-    def compose_mapping_node(self, anchor: Any) -> Any:
-        node: Any = super().compose_mapping_node(anchor)
-        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        first: dict[str, yaml.ScalarNode] = {}
-        for key in keys:
-            if first.setdefault(key.value, key) is not key:
-                raise ComposerError(None, None, f"the key {shown(key.value)} is given twice", key.start_mark)
-        return node
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._nodes = 0
+
+    def resolve(self, *arguments: Any) -> Any:
+        """Return the tag of a node; stop where the document has more nodes than a spec can have."""
+        self._nodes += 1
+        if self._nodes > 2 * MAX_VALUES + 1:  # keys are nodes too
+            raise UserError(f"a spec has at most {MAX_VALUES:,} values")
+        return super().resolve(*arguments)
 
 
 _Loader.add_implicit_resolver(
@@ -118,3 +127,18 @@ _Loader.add_implicit_resolver(
     re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, seen: set[int]) -> None:
+    """Refuse a mapping, in a node or below it, that has a key twice. `seen` are the ids of nodes that were checked."""
+    if not isinstance(node, yaml.CollectionNode) or id(node) in seen:
+        return
+    seen.add(id(node))
+    first: set[str] = set()
+    for item in node.value:
+        for part in item if isinstance(item, tuple) else (item,):
+            _refuse_repeated_keys(part, seen)
+        if isinstance(item, tuple) and isinstance(key := item[0], yaml.ScalarNode):
+            if key.value in first:
+                raise ComposerError(None, None, f"the key {shown(key.value)} is given twice", key.start_mark)
+            first.add(key.value)
