@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from eadbench.harness.parquet.rows import Key, keys_of, read_rows
+from eadbench.harness.parquet.rows import Key, keys_of, parts_by_group, read_rows
 from eadbench.harness.plan.grid import Example, Setting, Shard
 from eadbench.harness.plan.tasks import Transfer
 from eadbench.harness.results.folder import Results
 
 __all__ = ["Remaining", "remaining_transfers"]
+
+Block = tuple[str, Setting]
+"""The victim's digest and the setting that shards share."""
 
 
 class Remaining:
@@ -27,10 +31,8 @@ class Remaining:
     def __init__(self, results: Results, plan: Callable[[], Iterable[Shard]], *, with_images: bool) -> None:
         self._results, self._plan = results, plan
         self._done = results.done(with_images=with_images)
-        self._earlier = set(self._done)
-        """Shards that are done and not planned: those of an earlier spec."""
-        if self._earlier:
-            self._earlier.difference_update(shard.digest for shard in plan())
+        self._earlier: Mapping[Block, Sequence[Path]] = self._earlier_parts() if self._done else {}
+        """Parts of shards that are done and not planned, those of an earlier spec, by the blocks of the plan."""
 
     def __iter__(self) -> Iterator[Shard]:
         for shard, examples in self.examples_left():
@@ -39,21 +41,36 @@ class Remaining:
 
     def examples_left(self) -> Iterator[tuple[Shard, Sequence[Example]]]:
         """Yield every shard of the sweep with those of its examples that are left to run."""
-        block: tuple[str, Setting] | None = None
+        block: Block | None = None
         keys: Collection[Key] = ()
         for shard in self._plan():
             if shard.digest in self._done:
                 yield shard, ()
                 continue
-            if self._earlier and block != (shard.victim.digest, shard.setting):  # shards are planned block by block
-                block = shard.victim.digest, shard.setting
-                keys = self._earlier_keys(shard.cell_digests.values())
+            if self._earlier and block != _block(shard):  # shards are planned block by block
+                block = _block(shard)
+                keys = self._earlier_keys(self._earlier.get(block, ()), shard.cell_digests.values())
             yield shard, _without(shard, keys)
 
-    def _earlier_keys(self, cells: Collection[str]) -> set[Key]:
-        """Return the keys of the rows that shards of an earlier spec have of some cells."""
-        parts = [self._results.part(digest) for digest in sorted(self._earlier)]
+    def _earlier_parts(self) -> dict[Block, list[Path]]:
+        """Look once through the parts of an earlier spec, and return those that have rows of each planned block."""
+        earlier, blocks = set(self._done), dict[Block, Shard]()
+        for shard in self._plan():
+            earlier.discard(shard.digest)
+            blocks.setdefault(_block(shard), shard)
+        if not earlier:
+            return {}
+        groups = {cell: index for index, shard in enumerate(blocks.values()) for cell in shard.cell_digests.values()}
+        parts = parts_by_group([self._results.part(digest) for digest in sorted(earlier)], groups)
+        return {block: parts.get(index, []) for index, block in enumerate(blocks)}
+
+    def _earlier_keys(self, parts: Sequence[Path], cells: Collection[str]) -> set[Key]:
+        """Return the keys of the rows that parts of an earlier spec have of some cells."""
         return set(keys_of(read_rows(parts, columns=["cell", "image", "target"], cells=cells)))
+
+
+def _block(shard: Shard) -> Block:
+    return shard.victim.digest, shard.setting
 
 
 def _without(shard: Shard, keys: Collection[Key]) -> Sequence[Example]:

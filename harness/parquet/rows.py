@@ -1,6 +1,6 @@
 """Rows of results: their columns, and how to write and read them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,29 @@ def read_rows(
     where = "WHERE cell IN (SELECT unnest($cells))" if parameters else ""
     query = f"SELECT {', '.join(names)} FROM {FILES} {where} ORDER BY file_index, file_row_number"
     return frame_of(Files(parts, SCHEMA, WHAT).ask(query, parameters))
+
+
+def parts_by_group(parts: Sequence[Path], groups: Mapping[str, int]) -> dict[int, list[Path]]:
+    """Return the parts that have rows of each group of cells, in their order, after one look at all of them.
+
+    Parameters
+    ----------
+    groups
+        The group of each cell; rows of other cells are passed over.
+
+    Raises
+    ------
+    UserError
+        A part is not a Parquet file with the columns of :data:`SCHEMA`.
+    """
+    files = Files(parts, SCHEMA, WHAT)
+    files.create_table("groups", pa.table({"cell": [*groups], "group": [*groups.values()]}))
+    query = f'SELECT DISTINCT "group", file_index FROM {FILES} JOIN groups USING (cell) ORDER BY ALL'
+    pairs = files.ask(query).to_pydict()
+    by_group: dict[int, list[Path]] = {}
+    for group, index in zip(pairs["group"], pairs["file_index"], strict=True):
+        by_group.setdefault(group, []).append(parts[index])
+    return by_group
 
 
 def frame_of(table: pa.Table) -> pd.DataFrame:

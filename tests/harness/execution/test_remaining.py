@@ -1,13 +1,16 @@
 """What a sweep has left to run, planned without a list of its shards."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from eadbench.harness.execution import remaining as remaining_module
 from eadbench.harness.execution.remaining import Remaining, remaining_transfers
+from eadbench.harness.parquet.rows import read_rows
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Shard, Victim
 from eadbench.harness.results.folder import Results
@@ -17,7 +20,7 @@ from tests.sweeps import small
 ATTACKS = [{"name": "ead", "beta": [1e-3, 1e-2], "kappa": [0, 5]}, {"name": "fgm", "norm": ["l1", "linf"]}]
 
 
-def victim(digest: str) -> Victim:
+def victim(digest: str, count: int) -> Victim:
     return Victim(
         digest=digest,
         name=None,
@@ -26,15 +29,15 @@ def victim(digest: str) -> Victim:
         defense_parameters={},
         trained_on="digits",
         accuracy=1.0,
-        images=[1, 2, 3],
-        labels=[4, 5, 6],
+        images=[1, 2, 3][:count],
+        labels=[4, 5, 6][:count],
     )
 
 
 def shards(count: int = 3) -> Iterator[Shard]:
     """Plan the shards of a sweep of two victims."""
     spec = small(attacks=ATTACKS, images={"count": count})
-    return grid.shards(spec, "digits", range(10), [victim("a" * 16), victim("b" * 16)])
+    return grid.shards(spec, "digits", range(10), [victim("a" * 16, count), victim("b" * 16, count)])
 
 
 def store(results: Results, shard: Shard) -> None:
@@ -76,6 +79,22 @@ def test_examples_of_an_earlier_spec_are_not_left(tmp_path: Path) -> None:
     done = {(shard.victim.digest, shard.setting.digest, e) for shard in earlier for e in shard.examples}
     every = [(shard.victim.digest, shard.setting.digest, e) for shard in shards() for e in shard.examples]
     assert done and left == [example for example in every if example not in done]
+
+
+def test_parts_of_an_earlier_spec_are_read_for_their_own_block_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, parts = Results(tmp_path), list[Path]()
+    for shard in shards(2):
+        store(results, shard)
+
+    def counted(paths: Sequence[Path], **options: Any) -> pd.DataFrame:
+        parts.extend(paths)
+        return read_rows(paths, **options)
+
+    monkeypatch.setattr(remaining_module, "read_rows", counted)
+    assert len([*Remaining(results, shards, with_images=False)])
+    assert parts and len(parts) == len(set(parts)) <= len([*shards(2)])
 
 
 def test_shards_are_planned_as_they_are_drawn(tmp_path: Path) -> None:
