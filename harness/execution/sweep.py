@@ -165,7 +165,7 @@ def _check(spec: Spec, data: DataSet, planner: VictimPlanner, results: Results) 
     if spec.targeted and len(data.target_classes) < 2:
         [name] = (data.class_names[label] for label in data.target_classes)
         raise UserError(f"targets: every image is of the class {name}, so there is no other class to aim at")
-    return check_victims(planner.planned, data, results, split)
+    return check_victims(planner.planned, data, results, split, spec.resources.timeout)
 
 
 def _suspicions(victims: Sequence[Victim]) -> list[str]:

@@ -4,29 +4,28 @@ Attacks fool no network that is broken, so a broken network would look robust. W
 failed shard in an hour.
 """
 
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
-from torch import Tensor, nn
-
-from eadbench import attacks, models
+from eadbench import models
 from eadbench.harness.datasets import DataSet, Split
 from eadbench.harness.errors import UserError
-from eadbench.harness.messages import listed, one_line
+from eadbench.harness.execution.check_process import SECONDS, suspicions_apart
+from eadbench.harness.execution.probing import sample, suspicions_of
+from eadbench.harness.messages import listed
 from eadbench.harness.plan.recipes import Planned
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.model_files import check_recipe
-from eadbench.harness.storage import located
+from eadbench.models.hubs import is_hub
 
-__all__ = ["check_victims", "class_suspicions", "probed", "sample"]
-
-PROBED = 8
-"""Images that a victim is probed on."""
+__all__ = ["check_victims", "class_suspicions"]
 
 
-def check_victims(planned: Sequence[Planned], data: DataSet, results: Results, split: Split) -> list[str]:
+def check_victims(
+    planned: Sequence[Planned], data: DataSet, results: Results, split: Split, seconds: float | None = None
+) -> list[str]:
     """Check the victims that are not stored yet. Return what is suspicious about the data, and given weights.
+
+    Networks of other people's code are checked in a process of their own, which has some `seconds`.
 
     Raises
     ------
@@ -38,6 +37,7 @@ def check_victims(planned: Sequence[Planned], data: DataSet, results: Results, s
     suspicions = class_suspicions(data) if unstored else []  # a stored victim has its own
     images = sample(split)
     networks: set[str] = set()
+    here, apart = list[Planned](), list[Planned]()
     for victim in planned:
         if victim.recipe.training is not None and not len(data.train):
             raise UserError(f"{victim.where}.training: the data set has no train split; give weights instead")
@@ -47,11 +47,15 @@ def check_victims(planned: Sequence[Planned], data: DataSet, results: Results, s
         if (network := _network(victim.recipe)) in networks:
             continue
         networks.add(network)
-        name = f"{victim.where}: {victim.recipe.arch}"
-        found = probed(_built(victim), images, victim.recipe, name)
-        if victim.recipe.training is None:  # a network that is yet to be trained is probed again after it
-            suspicions += [f"{name}: {text}" for text in found]
-    return suspicions
+        (apart if _is_foreign(victim.recipe.arch) else here).append(victim)
+    for victim in here:
+        suspicions += suspicions_of(victim, images)
+    return suspicions + (suspicions_apart(apart, images, seconds or SECONDS) if apart else [])
+
+
+def _is_foreign(arch: str) -> bool:
+    """Return whether an architecture is code of neither this package nor an installed hub."""
+    return arch.startswith("torchhub:") or (":" in arch and not is_hub(arch) and not arch.startswith("__main__:"))
 
 
 def class_suspicions(data: DataSet) -> list[str]:
@@ -67,50 +71,3 @@ def _network(recipe: models.Recipe) -> str:
     """Return what identifies the network before its training: victims of several defences share it."""
     content = recipe.to_json()
     return models.canonical_json({name: content[name] for name in content if name not in ("defense", "training")})
-
-
-def sample(split: Split) -> Tensor:
-    """Return a few images (N, C, H, W) that are spread over a split."""
-    count = min(PROBED, len(split))
-    return split.images([index * len(split) // count for index in range(count)])
-
-
-def probed(network: nn.Module, images: Tensor, recipe: models.Recipe, name: str) -> Sequence[str]:
-    """Probe a network on the device that it is on, and return what is suspicious about it.
-
-    Parameters
-    ----------
-    images
-        (N, C, H, W) in [0, 1].
-    recipe
-        The recipe of the network.
-    name
-        What the error calls the network.
-
-    Raises
-    ------
-    UserError
-        The network cannot be attacked.
-    """
-    device = next((parameter.device for parameter in network.parameters()), images.device)
-    network.to(memory_format=models.memory_format(network, images.shape[1:]))
-    probe = attacks.probe(network, images.to(device), classes=recipe.num_classes)
-    if probe.refusals:
-        raise UserError(f"{name}: {probe.refusals[0]}")
-    if breach := models.outputs_breach(network, images.to(device)):
-        raise UserError(f"{name}: {breach}")
-    size = models.size_suspicion(network, images.shape[1:]) if recipe.training is None else None
-    return [*probe.warnings, *([] if size is None else [size])]
-
-
-def _built(victim: Planned) -> nn.Module:
-    """Build a victim's network, with its weights if it has any."""
-    try:
-        network = models.build_network(victim.recipe, published=victim.weights is None)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about a bad file before it refuses it
-            if victim.weights is not None:
-                models.load_weights(network, Path(located(victim.weights)), strict=victim.strict)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{victim.where}: {one_line(error)}") from error
-    return network.eval()

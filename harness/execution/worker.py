@@ -21,9 +21,10 @@ from eadbench.attacks.engine.throughput import fastest_batch_size
 from eadbench.harness import datasets
 from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution.allocator import keep_freed_memory
+from eadbench.harness.execution.probing import probed, sample
 from eadbench.harness.execution.rows import crafted_images, crafted_rows, transferred_rows
 from eadbench.harness.execution.training_facts import training_facts, training_suspicions
-from eadbench.harness.execution.victim_checks import class_suspicions, probed, sample
+from eadbench.harness.execution.victim_checks import class_suspicions
 from eadbench.harness.labels import defense_label
 from eadbench.harness.parquet.adversarial import read_images, write_images
 from eadbench.harness.parquet.rows import read_rows, write_rows

@@ -1,5 +1,6 @@
 """Victims that are broken are refused before work begins; those that are doubtful are said to be so, everywhere."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,26 @@ def nan_on_some():
 
 def stopping():
     raise SystemExit(7)
+
+
+def ending():
+    import os
+    os._exit(7)
+
+
+def hanging():
+    import time
+    time.sleep(3600)
+
+
+def asserting():
+    def check(z):
+        assert False, "not\\nlike this"
+    return Net(after=check)
+
+
+def missing():
+    return Net(after=lambda z: {}["key"])
 """
 TRAINING = {"epochs": 6, "batch_size": 32, "learning_rate": 3e-3}
 
@@ -80,6 +101,9 @@ def sweep(**victim: Any) -> spec.Spec:
         ({"arch": "nan"}, "its logits are not finite on 8 of 8 images; check its weights"),
         ({"arch": "in_place"}, "it writes to its input"),
         ({"arch": "stopping"}, "SystemExit: 7"),
+        ({"arch": "ending"}, r"ended the process that built and probed it \(exit code 7\)"),
+        ({"arch": "asserting"}, "AssertionError: not like this"),
+        ({"arch": "missing"}, "KeyError: 'key'"),
     ],
 )
 def test_a_broken_victim_is_refused(victim: dict[str, Any], refusal: str, mynets: str, tmp_path: Path) -> None:
@@ -87,6 +111,19 @@ def test_a_broken_victim_is_refused(victim: dict[str, Any], refusal: str, mynets
     with pytest.raises(UserError, match=refusal):
         run(what, tmp_path / "results")
     assert not list((tmp_path / "results").rglob("*.parquet"))
+
+
+def test_a_network_that_hangs_is_refused_in_time(mynets: str, tmp_path: Path) -> None:
+    what = sweep(arch=f"{mynets}:hanging", training=TRAINING)
+    what = replace(what, resources=what.resources.model_copy(update={"timeout": 15.0}))
+    with pytest.raises(UserError, match=r"^victims\[0\]: .*:hanging: was not built and probed within 15 s"):
+        run(what, tmp_path / "results")
+
+
+def test_a_network_of_torchvision_that_takes_no_such_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^victims\[0\]: .*vit_b_16") as refusal:
+        run(sweep(arch="vit_b_16", training=TRAINING), tmp_path / "results")
+    assert "\n" not in str(refusal.value)
 
 
 def test_a_training_that_diverges_is_one_line(tmp_path: Path) -> None:
