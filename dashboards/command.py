@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from eadbench.harness.commands.options import Folders
+from eadbench.harness.commands.options import AllowCode, Folders
 from eadbench.harness.errors import EnvironmentFault, UserError
 
 # Flags of `streamlit run`. The browser loads nothing from other machines, and reports nothing to them.
@@ -28,6 +28,7 @@ def dashboard(
     host: Annotated[
         str, typer.Option(help="Address to listen on; with 0.0.0.0, other machines reach the page too.")
     ] = "127.0.0.1",
+    allow_code: AllowCode = False,
 ) -> None:
     """Serve a web page of the tables, curves, images and progress of sweeps, and of their differences."""
     for folder in folders:
@@ -39,7 +40,8 @@ def dashboard(
     flags = _FLAGS | {"server.address": host, "server.port": str(port)}
     script = Path(__file__).with_name("serving.py")
     arguments = [f"--{name}={value}" for name, value in flags.items()]
-    cli.main(["run", *arguments, str(script), "--", *map(str, folders)], standalone_mode=False)
+    own = [*(["--allow-code"] if allow_code else []), *map(str, folders)]
+    cli.main(["run", *arguments, str(script), "--", *own], standalone_mode=False)
 
 
 def _check_free(host: str, port: int) -> None:

@@ -5,9 +5,12 @@ import torch
 from numpy.typing import NDArray
 
 from eadbench import models
+from eadbench.dashboards.sources import allow_code
+from eadbench.harness.errors import UserError
 from eadbench.harness.reporting.pixels import Floats
 from eadbench.harness.results.folder import Results
 from eadbench.harness.storage import located
+from eadbench.models.code import is_code
 
 __all__ = ["logits"]
 
@@ -21,7 +24,11 @@ def logits(folder: str, digest: str, images: Floats) -> NDArray | str:  # type: 
 
 @st.cache_resource(max_entries=16, show_spinner="Loading a victim …")
 def _victim(folder: str, digest: str) -> torch.nn.Module | str:
+    results = Results(located(folder))
     try:
-        return models.load(Results(located(folder)).model(digest))[0]
-    except ValueError as error:
+        arch = results.recipe(digest).arch
+        if is_code(arch) and not allow_code():
+            return f"its architecture {arch} is code, which is not imported to look at results; --allow-code imports it"
+        return models.load(results.model(digest))[0]
+    except (ValueError, UserError) as error:
         return str(error)

@@ -29,6 +29,7 @@ from eadbench.harness.storage import is_local, located
 
 _LINE = ["cell", "evaluated_on", "case"]
 """The columns that identify a line of the summary."""
+ALLOW_CODE = "--allow-code"
 _STATES = 8
 """States of folders that are cached at a time."""
 
@@ -104,13 +105,12 @@ class Source:
 
     def data(self) -> datasets.DataSet | str:
         """Return the data set, or why it is not on this machine. Nothing is downloaded."""
-        entry = self.snapshot.spec.dataset
-        return _data(entry.name, dict(entry.parameters))
+        return _data(self.folder, self.state)
 
 
 def names() -> dict[str, str]:
     """Return the folders on the command line by name: the shortest ends of their paths that differ."""
-    folders = list(dict.fromkeys(sys.argv[1:]))
+    folders = [argument for argument in dict.fromkeys(sys.argv[1:]) if argument != ALLOW_CODE]
     paths = {folder: PurePosixPath(folder.rstrip("/")).parts or (folder,) for folder in folders}
     deepest = max(map(len, paths.values()), default=1)
     for depth in range(1, deepest + 1):
@@ -118,6 +118,11 @@ def names() -> dict[str, str]:
         if len(named) == len(folders):
             return named
     return {folder: folder for folder in folders}
+
+
+def allow_code() -> bool:
+    """Return whether the command line allows to import the code that results name."""
+    return ALLOW_CODE in sys.argv[1:]
 
 
 def source(name: str) -> Source:
@@ -159,7 +164,7 @@ def _parts(results: Results) -> list[str]:
 
 @st.cache_resource(max_entries=_STATES, show_spinner="Reading the results …")
 def _snapshot(folder: str, state: str) -> Snapshot:
-    return Snapshot(Results(located(folder)))
+    return Snapshot(Results(located(folder)), allow_code=allow_code())
 
 
 @st.cache_data(max_entries=_STATES, show_spinner="Summarising the rows …", show_time=True)
@@ -238,5 +243,5 @@ def _adversarial(
 
 
 @st.cache_resource(max_entries=_STATES, show_spinner="Loading the data set …")
-def _data(name: str, parameters: dict[str, Any]) -> datasets.DataSet | str:
-    return datasets.at_hand(name, parameters)
+def _data(folder: str, state: str) -> datasets.DataSet | str:
+    return _snapshot(folder, state).data()

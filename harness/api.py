@@ -179,11 +179,17 @@ def transfer(
         return _conclude(results, done, started, time.perf_counter() - clock, scale, progress)
 
 
-def log(folder: str | Path) -> Any:
-    """Tell MLflow what it lacks of a sweep; return what was written for each invocation."""
+def log(folder: str | Path, *, allow_code: bool = False) -> Any:
+    """Tell MLflow what it lacks of a sweep; return what was written for each invocation.
+
+    Parameters
+    ----------
+    allow_code
+        As for :class:`Results`.
+    """
     from eadbench.harness.tracking import invocation
 
-    results = Results(_located(folder))
+    results = Results(_located(folder), allow_code=allow_code)
     results.spec  # noqa: B018 - refuses a folder without results, or of another format
     _keep_owed(results)
     return invocation.log(results.snapshot.folder, default_tracking_uri(results.folder))
@@ -208,7 +214,7 @@ def _conclude(
     """Write the report and tell MLflow, if anything was done."""
     from eadbench.harness.tracking import invocation
 
-    results, warning = Results(folder), ""
+    results, warning = Results(folder, allow_code=True), ""  # it ran in this process
     with progress.waiting("writing the report"):
         if not done.nothing:
             _keep(results, done, started, seconds, scale)

@@ -35,6 +35,8 @@ class Results:
     ----------
     folder
         What `run` wrote: a folder, or a URI such as ``s3://bucket/sweep``.
+    allow_code
+        Whether the code that the results name may be imported, for pictures of a data set of your own.
 
     Raises
     ------
@@ -42,9 +44,10 @@ class Results:
         The folder has no results, or a file in it is damaged, which shows when it is read: by a method.
     """
 
-    def __init__(self, folder: str | Path | ResultsFolder) -> None:
+    def __init__(self, folder: str | Path | ResultsFolder, *, allow_code: bool = False) -> None:
         place = located(folder) if isinstance(folder, str) else folder
-        self.snapshot = Snapshot(place if isinstance(place, ResultsFolder) else ResultsFolder(place))
+        results = place if isinstance(place, ResultsFolder) else ResultsFolder(place)
+        self.snapshot = Snapshot(results, allow_code=allow_code)
 
     def __repr__(self) -> str:
         return f"Results({str(self.folder)!r})"

@@ -90,7 +90,7 @@ def defense_label(defense: str, parameters: Mapping[str, Any]) -> str:
     """Return a defence with its parameters: ``no defence``, ``distillation T = 100``, ``adversarial training: C&W``."""
     details = []
     for name, value in parameters.items():
-        if name == "attacks":
+        if name == "attacks" and _are_entries(value):
             details.append(crafting_label(value))
         elif name != "temperature" and value:
             details.append(f"{name} {value_text(value)}")
@@ -111,6 +111,13 @@ def crafting_label(entries: Iterable[Mapping[str, Any]]) -> str:
     """Return the attacks that a defence learns from, each norm and decision rule by itself: ``EAD-L1 + C&W``."""
     return " + ".join(
         attack_label(entry["name"], norm, rule, dash=True) for entry in entries for norm, rule in variants_of(entry)
+    )
+
+
+def _are_entries(value: object) -> bool:
+    """Return whether a defence's parameter is a list of attacks, as a spec has them."""
+    return isinstance(value, list) and all(
+        isinstance(entry, Mapping) and isinstance(entry.get("name"), str) for entry in value
     )
 
 

@@ -5,9 +5,8 @@ are registered here, data sets in :mod:`eadbench.harness.datasets`. An outsider'
 label, a place in the order of tables, and a colour.
 """
 
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,7 +15,18 @@ from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
 from eadbench.models.code import imported
 
-__all__ = ["ATTACKS", "DEFENSES", "MODELS", "Registry"]
+__all__ = ["ATTACKS", "DEFENSES", "MODELS", "Facts", "Registry"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a reader of results needs to know of the user's own code. Results store it, so that nothing is imported."""
+
+    label: str
+    axes: Sequence[str] = ()
+    """Parameters that may be lists."""
+    varying: Sequence[str] = ()
+    """The axes whose value may differ within a batch."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +41,14 @@ class Registry:
         The built-in things, in the order of tables and listings.
     colours
         Colours of the built-in things in figures; others are given what is left.
+    facts
+        Facts of the user's own code, by import path: of what a spec has named, and of what read results have stored.
     """
 
     kind: str
     table: Mapping[str, Any]
     colours: Mapping[str, str]
+    facts: dict[str, Facts] = field(default_factory=dict, kw_only=True)
 
     def look_up(self, name: object) -> Any:
         """Return the thing called `name`, or the one at that import path.
@@ -60,11 +73,18 @@ class Registry:
     def label(self, name: str) -> str:
         """Return what tables and figures call the thing: its `LABEL`, or the last part of its name.
 
-        Nothing is imported for a label: whoever resolves the spec imports the code that it names.
+        Nothing is imported for a label: the facts have it.
         """
-        module, _, attribute = name.partition(":")
-        thing = self.table.get(name) or getattr(sys.modules.get(module), attribute, None)
-        return str(getattr(thing, "LABEL", None) or name.rpartition(":")[2].replace("_", " "))
+        return self.facts[name].label if name in self.facts else _label(name, self.table.get(name))
+
+    def is_own(self, name: object) -> bool:
+        """Return whether a name is an import path of the user's own code."""
+        return isinstance(name, str) and ":" in name and name not in self.table
+
+    def remember(self, name: str, thing: Any, *, axes: Sequence[str] = (), varying: Sequence[str] = ()) -> None:
+        """Keep the facts of the user's own code, which was imported."""
+        if self.is_own(name):
+            self.facts[name] = Facts(label=_label(name, thing), axes=list(axes), varying=list(varying))
 
     def order(self, name: str) -> tuple[int, str]:
         """Return a sort key for tables: built-ins in the order of the table, then the others by name."""
@@ -74,6 +94,10 @@ class Registry:
     def colour(self, name: str) -> str | None:
         """Return the thing's own colour, if it has one."""
         return self.colours.get(name)
+
+
+def _label(name: str, thing: Any) -> str:
+    return str(getattr(thing, "LABEL", None) or name.rpartition(":")[2].replace("_", " "))
 
 
 # Okabe and Ito's palette, whose colours are told apart with any colour vision.

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NO_CODE", "find_in_working_folder", "imported", "refuse_code"]
+__all__ = ["NO_CODE", "find_in_working_folder", "imported", "is_code", "refuse_code"]
 
 NO_CODE = "EADBENCH_NO_CODE"
 """The environment variable that refuses all such code unless it is empty. Workers' processes inherit it."""
@@ -19,6 +19,11 @@ _SEARCHED = 500
 """Folders that are searched for a module that a path may mean."""
 
 
+def is_code(arch: str) -> bool:
+    """Return whether an architecture is code: an import path, or a repository of torch.hub."""
+    return ":" in arch and not arch.startswith(_HUBS_WITHOUT_CODE)
+
+
 def refuse_code(arch: str) -> None:
     """Refuse an architecture that is an import path, or is of torch.hub, if :data:`NO_CODE` is set.
 
@@ -27,7 +32,7 @@ def refuse_code(arch: str) -> None:
     ValueError
         The architecture is code, which the message quotes in one line.
     """
-    if not arch.startswith(_HUBS_WITHOUT_CODE):
+    if is_code(arch):
         _refuse_import_path(arch)
 
 

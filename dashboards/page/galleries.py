@@ -9,7 +9,6 @@ from eadbench.dashboards.lines import described
 from eadbench.dashboards.page.section import Section, fitting
 from eadbench.dashboards.pictures import gallery_html
 from eadbench.dashboards.rendering import render
-from eadbench.harness import datasets
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
@@ -79,8 +78,7 @@ def _data(snapshot: Snapshot) -> DataSet:
     UserError
         It is not on this machine.
     """
-    entry = snapshot.spec.dataset
-    data = datasets.at_hand(entry.name, entry.parameters)
+    data = snapshot.data()
     if isinstance(data, str):
         raise UserError(f"the data set is not on this machine. {data}")
     if data.identity != snapshot.dataset:

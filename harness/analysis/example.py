@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from eadbench.harness import datasets
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import Labels, series_of
 from eadbench.harness.parquet.adversarial import Images, read_images
@@ -106,7 +105,7 @@ def find(snapshot: Snapshot, name: Named) -> Found:
         choices = ", ".join(map(str, images[:5])) + (", …" if len(images) > 5 else "")
         raise UserError(f"--example {name}: there are no rows of it; the images are {choices or 'not drawn yet'}")
     row = _choose_row(rows, name)
-    data = datasets.at_hand(spec.dataset.name, spec.dataset.parameters)
+    data = snapshot.data()
     if isinstance(data, str):
         classes = 1 + int(rows[["label", "target"]].max().max())
         original, names, problem = None, [str(index) for index in range(classes)], data

@@ -94,6 +94,12 @@ Address = Annotated[
         help="Address of a running Ray cluster; unless given, one starts on this machine.",
     ),
 ]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code", help="Import the code that the results name, such as a data set of your own for its pictures."
+    ),
+]
 ModelStore = Annotated[
     Path | None,
     typer.Option(

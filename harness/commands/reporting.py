@@ -9,7 +9,7 @@ import typer
 
 from eadbench.harness.analysis import summary as summaries
 from eadbench.harness.api import Results, write_report
-from eadbench.harness.commands.options import Folder, Folders, err, out, print_place
+from eadbench.harness.commands.options import AllowCode, Folder, Folders, err, out, print_place
 from eadbench.harness.errors import UserError
 from eadbench.harness.reporting import report as reports
 
@@ -39,9 +39,10 @@ def report(
         Published | None, typer.Option(help="Print the paper's figures beside the results; html always shows them.")
     ] = None,
     figures: Annotated[bool, typer.Option("--figures", help="Also draw curves and galleries into DIR/report.")] = False,
+    allow_code: AllowCode = False,
 ) -> None:
     """Print the tables of a sweep."""
-    results = Results(folder)
+    results = Results(folder, allow_code=allow_code)
     if format is Format.html:
         print_place("Report", _write(results))
     elif compare:
@@ -78,11 +79,12 @@ def _write(results: Results) -> Path:
 def claims(
     folders: Folders,
     format: Annotated[Format, typer.Option(help="table prints to the terminal; or markdown.")] = Format.table,
+    allow_code: AllowCode = False,
 ) -> None:
     """Test the paper's claims on the results of sweeps: each holds, fails, or lacks data."""
     from eadbench.harness.paper import claims as paper
 
-    pool = summaries.pool([Results(folder).snapshot for folder in folders])
+    pool = summaries.pool([Results(folder, allow_code=allow_code).snapshot for folder in folders])
     verdicts = paper.check(pool.rows, pool.victims, tested=pool.tested)
     if format is Format.table:
         out.print(paper.terminal(verdicts))

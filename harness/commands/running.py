@@ -9,6 +9,7 @@ from rich.markup import escape
 from eadbench.harness import spec
 from eadbench.harness.commands.options import (
     Address,
+    AllowCode,
     Executor,
     ExecutorName,
     Folder,
@@ -80,13 +81,13 @@ def transfer(
     _print_end(ended)
 
 
-def log(folder: Folder) -> None:
+def log(folder: Folder, allow_code: AllowCode = False) -> None:
     """Write to MLflow what it lacks of a sweep."""
     from eadbench.harness import api
     from eadbench.harness.execution.progress import Progress
 
     with Progress(err) as progress, progress.waiting("logging to MLflow"):
-        invocations = api.log(folder)
+        invocations = api.log(folder, allow_code=allow_code)
     written = sum(invocation.cells_written for invocation in invocations)
     complete = sum(invocation.cells_found for invocation in invocations)
     out.print(f"{len(invocations)} invocations, {written} cells written, {complete} were there")

@@ -16,7 +16,7 @@ from rich.text import Text
 from eadbench.harness.analysis import example as one_example
 from eadbench.harness.analysis.aggregate import METRICS
 from eadbench.harness.analysis.example import Found, Row
-from eadbench.harness.commands.options import Folder, out
+from eadbench.harness.commands.options import AllowCode, Folder, out
 from eadbench.harness.labels import AXES, dataset_label
 from eadbench.harness.numbers import figure_text, parameter_text
 from eadbench.harness.reporting.pixels import Floats, in_terminal, signed
@@ -47,9 +47,10 @@ def show(
             "unless given.",
         ),
     ] = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Draw one example, and print the result of every attack on it."""
-    snapshot = Snapshot(Results(folder))
+    snapshot = Snapshot(Results(folder), allow_code=allow_code)
     name = one_example.named(example) if example else one_example.first(snapshot.folder)
     out.print(*shown(one_example.find(snapshot, name), out), sep="\n\n")
 

@@ -43,7 +43,7 @@ class DataSets(Registry):
 
     def is_own(self, name: object) -> bool:
         """Return whether a name is an import path of the user's own code."""
-        return isinstance(name, str) and ":" in name and name.partition(":")[0] not in self.prefixes
+        return super().is_own(name) and str(name).partition(":")[0] not in self.prefixes
 
 
 DATASETS = DataSets(
@@ -100,8 +100,13 @@ def _check_own(data: object, name: str) -> None:
         split.images([index * len(split) // count for index in range(count)])
 
 
-def at_hand(name: str, parameters: Mapping[str, Any]) -> DataSet | str:
-    """Load a data set from this machine, without a download; if that fails, return the reason."""
+def at_hand(name: str, parameters: Mapping[str, Any], *, allow_code: bool = False) -> DataSet | str:
+    """Load a data set from this machine, without a download and, unless `allow_code`, without code of the user's own.
+
+    If that fails, return the reason.
+    """
+    if DATASETS.is_own(name) and not allow_code:
+        return f"data set {name} is code, which is not imported to look at results; --allow-code imports it"
     offline = {"download": False} if "download" in parameters else {}
     try:
         return load(name, **{**parameters, **offline})

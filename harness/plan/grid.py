@@ -15,9 +15,7 @@ from typing import Any, NamedTuple
 
 from eadbench.harness.labels import attack_label, defense_label
 from eadbench.harness.plan.cells import Cell, CellKey, Example, Setting, Victim, other_parameters
-from eadbench.harness.registry import ATTACKS
 from eadbench.harness.spec import AttackEntry, RandomTargets, Spec
-from eadbench.harness.spec.parameters import takes_tensor
 from eadbench.models import canonical_json, digest_of
 
 __all__ = [
@@ -115,13 +113,12 @@ def settings(spec: Spec) -> list[Setting]:
 
 def _settings(entry: AttackEntry, *, targeted: bool) -> Iterator[Setting]:
     """Yield the settings of one attack's entry."""
-    attack = ATTACKS.look_up(entry.name)
     fixed = {name: value for name, value in entry.parameters.items() if name not in ("beta", "kappa")}
     grid = {
         name: entry.axes.get(name, [entry.parameters.get(name, default)])
         for name, default in (("beta", None), ("kappa", 0.0))
     }
-    split = {name: values for name, values in grid.items() if name in entry.axes and not takes_tensor(attack, name)}
+    split = {name: values for name, values in grid.items() if name in entry.axes and name not in entry.varying}
     split |= {name: values for name, values in entry.axes.items() if name not in grid}
     for combination in product(*split.values()):
         values = dict(zip(split, combination, strict=True))

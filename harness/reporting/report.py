@@ -7,7 +7,6 @@ import pandas as pd
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from eadbench.harness import datasets
 from eadbench.harness.analysis import cautions, transfer
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.errors import UserError
@@ -86,7 +85,9 @@ def draw(snapshot: Snapshot, summary: Summary) -> list[Path]:
     folder = snapshot.folder
     files = figures.save(figures.draw(summary.lines, summary.victims), folder.report)
     if summary.spec.save_images == "successes":
-        data = datasets.load(summary.spec.dataset.name, **summary.spec.dataset.parameters)
+        data = snapshot.data()
+        if isinstance(data, str):
+            raise UserError(f"--figures: the galleries need the images. {data}")
         parts = sorted(folder.images.glob("[!.]*.parquet"))
         split = getattr(data, summary.spec.images.split)
 

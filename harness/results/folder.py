@@ -2,7 +2,7 @@
 
 ::
 
-    DIR/format.json                   the version of this layout
+    DIR/format.json                   the version of this layout, and facts of the code that the spec names
     DIR/spec.yaml                     the spec as resolved
     DIR/victims.json                  the victims, their accuracy, and the images drawn for each
     DIR/tested.json                   the victims that `eadbench transfer` tested on
@@ -20,8 +20,8 @@ Each file is written under a temporary name and then renamed. A shard is done wh
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from eadbench.harness.errors import UserError
 from eadbench.harness.parquet import rows as parquet
 from eadbench.harness.plan.cells import Victim
 from eadbench.harness.plan.grid import Shard
+from eadbench.harness.registry import ATTACKS, DEFENSES, Facts, Registry
 from eadbench.harness.results.model_files import read_recipe
 from eadbench.harness.results.records import Failed, ShardRecord
 from eadbench.harness.spec import Spec
@@ -76,9 +77,11 @@ class _VictimsFile:
 
 @dataclass(frozen=True, kw_only=True)
 class _FormatFile:
-    """Content of `format.json`."""
+    """Content of `format.json`: with the facts of the code that the spec names, so that readers do not import it."""
 
     format: int
+    attacks: Mapping[str, Facts] = field(default_factory=dict)
+    defenses: Mapping[str, Facts] = field(default_factory=dict)
 
 
 class Results:
@@ -116,11 +119,16 @@ class Results:
             The folder has results of another format.
         """
         self._check_format()
-        write_text(self.root / "format.json", json.dumps({"format": FORMAT}))
+        facts = {
+            kind: {name: asdict(each) for name, each in _facts_named_in(specs.written(spec), registry).items()}
+            for kind, registry in _OF_CODE.items()
+        }
+        content = {"format": FORMAT, **{kind: named for kind, named in facts.items() if named}}
+        write_text(self.root / "format.json", json.dumps(content))
         write_text(self.root / "spec.yaml", specs.dump(spec))
 
-    def spec(self) -> Spec:
-        """Read the spec of the sweep.
+    def spec(self, *, allow_code: bool = False) -> Spec:
+        """Read the spec of the sweep. Its code is not imported, unless `allow_code`.
 
         Raises
         ------
@@ -130,7 +138,16 @@ class Results:
         if not (self.root / "spec.yaml").is_file():
             raise UserError(f"{self.root}: no spec.yaml there; give the folder that `eadbench run` wrote")
         self._check_format()
-        return specs.load(self.root / "spec.yaml")
+        if not allow_code:
+            self._remember_facts()
+        return specs.load(self.root / "spec.yaml", code=allow_code)
+
+    def _remember_facts(self) -> None:
+        """Give the registries the stored facts of the code that the spec names."""
+        stored = stored_json(self.root / "format.json", _FormatFile)
+        for name, registry in _OF_CODE.items():
+            facts = getattr(stored, name)
+            registry.facts.update({path: facts[path] for path in facts if registry.is_own(path)})
 
     def _check_format(self) -> None:
         """Refuse results of another format; a new folder has none."""
@@ -270,6 +287,18 @@ class Results:
         self._check_format()
         digests = {path.stem for path in self.examples.glob("[!.]*.parquet") if "-" not in path.stem}
         return digests & {path.stem for path in self.images.glob("[!.]*.parquet")} if with_images else digests
+
+
+_OF_CODE = {"attacks": ATTACKS, "defenses": DEFENSES}
+
+
+def _facts_named_in(content: object, registry: Registry) -> dict[str, Facts]:
+    """Return the facts of the code that a written spec names anywhere."""
+    if isinstance(content, Mapping):
+        content = [*content, *content.values()]
+    if isinstance(content, list):
+        return {name: facts for item in content for name, facts in _facts_named_in(item, registry).items()}
+    return {content: registry.facts[content]} if isinstance(content, str) and content in registry.facts else {}
 
 
 def write_text(path: Path, text: str) -> None:

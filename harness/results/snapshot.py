@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from eadbench.harness import datasets
 from eadbench.harness.labels import series_of
 from eadbench.harness.parquet import rows as parquet
 from eadbench.harness.parquet.stored import StoredRows, Wanted
@@ -32,19 +33,29 @@ _AT_ONCE = 16
 class Snapshot:
     """The contents of a results folder.
 
+    Parameters
+    ----------
+    allow_code
+        Whether the code that the results name may be imported, such as a data set of the user's own for pictures.
+
     Raises
     ------
     UserError
         A file is damaged. The property that reads the file raises this.
     """
 
-    def __init__(self, folder: Results) -> None:
-        self.folder = folder
+    def __init__(self, folder: Results, *, allow_code: bool = False) -> None:
+        self.folder, self._allow_code = folder, allow_code
 
     @cached_property
     def spec(self) -> Spec:
         """The spec of the sweep."""
-        return self.folder.spec()
+        return self.folder.spec(allow_code=self._allow_code)
+
+    def data(self) -> datasets.DataSet | str:
+        """Return the data set, or why it is not on this machine. Nothing is downloaded."""
+        entry = self.spec.dataset
+        return datasets.at_hand(entry.name, entry.parameters, allow_code=self._allow_code)
 
     @cached_property
     def _dataset_and_victims(self) -> tuple[str, Sequence[Victim]]:

@@ -1,6 +1,6 @@
 """The spec: the YAML file that describes one sweep, read, checked and resolved."""
 
-from eadbench.harness.spec.files import dump, load, parse
+from eadbench.harness.spec.files import dump, load, parse, written
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
 from eadbench.harness.spec.schema import Images, RandomTargets, Resources, SpecFile
 
@@ -17,4 +17,5 @@ __all__ = [
     "dump",
     "load",
     "parse",
+    "written",
 ]

@@ -15,10 +15,10 @@ from eadbench.harness.spec.resolved import Spec, VictimEntry
 from eadbench.harness.spec.schema import SpecFile
 from eadbench.harness.spec.yaml import parsed, plain
 
-__all__ = ["dump", "load", "parse"]
+__all__ = ["dump", "load", "parse", "written"]
 
 
-def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None) -> Spec:
+def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None, code: bool = True) -> Spec:
     """Read the spec in the file at `path`, at one of its scales, with overrides.
 
     Parameters
@@ -28,6 +28,8 @@ def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None)
     scale
         A key of the file's mapping `scales`, whose values are overrides of their own:
         ``scales: {tiny: {images.count: 10}}``. Unless given, or "full", the spec as it stands.
+    code
+        Whether to import the user's own code that it names; see :func:`eadbench.harness.spec.resolve.resolved`.
 
     Raises
     ------
@@ -41,12 +43,14 @@ def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read: it is no text: {error}") from error
     try:
-        return parse(parsed(text), overrides, scale=scale)
+        return parse(parsed(text), overrides, scale=scale, code=code)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def parse(content: object, overrides: Sequence[str] = (), *, scale: str | None = None) -> Spec:
+def parse(
+    content: object, overrides: Sequence[str] = (), *, scale: str | None = None, code: bool = True
+) -> Spec:
     """Return the spec that a document describes at one of its scales, with overrides.
 
     Raises
@@ -60,7 +64,7 @@ def parse(content: object, overrides: Sequence[str] = (), *, scale: str | None =
     apply_scale(fields, scale)
     for override in overrides:
         apply_override(fields, override)
-    return resolved(validated(SpecFile, plain(fields)))
+    return resolved(validated(SpecFile, plain(fields)), code=code)
 
 
 def dump(spec: Spec) -> str:

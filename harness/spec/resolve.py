@@ -13,17 +13,24 @@ from eadbench.harness.datasets import DATASETS
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import one_line, shown
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
-from eadbench.harness.spec.parameters import parameters_of, validated
+from eadbench.harness.spec.parameters import parameters_of, takes_tensor, validated
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
 from eadbench.harness.spec.schema import SpecFile, VictimFields
+from eadbench.harness.spec.stored import stored_attack, stored_dataset, stored_defense
 from eadbench.models import Training, default_init, is_hub
 from eadbench.models.code import refuse_code
 
 __all__ = ["resolved", "resolved_attack"]
 
 
-def resolved(file: SpecFile) -> Spec:
+def resolved(file: SpecFile, *, code: bool = True) -> Spec:
     """Resolve a spec.
+
+    Parameters
+    ----------
+    code
+        Whether to import the user's own code that it names. Otherwise the spec must be a resolved one, and the
+        registries must have the facts of that code.
 
     Raises
     ------
@@ -35,11 +42,11 @@ def resolved(file: SpecFile) -> Spec:
     spec = Spec(
         name=file.name,
         seed=file.seed,
-        dataset=_dataset(file.dataset),
+        dataset=_dataset(file.dataset, code),
         images=file.images,
         targets=file.targets,
-        victims=[_victim(victim, f"victims[{i}]") for i, victim in enumerate(file.victims)],
-        attacks=[resolved_attack(entry, f"attacks[{i}]") for i, entry in enumerate(file.attacks)],
+        victims=[_victim(victim, f"victims[{i}]", code) for i, victim in enumerate(file.victims)],
+        attacks=[resolved_attack(entry, f"attacks[{i}]", code=code) for i, entry in enumerate(file.attacks)],
         save_images=file.save_images or ("successes" if transfers else "none"),
         shard_size=file.shard_size,
         batch_size=file.batch_size,
@@ -47,13 +54,15 @@ def resolved(file: SpecFile) -> Spec:
         confirmations=file.confirmations,
         resources=file.resources,
     )
-    _check_modes(spec)
+    _check_modes(spec, code)
     _check_distinct(spec.attacks)
     return spec
 
 
-def resolved_attack(given: Mapping[str, Any], where: str) -> AttackEntry:
+def resolved_attack(given: Mapping[str, Any], where: str, *, code: bool = True) -> AttackEntry:
     """Resolve an entry `{name: …, hyperparameter: …}`; each value of its axes is tried on the attack's class."""
+    if not code and ATTACKS.is_own(given.get("name")):
+        return stored_attack(given, where)
     attack, name, rest = _looked_up(given, ATTACKS, where)
     for breach in attack_breaches(attack):
         raise UserError(f"{where}.name: {name} {breach}")
@@ -69,7 +78,9 @@ def resolved_attack(given: Mapping[str, Any], where: str) -> AttackEntry:
         parameters={key: value for key, value in values.items() if key not in axes},
         axes={key: values[key] for key in axes},
         decision_rules=_rules(attack, chosen, name, where),
+        varying=[axis for axis in axes if takes_tensor(attack, axis)],
     )
+    ATTACKS.remember(name, attack, axes=axes, varying=entry.varying)
     # The mode is the spec's, which is not known here.
     mode = {} if traits_of(attack).targeted else {"targeted": False}
     for instance in _each(attack, {**entry.parameters, **mode}, entry.axes, where):
@@ -90,40 +101,44 @@ def _rules(attack: Any, chosen: object, name: str, where: str) -> Sequence[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _defense(given: str | Mapping[str, Any], where: str) -> DefenseEntry:
+def _defense(given: str | Mapping[str, Any], where: str, code: bool) -> DefenseEntry:
     """Resolve a defence; each combination of its axes is tried on the defence's class."""
     mapping = {given: {}} if isinstance(given, str) else dict(given)
     if len(mapping) != 1:
         right = "must name one defence, such as {distillation: {temperature: 100}}"
         raise UserError(f"{where}: {right}; got {shown(given)}")
     [(name, parameters)] = mapping.items()
+    if not code and DEFENSES.is_own(name):
+        return stored_defense(name, parameters, where)
     try:
         defense = DEFENSES.look_up(name)
         for breach in defense_breaches(defense):
             raise UserError(f"{name} {breach}")
-        axes: Sequence[str] = getattr(defense, "AXES", ())
-        model = parameters_of(defense, axes=axes)
+        names: Sequence[str] = getattr(defense, "AXES", ())
+        model = parameters_of(defense, axes=names)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
+    DEFENSES.remember(name, defense, axes=names)
     where = f"{where}.{name}"
     if not isinstance(parameters, dict):
         raise UserError(f"{where}: must be a mapping of its parameters, got {shown(parameters)}")
     values = validated(model, parameters, where).model_dump(mode="json")
     if "attacks" in values:  # the examples that the defence learns from
         values["attacks"] = [
-            resolved_attack(attack, f"{where}.attacks[{i}]").written() for i, attack in enumerate(values["attacks"])
+            resolved_attack(attack, f"{where}.attacks[{i}]", code=code).written()
+            for i, attack in enumerate(values["attacks"])
         ]
     entry = DefenseEntry(
         name=name,
-        parameters={key: value for key, value in values.items() if key not in axes},
-        axes={key: values[key] for key in axes},
+        parameters={key: value for key, value in values.items() if key not in names},
+        axes={key: values[key] for key in names},
     )
     for instance in _each(defense, entry.parameters, entry.axes, where):
-        _check_crafting(instance, where)
+        _check_crafting(instance, where, code)
     return entry
 
 
-def _check_crafting(defense: Any, where: str) -> None:
+def _check_crafting(defense: Any, where: str, code: bool) -> None:
     """Check the examples that a defence asks for."""
     crafting = defense.crafts()
     if crafting is None:
@@ -131,14 +146,18 @@ def _check_crafting(defense: Any, where: str) -> None:
     if not isinstance(crafting, Crafting):
         raise UserError(f"{where}: crafts() must return a Crafting or None, got {shown(crafting)}")
     for i, attack in enumerate(crafting.attacks):
-        entry = resolved_attack(attack, f"{where}.attacks[{i}]")
+        entry = resolved_attack(attack, f"{where}.attacks[{i}]", code=code)
+        if not code and ATTACKS.is_own(entry.name):
+            continue
         if not traits_of(ATTACKS.look_up(entry.name)).targeted:
             raise UserError(
                 f"{where}.attacks[{i}].name: {entry.name} is untargeted only; examples are crafted to targets"
             )
 
 
-def _dataset(given: Mapping[str, Any]) -> DatasetEntry:
+def _dataset(given: Mapping[str, Any], code: bool) -> DatasetEntry:
+    if not code and DATASETS.is_own(given.get("name")):
+        return stored_dataset(given)
     loader, name, rest = _looked_up(given, DATASETS, "dataset")
     try:
         model = parameters_of(loader)
@@ -147,12 +166,13 @@ def _dataset(given: Mapping[str, Any]) -> DatasetEntry:
     return DatasetEntry(name=name, parameters=validated(model, rest, "dataset").model_dump(mode="json"))
 
 
-def _victim(given: VictimFields, where: str) -> VictimEntry:
+def _victim(given: VictimFields, where: str, code: bool) -> VictimEntry:
     try:
-        refuse_code(given.arch)
+        if code:
+            refuse_code(given.arch)
     except ValueError as error:
         raise UserError(f"{where}.arch: {error}") from error
-    defense = _defense(given.defense, f"{where}.defense")
+    defense = _defense(given.defense, f"{where}.defense", code)
     if given.training is None and not (given.weights or _is_published(given)):
         raise UserError(f"{where}: needs training (such as {{epochs: 10}}) or weights (a file)")
     if given.training is not None and given.weights:
@@ -237,9 +257,11 @@ def _check_evaluated_on(file: SpecFile) -> None:
         raise UserError("victims: at least one must be attacked")
 
 
-def _check_modes(spec: Spec) -> None:
+def _check_modes(spec: Spec, code: bool) -> None:
     """Refuse attacks that cannot aim at target classes, or cannot do without."""
     for i, entry in enumerate(spec.attacks):
+        if not code and ATTACKS.is_own(entry.name):
+            continue
         traits = traits_of(ATTACKS.look_up(entry.name))
         if spec.targeted and not traits.targeted:
             raise UserError(f"attacks[{i}].name: {entry.name} is untargeted only; give the spec targets: untargeted")

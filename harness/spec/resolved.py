@@ -39,6 +39,8 @@ class AttackEntry:
     parameters: Parameters
     axes: Axes
     decision_rules: Sequence[str]
+    varying: Sequence[str] = ()
+    """The axes whose value may differ within a batch."""
 
     def written(self) -> dict[str, Any]:
         """Return the entry as a spec has it."""

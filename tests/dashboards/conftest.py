@@ -55,7 +55,7 @@ def visit(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Visit:
     monkeypatch.setattr(scan, list, raising=False)
 
     def opened(names: Sequence[str], page: str = "", **query: str | list[str]) -> AppTest:
-        monkeypatch.setattr("sys.argv", ["app.py", *(str(folders / name) for name in names)])
+        monkeypatch.setattr("sys.argv", ["app.py", "--allow-code", *(str(folders / name) for name in names)])
         test = AppTest.from_file(APP, default_timeout=PATIENCE)
         for name, value in (({"page": page} if page else {}) | query).items():
             test.query_params[name] = value

@@ -176,7 +176,7 @@ def test_curves_are_drawn_for_each(results: eadbench.Results, cells: pd.DataFram
 
 
 def test_galleries_are_written_for_each(results: eadbench.Results, cells: pd.DataFrame) -> None:
-    assert command("report", results.folder, "--figures").code == 0
+    assert command("report", results.folder, "--figures", "--allow-code").code == 0
     files = list((results.folder / "report").glob("gallery-*.svg"))
     assert len(files) == len(cells)
     rows = results.rows()

@@ -18,6 +18,7 @@ from eadbench.harness.labels import (
     series_of,
 )
 from eadbench.harness.plan.grid import Victim
+from eadbench.harness.registry import ATTACKS
 from eadbench.models import canonical_json
 
 
@@ -69,9 +70,12 @@ def victim_labels(*victims: Victim) -> list[str]:
         (("no.such.module:MyAttack", "l2", None), "MyAttack-L2"),
         (("tests.harness.test_labels:Mine", None, "l2"), "my own (L2)"),
         (("tests.harness.test_labels:Nameless", None, None), "Nameless"),
+        (("tests.harness.test_labels:Unknown", None, None), "Unknown"),
     ],
 )
 def test_attacks_are_called_as_in_the_paper(setting: tuple[Any, ...], label: str) -> None:
+    for thing in (Mine, Nameless):  # as resolving a spec does
+        ATTACKS.remember(f"tests.harness.test_labels:{thing.__name__}", thing)
     assert attack_label(*setting) == label
 
 
@@ -84,7 +88,7 @@ class Nameless:
 
 
 def test_a_label_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a results folder of others names is printed; only its spec is code that is run."""
+    """What a results folder of others names is printed, and imported by nothing."""
     (tmp_path / "theirs.py").write_text("class Attack: LABEL = 'theirs'")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "theirs", raising=False)

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from eadbench.harness.plan.grid import Victim
-from eadbench.harness.results.folder import Results
+from eadbench.harness.registry import ATTACKS, DEFENSES
+from eadbench.harness.results.folder import FORMAT, Results
 from eadbench.harness.spec import overrides
 from tests.command import eadbench, refusal
 from tests.sweeps import SMALL, run, small
@@ -38,6 +39,8 @@ def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(code)
     monkeypatch.delitem(sys.modules, "theirs", raising=False)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for registry in (ATTACKS, DEFENSES):
+        monkeypatch.setitem(vars(registry), "facts", {})
     return tmp_path / "imported"
 
 
@@ -83,24 +86,61 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+READING = (["report"], ["report", "--figures"], ["claims"], ["show"], ["log"], ["report", "--format", "html"])
+
+
 class TestResultsOfOthers:
     @pytest.fixture
     def theirs(self, done: Path, tmp_path: Path) -> Path:
         shutil.copytree(done, tmp_path / "small")
         return tmp_path / "small"
 
-    @pytest.mark.parametrize("place", PLACES.values(), ids=[f"{name}" for name in PLACES])
-    @pytest.mark.parametrize("command", [["report"], ["report", "--figures"], ["claims"], ["transfer"]], ids=" ".join)
-    def test_code_in_their_spec(self, theirs: Path, command: list[str], place: tuple[str, Any], mark: Path) -> None:
-        path, value = place
+    @staticmethod
+    def name_code(theirs: Path, path: str, value: Any, *, facts: bool) -> None:
+        """Put code into their spec, with or without the facts that a sweep stores."""
         content = yaml.safe_load((theirs / "spec.yaml").read_text())
         overrides.put(content, path, value, "")
         (theirs / "spec.yaml").write_text(yaml.safe_dump(content))
+        known = {"attacks": {"theirs:attack": {"label": "Theirs"}}, "defenses": {"theirs:defence": {"label": "D"}}}
+        (theirs / "format.json").write_text(json.dumps({"format": FORMAT, **(known if facts else {})}))
+
+    @pytest.mark.parametrize("switch", [[], ["--no-code"]], ids=["", "no-code"])
+    @pytest.mark.parametrize("place", PLACES.values(), ids=[f"{name}" for name in PLACES])
+    def test_reading_imports_no_code_in_their_spec(
+        self, theirs: Path, place: tuple[str, Any], switch: list[str], mark: Path
+    ) -> None:
+        self.name_code(theirs, *place, facts=True)
+        for command in READING if place[0] == "dataset.name" else READING[:1]:
+            ended = eadbench(*switch, *command, theirs)
+            assert ended.code == (2 if "--figures" in command else 0), ended
+            assert not mark.exists() and "theirs" not in sys.modules
+
+    @pytest.mark.parametrize("place", PLACES.values(), ids=[f"{name}" for name in PLACES])
+    def test_facts_that_are_not_stored(self, theirs: Path, place: tuple[str, Any], mark: Path) -> None:
+        self.name_code(theirs, *place, facts=False)
+        ended = eadbench("report", theirs)
+        if "attack" in json.dumps(place[1]) or "defence" in json.dumps(place[1]):
+            assert ended.code == 2 and refusal(ended).endswith("which is code; --allow-code imports it")
+        else:
+            assert ended.code == 0
+        assert not mark.exists()
+        refused = eadbench("--no-code", "report", theirs, "--allow-code")
+        assert refused.code == 2 and refusal(refused).startswith(f"{theirs}/spec.yaml: {place[0].split('.')[0]}")
+        assert refusal(refused).endswith("which --no-code refuses") and not mark.exists()
+        eadbench("report", theirs, "--allow-code")
+        assert mark.exists() or place[0] == "victims.0.arch"
+
+    def test_a_data_set_of_theirs(self, theirs: Path, mark: Path) -> None:
+        self.name_code(theirs, "dataset.name", "theirs:dataset", facts=True)
+        shown = eadbench("show", theirs)
+        assert shown.code == 0 and "No original: data set theirs:dataset is code" in shown.out and not mark.exists()
+        assert "No original" not in eadbench("show", theirs, "--allow-code").out and mark.exists()
+
+    def test_transfer_is_work(self, theirs: Path, mark: Path) -> None:
+        self.name_code(theirs, "dataset.name", "theirs:dataset", facts=True)
         Path("small.yaml").write_text(SMALL)
-        rest = ["--to", "small.yaml", "--executor", "serial"] if command == ["transfer"] else []
-        refused = eadbench("--no-code", *command, theirs, *rest)
-        assert refused.code == 2
-        assert refusal(refused).startswith(f"{theirs}/spec.yaml: ") and "which --no-code refuses" in refusal(refused)
+        refused = eadbench("--no-code", "transfer", theirs, "--to", "small.yaml", "--executor", "serial")
+        assert refused.code == 2 and "names code (theirs:dataset), which --no-code refuses" in refusal(refused)
         assert not mark.exists()
 
     def test_code_in_their_models(self, theirs: Path, mark: Path) -> None:

@@ -153,7 +153,7 @@ def test_without_an_example_it_is_the_first_success(done: Path) -> None:
 
 
 def test_a_data_set_that_is_not_at_hand(done: Path, example: Named, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eadbench.harness.datasets.at_hand", lambda *_: "it is on another machine")
+    monkeypatch.setattr("eadbench.harness.datasets.at_hand", lambda *_, **__: "it is on another machine")
     said = eadbench("show", done, "--example", example)
     assert said.code == 0 and "No original: it is on another machine" in said.out
 
