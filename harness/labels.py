@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from eadbench.harness.messages import printable
 from eadbench.harness.numbers import parameter_text
 from eadbench.harness.registry import ATTACKS, DEFENSES
 from eadbench.models import canonical_json, digest_of
@@ -68,7 +69,7 @@ class Victim(Protocol):
 
 def dataset_label(dataset: str) -> str:
     """Return a data set's name as the paper prints it, or as it is."""
-    return DATASETS.get(dataset, dataset)
+    return DATASETS.get(dataset, printable(dataset))
 
 
 def attack_label(attack: str, norm: str | None = None, decision_rule: str | None = None, *, dash: bool = False) -> str:
@@ -81,9 +82,9 @@ def attack_label(attack: str, norm: str | None = None, decision_rule: str | None
     """
     label = ATTACKS.label(attack) + ("" if _none(norm) else f"-{str(norm).capitalize()}")
     if _none(decision_rule):
-        return label
+        return printable(label)
     rule = str(decision_rule).upper()
-    return f"{label}-{rule}" if dash else f"{label} ({rule})"
+    return printable(f"{label}-{rule}" if dash else f"{label} ({rule})")
 
 
 def defense_label(defense: str, parameters: Mapping[str, Any]) -> str:
@@ -96,7 +97,7 @@ def defense_label(defense: str, parameters: Mapping[str, Any]) -> str:
             details.append(f"{name} {value_text(value)}")
     label = DEFENSES.label(defense) + (f": {', '.join(details)}" if details else "")
     temperature = parameters.get("temperature")
-    return label if temperature is None else f"{label} T = {value_text(temperature)}"
+    return printable(label if temperature is None else f"{label} T = {value_text(temperature)}")
 
 
 def targets_label(kind: str, count: int) -> str:
@@ -185,7 +186,7 @@ class Labels:
             texts = {name: _text_of([values.get(name) for values in parameters]) for name in varying}
             for line, values in zip(part.to_dict("records"), parameters, strict=True):
                 label = attack_label(line["attack"], line["norm"], line["decision_rule"])
-                details = [f"{name} {texts[name](values[name])}" for name in varying if name in values]
+                details = [printable(f"{name} {texts[name](values[name])}") for name in varying if name in values]
                 labels[line["series"]] = ", ".join([label, *details])
         return distinct(labels)
 
@@ -224,7 +225,9 @@ class Labels:
             for line in self.lines.drop_duplicates("model").to_dict("records"):
                 if line["model"] not in known:
                     defense = defense_label(line["defense"], _parsed(line["defense_parameters"]))
-                    known[line["model"]] = _Victim(digest=line["model"], names=[], parts=[line["arch"], defense])
+                    known[line["model"]] = _Victim(
+                        digest=line["model"], names=[], parts=[printable(line["arch"]), defense]
+                    )
         return known
 
     def setting(self, line: Mapping[Any, Any]) -> str:
@@ -243,8 +246,8 @@ class _Victim:
 
     @classmethod
     def of(cls, victim: Victim) -> "_Victim":
-        parts = [victim.arch, defense_label(victim.defense, victim.defense_parameters)]
-        return cls(digest=victim.digest, names=[victim.name] if victim.name else [], parts=parts)
+        parts = [printable(victim.arch), defense_label(victim.defense, victim.defense_parameters)]
+        return cls(digest=victim.digest, names=[printable(victim.name)] if victim.name else [], parts=parts)
 
     @property
     def label(self) -> str:

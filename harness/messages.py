@@ -3,12 +3,20 @@
 import math
 import re
 import reprlib
+import unicodedata
 from collections.abc import Sequence
 
 NUMBER = "a finite number, and an integer one of at most 64 bits"
 
 _USERINFO = re.compile(r"://(?:[^/\s]*|[^/\s:@]*:[^\s@]*)@")
-_SECRET_FIELD = re.compile(r"([?&][^=&\s]*(?:password|passwd|secret|token)[^=&\s]*=)[^&\s]+", re.IGNORECASE)
+_SECRET_FIELD = re.compile(
+    r"([?&;#][^=&;#\s]*?(?:password|passwd|pwd|secret|token|signature|credential|api[-_.]?key|access[-_.]?key)[^=&;#\s]*="
+    r"|[?&;#](?:sig|key|auth|code)=)[^&;#\s\"']+",
+    re.IGNORECASE,
+)
+"""Fields of a query, of path parameters or of a fragment whose values grant access."""
+_UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of control and format characters, half surrogates, and separators of lines and paragraphs."""
 _WORD = re.compile(r"[\w.*-]{1,80}")
 
 
@@ -50,6 +58,20 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     """Return the first names, and how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def printable(text: str) -> str:
+    """Return a text for a terminal or a file: control characters, and those that reorder others, become escapes.
+
+    Without this, a stranger's results could move the cursor, retitle the window, or hide what is printed.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_escaped(c) if unicodedata.category(c) in _UNPRINTABLE and c not in "\n\t" else c for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def redact(text: str) -> str:

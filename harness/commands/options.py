@@ -1,19 +1,39 @@
 """Arguments and options that commands share, and the consoles they print to."""
 
 import socket
+import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 
 from eadbench.harness.errors import EnvironmentFault, UserError
+from eadbench.harness.messages import printable
 from eadbench.harness.storage import is_local, located, writable
 
-out = Console()
-err = Console(stderr=True)
+
+class PrintingConsole(Console):
+    """A console whose texts hold no control characters but the console's own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield the segments of a renderable, printable ones."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control or text.isprintable() else Segment(printable(text), style)
+
+
+out = PrintingConsole()
+err = PrintingConsole(stderr=True)
+
+
+def write_text(text: str) -> None:
+    """Write a text to the standard output, without control characters."""
+    sys.stdout.write(printable(text))
 
 
 def print_place(name: str, place: object) -> None:

@@ -1,6 +1,5 @@
 """Commands that read results: report, claims."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ import typer
 
 from eadbench.harness.analysis import summary as summaries
 from eadbench.harness.api import Results, write_report
-from eadbench.harness.commands.options import AllowCode, Folder, Folders, err, out, print_place
+from eadbench.harness.commands.options import AllowCode, Folder, Folders, err, out, print_place, write_text
 from eadbench.harness.errors import UserError
 from eadbench.harness.reporting import report as reports
 
@@ -52,7 +51,7 @@ def report(
     elif format is Format.table:
         out.print(reports.terminal(results.summary, width=out.width))
     else:
-        sys.stdout.write(reports.text(results.summary, format.value))
+        write_text(reports.text(results.summary, format.value))
     if figures:
         with err.status("drawing"):
             paths = reports.draw(results.snapshot, results.summary)
@@ -67,7 +66,7 @@ def _print_comparison(results: Results, format: Format) -> None:
     if format is Format.table:
         out.print(comparison.terminal(lines, out.width))
     else:
-        sys.stdout.write(comparison.render(lines, format.value))
+        write_text(comparison.render(lines, format.value))
 
 
 def _write(results: Results) -> Path:
@@ -89,6 +88,6 @@ def claims(
     if format is Format.table:
         out.print(paper.terminal(verdicts))
     elif format is Format.markdown:
-        sys.stdout.write(paper.render(verdicts))
+        write_text(paper.render(verdicts))
     else:
         raise UserError(f"--format {format.value}: must be table or markdown")

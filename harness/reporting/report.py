@@ -10,6 +10,7 @@ from rich.text import Text
 from eadbench.harness.analysis import cautions, transfer
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.errors import UserError
+from eadbench.harness.messages import printable
 from eadbench.harness.parquet.adversarial import Images
 from eadbench.harness.parquet.stored import SETTING, StoredRows
 from eadbench.harness.reporting import tables
@@ -32,11 +33,11 @@ def terminal(summary: Summary, *, width: int) -> RenderableType:
 
 def text(summary: Summary, format: str) -> str:
     """Return the tables as csv, markdown (with :func:`images_text` and :func:`warnings` below) or latex."""
-    rendered = tables.render(summary.lines, format, summary.victims)
+    rendered = printable(tables.render(summary.lines, format, summary.victims))
     if format != "markdown":
         return rendered
     notes = [images_text(summary.spec), *examples_texts(summary), *(f"Warning: {text}" for text in warnings(summary))]
-    return "\n".join([rendered, *(f"{note}\n" for note in notes)])
+    return "\n".join([rendered, *(f"{printable(note)}\n" for note in notes)])
 
 
 def images_text(spec: Spec) -> str:
@@ -73,6 +74,7 @@ def write(folder: Results, summary: Summary) -> dict[str, str]:
     matrix = transfer.matrix(summary.lines, summary.victims)
     if matrix is not None:
         texts["transfer.csv"] = transfer.csv(matrix, summary.labels)
+    texts = {name: printable(content) for name, content in texts.items()}
     for name, content in texts.items():
         write_text(folder.report / name, content)
     return texts

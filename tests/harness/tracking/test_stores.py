@@ -219,6 +219,14 @@ def test_what_cannot_be_reached_is_one_line_within_seconds(uri: str, tmp_path: P
             "GET http://***@a/x failed, as did http://***@b",
         ),
         ("write to me@example.com", "write to me@example.com"),
+        ("https://h/k?X-Amz-Signature=a1&x=1", "https://h/k?X-Amz-Signature=***&x=1"),
+        ("https://h/k?X-Amz-Credential=a/b", "https://h/k?X-Amz-Credential=***"),
+        ("s3://b/k?AWSAccessKeyId=A&Signature=z", "s3://b/k?AWSAccessKeyId=***&Signature=***"),
+        ("https://h/k?sv=1&sig=a%2Fb", "https://h/k?sv=1&sig=***"),
+        ("https://h/?api_key=a&apikey=b&key=c&auth=d", "https://h/?api_key=***&apikey=***&key=***&auth=***"),
+        ("https://h/#access_token=a&x=1", "https://h/#access_token=***&x=1"),
+        ("sqlserver://h:1433;user=a;password=b;x=1", "sqlserver://h:1433;user=a;password=***;x=1"),
+        ("https://h/?keyword=a&author=b&monkey=c", "https://h/?keyword=a&author=b&monkey=c"),
     ],
 )
 def test_redact(text: str, redacted: str) -> None:
