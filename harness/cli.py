@@ -16,7 +16,8 @@ from eadbench.harness.commands.options import err
 from eadbench.harness.commands.stopping import stopped_by_signals
 from eadbench.harness.commands.streams import steady
 from eadbench.harness.errors import EadbenchError, EnvironmentFault, Stopped, UserError
-from eadbench.harness.messages import redact
+from eadbench.harness.messages import one_line, printable, redact
+from eadbench.harness.places import FILES
 from eadbench.models.code import NO_CODE
 
 app = typer.Typer(
@@ -33,10 +34,20 @@ def refuse_own_code(
         bool,
         typer.Option("--no-code", help="Refuse specs and results that name code of their own: package.module:name."),
     ] = False,
+    allow_files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="With --no-code, specs may name files below the working folder, and below DIR; repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Benchmark of adversarial attacks on image classifiers: EAD, C&W, FGM and I-FGM."""
     if no_code:
         os.environ[NO_CODE] = "1"
+        os.environ[FILES] = os.pathsep.join(str(folder.absolute()) for folder in allow_files or ())
+    elif allow_files:
+        raise UserError("--allow-files: needs --no-code, without which specs may name any file")
 
 
 def naming_spec(command: Callable[..., None]) -> Callable[..., None]:
@@ -97,5 +108,5 @@ def _end(message: str, exit_code: int) -> None:
 
 def _print_error(message: str) -> None:
     """Print an error on one line, without secrets and control characters."""
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in redact(message))
+    line = one_line(printable(redact(message)))
     err.print(Text.assemble(("error:", "red"), " ", line), soft_wrap=True)

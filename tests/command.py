@@ -9,6 +9,7 @@ import pytest
 
 from eadbench.harness import cli
 from eadbench.harness.commands import options
+from eadbench.harness.places import FILES
 from eadbench.models.code import NO_CODE
 
 
@@ -28,6 +29,7 @@ def eadbench(*arguments: object) -> Ended:
             patch.setattr(console, "width", 160)
         patch.setenv("COLUMNS", "160")
         patch.setenv(NO_CODE, "")
+        patch.setenv(FILES, "")
         patch.setattr(sys, "argv", ["eadbench", *map(str, arguments)])
         patch.setattr(options.out, "file", out)
         patch.setattr(options.err, "file", err)

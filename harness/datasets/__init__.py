@@ -14,6 +14,7 @@ from eadbench.harness.datasets.tars import webdataset
 from eadbench.harness.datasets.torchvision_sets import torchvision_set
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import one_line
+from eadbench.harness.places import refuse_elsewhere
 from eadbench.harness.registry import Registry
 
 __all__ = ["DATASETS", "DataSet", "Split", "at_hand", "gather", "load"]
@@ -79,6 +80,9 @@ def load(name: str, **parameters: Any) -> DataSet:
         known = ", ".join(str(parameter) for parameter in signature.parameters.values()) or "no parameters"
         raise UserError(f"data set {name!r}: {error}; it takes {known}") from error
     try:
+        for key in ("path", "root"):
+            if isinstance(parameters.get(key), str):
+                refuse_elsewhere(parameters[key], key)
         data = loader(**parameters)
         if DATASETS.is_own(name):
             _check_own(data, name)

@@ -21,6 +21,7 @@ from eadbench.harness.datasets.paths import TEST_NAMES
 from eadbench.harness.datasets.pixels import checked_pixels
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import one_line, shown
+from eadbench.harness.places import refuse_elsewhere
 from eadbench.models import sha256_of_file
 
 __all__ = ["tensors"]
@@ -108,6 +109,8 @@ def _files(path: str) -> tuple[Path, list[Path]]:
         files = [file for file in files if file.suffix in SUFFIXES and not file.name.startswith(".") and file.is_file()]
     except (OSError, RuntimeError, ValueError):
         files = []
+    for file in files:
+        refuse_elsewhere(file)
     if not files:
         raise UserError(f"path must be a file of arrays ({', '.join(SUFFIXES)}) or a folder of them, got {shown(path)}")
     return root, files

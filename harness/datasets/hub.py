@@ -17,6 +17,7 @@ from eadbench.harness.datasets.paths import TEST_NAMES
 from eadbench.harness.datasets.transform import Interpolation, Transform
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import one_line
+from eadbench.harness.places import of_stranger, refuse_elsewhere
 
 __all__ = ["hf"]
 
@@ -61,7 +62,7 @@ def hf(
     transform = Transform(size=size, crop=crop, interpolation=interpolation)
     folder = _local_folder(path)
     where = f"hf {path}"
-    parts = _loaded(folder or path, config, download and folder is None)
+    parts = _loaded(folder or path, config, download and folder is None and not of_stranger())
     train_part, test_part = _splits(parts, train, test, where)
     image_column = _column(test_part, image_column, IMAGE_COLUMNS, where)
     label_column = _column(test_part, label_column, LABEL_COLUMNS, where)
@@ -224,6 +225,8 @@ class _HubImages:
         encoded, path = (image.get("bytes"), image.get("path")) if isinstance(image, dict) else (image, None)
         if isinstance(encoded, bytes):
             return encoded
+        if path:
+            refuse_elsewhere(path, self.where(index))
         if not path or not Path(path).is_file():
             raise UserError(f"{self.where(index)} has no bytes, and its file is not there: {path}")
         return Path(path)

@@ -15,6 +15,7 @@ from eadbench.harness.datasets.paths import TEST_NAMES, existing_folder, split_f
 from eadbench.harness.datasets.transform import Interpolation, Transform
 from eadbench.harness.errors import UserError
 from eadbench.harness.parquet.images import ImageTable, column_of, read_image_table
+from eadbench.harness.places import of_stranger, refuse_elsewhere
 from eadbench.models import sha256_of_file
 
 __all__ = ["IMAGE_COLUMNS", "LABEL_COLUMNS", "folder", "parquet"]
@@ -180,7 +181,7 @@ def _images_below(split: Path, class_name: str) -> Iterator[str]:
     def refuse(error: OSError) -> None:
         raise error
 
-    for root, _, names in sorted(os.walk(split / class_name, followlinks=True, onerror=refuse)):
+    for root, _, names in sorted(os.walk(split / class_name, followlinks=not of_stranger(), onerror=refuse)):
         relative = Path(root).relative_to(split)
         if not any(map(_hidden, relative.parts)):
             for name in sorted(names):
@@ -194,6 +195,8 @@ def _hidden(name: str) -> bool:
 
 def _size(file: Path) -> int:
     """Return the size in bytes of a regular file."""
+    if file.is_symlink():
+        refuse_elsewhere(file)
     try:
         status = file.stat()
     except OSError as error:

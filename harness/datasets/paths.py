@@ -4,6 +4,7 @@ from pathlib import Path
 
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
+from eadbench.harness.places import refuse_elsewhere
 
 __all__ = ["TEST_NAMES", "existing_folder", "matching", "split_files"]
 
@@ -47,6 +48,9 @@ def split_files(root: Path, train: str, test: str, suffix: str) -> tuple[list[Pa
 def matching(root: Path, pattern: str) -> list[Path]:
     """Return the files that match a pattern, sorted."""
     try:
-        return sorted(path for path in root.glob(pattern) if not path.name.startswith("."))
+        paths = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))
     except (ValueError, NotImplementedError, IndexError) as error:
         raise UserError(f"{pattern!r} is no pattern of file names: {error}") from error
+    for path in paths:
+        refuse_elsewhere(path)
+    return paths

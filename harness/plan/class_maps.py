@@ -6,6 +6,7 @@ from typing import Any
 
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
+from eadbench.harness.places import refuse_elsewhere
 from eadbench.harness.storage import located
 
 __all__ = ["class_map_of"]
@@ -49,6 +50,7 @@ def class_map_of(
 
 def _read(text: str, where: str) -> Any:
     """Read a class map from a file."""
+    refuse_elsewhere(text, where)
     path = located(text).expanduser()
     try:
         content = path.read_text(encoding="utf-8")

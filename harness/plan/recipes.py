@@ -9,6 +9,7 @@ from eadbench.defenses import Defense
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import value_text
+from eadbench.harness.places import refuse_elsewhere
 from eadbench.harness.plan.class_maps import class_map_of
 from eadbench.harness.registry import DEFENSES
 from eadbench.harness.spec import Spec, VictimEntry
@@ -128,6 +129,7 @@ def _weights_file(text: str, where: str) -> Path:
     UserError
         There is no such file, or it cannot be read.
     """
+    refuse_elsewhere(text, where)
     try:
         file = located(text)
         exists = file.is_file()
