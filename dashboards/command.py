@@ -1,11 +1,13 @@
 """The command `eadbench dashboard`, which starts the explorer's server."""
 
+import os
 import socket
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from eadbench.dashboards.hosts import HOSTS
 from eadbench.harness.commands.options import AllowCode, Folders
 from eadbench.harness.errors import EnvironmentFault, UserError
 
@@ -28,6 +30,10 @@ def dashboard(
     host: Annotated[
         str, typer.Option(help="Address to listen on; with 0.0.0.0, other machines reach the page too.")
     ] = "127.0.0.1",
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name by which browsers reach the page, such as a proxy's."),
+    ] = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Serve a web page of the tables, curves, images and progress of sweeps, and of their differences."""
@@ -35,6 +41,7 @@ def dashboard(
         if not folder.is_dir():
             raise UserError(f"{folder}: there is no such folder; give the folders that `eadbench run` wrote")
     _check_free(host, port)
+    os.environ[HOSTS] = ",".join([host, *(host_name or ())])
     from streamlit.web import cli  # takes a second to import
 
     flags = _FLAGS | {"server.address": host, "server.port": str(port)}

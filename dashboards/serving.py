@@ -7,11 +7,13 @@ would first look for its server below /curves, and fill the browser's console wi
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from eadbench.dashboards import PAGES
+from eadbench.dashboards.hosts import KnownHosts
 
 __all__ = ["app"]
 
@@ -24,4 +26,5 @@ async def _redirect(request: Request) -> RedirectResponse:
 app = st.App(
     Path(__file__).with_name("app.py"),
     routes=[Route(f"/{page}", _redirect) for page in PAGES],
+    middleware=[Middleware(KnownHosts)],
 )
