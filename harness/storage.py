@@ -6,6 +6,8 @@ or an :class:`EnvironmentFault`.
 """
 
 import os
+import re
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from uuid import uuid4
 import fsspec
 
 from eadbench.harness.errors import UserError
-from eadbench.harness.messages import redact
+from eadbench.harness.messages import redact, shown
 
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 """The extra of this project that can read a URI, by the URI's scheme."""
@@ -74,6 +76,58 @@ def writable(text: str) -> Path:
     if text.startswith(("http://", "https://")):
         raise UserError(f"{text}: can be read, but not written to; give a folder, s3://… or gs://…")
     return located(text)
+
+
+def checked_name(name: str, where: str) -> str:
+    """Return a name that a file gives, such as a digest, if it names a file of one folder.
+
+    Raises
+    ------
+    UserError
+        It could lead out of the folder: it is empty, or holds a slash, or begins with a dot.
+    """
+    if not re.fullmatch(r"[\w+-][\w.+-]*", name):
+        raise UserError(f"{where}: must be the name of a file, of letters, digits and . _ + -; got {shown(name)}")
+    return name
+
+
+def refuse_links_out(root: Path) -> None:
+    """Check that nothing in a folder leads out of it, so that reading or writing there touches no other file.
+
+    Raises
+    ------
+    UserError
+        A link leads out of the folder, or something is no file and no folder, such as a pipe.
+    """
+    if not is_local(root):
+        return
+    inside = root.resolve()
+    for folder, folders, files in os.walk(inside):
+        for name in (*folders, *files):
+            path = Path(folder, name)
+            try:
+                mode = path.lstat().st_mode
+                if stat.S_ISLNK(mode) and not path.resolve().is_relative_to(inside):
+                    raise UserError(f"{path}: is a link that leads out of {inside}; put a copy there")
+            except (FileNotFoundError, RuntimeError):  # deleted meanwhile, or a link to itself
+                continue
+            if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise UserError(f"{path}: must be a file or a folder; delete it")
+
+
+def read_at_most(path: Path, size: int) -> bytes:
+    """Read a file of at most `size` bytes.
+
+    Raises
+    ------
+    UserError
+        The file is larger.
+    """
+    with path.open("rb") as file:
+        content: bytes = file.read(size + 1)
+    if len(content) > size:
+        raise UserError(f"{path}: is larger than {size:,} bytes, more than a sweep writes; delete it")
+    return content
 
 
 def is_local(path: Path) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from eadbench.harness.errors import UserError
-from eadbench.harness.labels import Labels, series_of
+from eadbench.harness.labels import Labels
 from eadbench.harness.parquet.adversarial import Images, read_images
 from eadbench.harness.parquet.query import FILES, Files
-from eadbench.harness.parquet.rows import SCHEMA, WHAT, frame_of, keys_of, read_rows
+from eadbench.harness.parquet.rows import SCHEMA, WHAT, frame_of, keys_of
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.snapshot import Snapshot
@@ -22,6 +22,15 @@ Row = dict[Hashable, Any]
 """A row of results, by its columns."""
 
 _CONDITION = "image = $image AND target IS NOT DISTINCT FROM $target AND cell IN (SELECT unnest($cells))"
+
+
+_FIRST = f"SELECT cell, image, target FROM {FILES} ORDER BY NOT success, file_row_number LIMIT 1"
+_PLACE = "row(file_index, file_row_number)"
+_OF_EACH_CELL = (
+    f"SELECT * REPLACE (coalesce(success, false) AS success) FROM {FILES} WHERE {_CONDITION} AND {_PLACE} IN "
+    f"(SELECT min({_PLACE}) FROM {FILES} WHERE {_CONDITION} GROUP BY cell, evaluated_on)"
+)
+"""The first row of each cell and victim tested on: a part may repeat a row without end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +94,10 @@ def first(results: Results) -> Named:
     part = min(results.examples.glob("[!.]*.parquet"), default=None)
     if part is None:
         raise UserError(f"{results.root}: has no rows yet; run its spec first")
-    rows = read_rows([part], columns=["cell", "image", "target", "success"])
-    [(_, image, target)] = keys_of(pd.concat([rows[rows["success"]], rows]).head(1))
+    rows = frame_of(Files([part], SCHEMA, WHAT).ask(_FIRST))
+    if rows.empty:
+        raise UserError(f"{part}: has no rows; delete it and run again")
+    [(_, image, target)] = keys_of(rows)
     return Named(image=image, target=target)
 
 
@@ -99,7 +110,8 @@ def find(snapshot: Snapshot, name: Named) -> Found:
         The sweep has no such example, or no such cell.
     """
     spec, victims = snapshot.spec, snapshot.victims
-    rows = _rows(snapshot.folder, name, list(snapshot.cells))
+    series = snapshot.settings.set_index("cell")["series"]
+    rows = _rows(snapshot.folder, name, list(snapshot.cells)).assign(series=lambda rows: rows["cell"].map(series))
     if rows.empty:
         images = next((victim.images for victim in victims if victim.attacked), [])
         choices = ", ".join(map(str, images[:5])) + (", …" if len(images) > 5 else "")
@@ -131,10 +143,10 @@ def _rows(results: Results, name: Named, cells: Sequence[str]) -> pd.DataFrame:
     if not parts:
         return frame_of(SCHEMA.empty_table())
     arguments = {"image": name.image, "target": name.target, "cells": list(cells)}
-    rows = frame_of(Files(parts, SCHEMA, WHAT).ask(f"SELECT * FROM {FILES} WHERE {_CONDITION}", arguments))
+    rows = frame_of(Files(parts, SCHEMA, WHAT).ask(_OF_EACH_CELL, arguments))
     order = {digest: number for number, digest in enumerate(cells)}
     transfer = rows["evaluated_on"] != rows["model"]
-    rows = rows.assign(order=rows["cell"].map(order), transfer=transfer, series=series_of(rows))
+    rows = rows.assign(order=rows["cell"].map(order), transfer=transfer)
     rows = rows.sort_values(["order", "transfer", "evaluated_on"], kind="stable").drop(columns=["order", "transfer"])
     return rows.drop_duplicates(["cell", "evaluated_on"], ignore_index=True)
 

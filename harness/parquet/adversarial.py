@@ -16,19 +16,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from eadbench.harness.errors import UserError
-from eadbench.harness.messages import one_line
-from eadbench.harness.parquet.rows import Key
+from eadbench.harness.messages import one_line, shown
+from eadbench.harness.parquet.query import FILES, Files
+from eadbench.harness.parquet.rows import Key, frame_of
 from eadbench.harness.storage import for_arrow, is_fault_of_storage
 from eadbench.models import replace_file
 
 __all__ = ["Images", "read_images", "write_images"]
 
 Images = NDArray[np.float32]
+
+MOST_BYTES = 3 * 2**27
+"""Bytes of the images that are read to be shown. A few kilobytes of Parquet can hold gigabytes."""
+WHAT = "adversarial images of a sweep"
+"""Content of the files, for error messages."""
 
 _COLUMNS = ["cell", "image", "target"]
 _SHAPE = b"shape"
@@ -87,38 +92,48 @@ def read_images(
     UserError
         :func:`write_images` did not write a part, or the images of two parts differ in shape.
     """
-    condition = ds.scalar(True)
-    if cells is not None:
-        condition &= ds.field("cell").isin(pa.array(sorted(cells), pa.string()))
-    if images is not None:
-        condition &= ds.field("image").isin(pa.array(sorted(images), pa.int64()))
-    keys, pixels, shape = [_schema((0, 0, 0)).empty_table().select(_COLUMNS)], [], None
-    for part in parts:
-        table, part_shape = _read(part, condition)
-        if shape not in (None, part_shape):
+    shapes = [_shape(part) for part in parts]
+    for part, shape in zip(parts, shapes, strict=True):
+        if shape != shapes[0]:
             raise UserError(
-                f"{part}: holds images of shape {part_shape}, but {parts[0]} of {shape}; read one data set's"
+                f"{part}: holds images of shape {shape}, but {parts[0]} of {shapes[0]}; read one data set's"
             )
-        shape = part_shape
-        keys.append(table.select(_COLUMNS).replace_schema_metadata())
-        pixels.append(table.column("pixels").combine_chunks().flatten().to_numpy(zero_copy_only=False))
-    frame: pd.DataFrame = pa.concat_tables(keys).to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
-    values = np.concatenate([np.empty(0, np.float32), *pixels])
-    return frame, values.reshape(len(frame), *(shape or (0, 0, 0)))
+    shape = shapes[0] if shapes else (0, 0, 0)
+    if not parts:
+        return frame_of(_schema(shape).empty_table().select(_COLUMNS)), np.empty((0, *shape), np.float32)
+    wanted = {"cells": cells, "images": images}
+    given = {name: sorted(values) for name, values in wanted.items() if values is not None}
+    conditions = [f"{name[:-1]} IN (SELECT unnest(${name}))" for name in given]
+    source = f"FROM {FILES} WHERE {' AND '.join(conditions) or 'true'}"
+    files, size = Files(parts, _schema(shape), WHAT), int(np.prod(shape))
+    if images is not None:
+        count = files.ask(f"SELECT count(*) {source}", given).column(0)[0].as_py()
+        if 4 * size * count > MOST_BYTES:
+            raise UserError(
+                f"{parts[0].parent}: {count:,} images of {shape} are stored of {len(images)} images' examples"
+            )
+    table = files.ask(f"SELECT {', '.join(_COLUMNS)}, pixels {source} ORDER BY file_index, file_row_number", given)
+    pixels = table.column("pixels").combine_chunks()
+    values = np.array(pixels.flatten().to_numpy(zero_copy_only=False))
+    if len(values) != size * len(table) or pixels.null_count:
+        raise UserError(f"{parts[0].parent}: its images are not of the shape {shape} that their files state")
+    return frame_of(table.select(_COLUMNS)), values.reshape(len(table), *shape)
 
 
-def _read(part: Path, condition: ds.Expression) -> tuple[pa.Table, tuple[int, ...]]:
-    """Return the rows of one file that meet the condition, and the shape of its images."""
+def _shape(part: Path) -> tuple[int, ...]:
+    """Return the shape of a file's images."""
     try:
         [path], filesystem = for_arrow([part])
         schema = pq.read_schema(path, filesystem=filesystem)
         shape = tuple(json.loads((schema.metadata or {})[_SHAPE]))
+        if not (len(shape) == 3 and all(type(side) is int and 0 < side < 2**16 for side in shape)):
+            raise ValueError(f"its images cannot have the shape {shown(shape)}")
         if not schema.equals(_schema(shape)):
             raise ValueError("its columns are not cell, image, target and pixels")
-        return pq.ParquetDataset(path, filesystem=filesystem, filters=condition).read(), shape
+        return shape
     except KeyError as error:
         raise UserError(f"{part}: not adversarial images of a sweep: no image shape in its metadata") from error
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         if is_fault_of_storage(error):
             raise
         raise UserError(f"{part}: not adversarial images of a sweep: {one_line(error)}") from error

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from eadbench.harness.errors import UserError
 from eadbench.harness.parquet.query import FILES, Files
 from eadbench.harness.parquet.rows import SCHEMA, WHAT, frame_of
 
@@ -23,6 +24,11 @@ SETTING = (
     *("evaluated_on", "attack", "norm", "decision_rule", "beta", "kappa", "parameters", "cell"),
 )
 """Columns with one value for all rows of a line."""
+
+MOST_ROWS = 2**22
+"""Rows of a line that are read; 4 million take about 1.2 GB. A few kilobytes of Parquet can hold billions."""
+MOST_CHARACTERS = 2**20
+"""Characters of a text that are read."""
 
 Ints = NDArray[np.int64]
 
@@ -58,7 +64,14 @@ class StoredRows:
         self._files.create_table("wanted", _lines_table(wanted))
         self._files.create_table("drawn", _images_table(wanted))
         self._line, self._part, rows = self._row_counts() if parts else np.empty((3, 0), np.int64)
-        self.lines = self._settings().assign(rows=pd.Series(rows).groupby(self._line).sum())
+        counts = pd.Series(rows).groupby(self._line).sum()
+        if len(counts) and counts.max() > MOST_ROWS:
+            part = parts[int(self._part[rows.argmax()])]
+            raise UserError(
+                f"{part.parent}: a cell has {counts.max():,} rows on one victim, most of them in {part.name}; "
+                f"at most {MOST_ROWS:,} are read"
+            )
+        self.lines = self._settings().assign(rows=counts)
 
     def read(self, columns: Sequence[str], lines: Collection[int] | None = None) -> pd.DataFrame:
         """Read some columns of some lines, or of all lines, in the order of the files.
@@ -70,18 +83,20 @@ class StoredRows:
         """
         if lines is None:
             lines = self.lines.index
-        names = list(dict.fromkeys([*columns, "image", "target"]))
+        names = [name for name in dict.fromkeys([*columns, "image", "target"]) if name not in SETTING]
         if not len(lines):
             table = SCHEMA.empty_table().select(names).add_column(0, "line", pa.array([], pa.int32()))
         else:
             table = self._files.ask(
-                f"SELECT line, {', '.join(f'rows.{name}' for name in names)} FROM {_ROWS_WITH_LINES} "
+                f"SELECT line, {', '.join(f'{_selected(name)} AS {name}' for name in names)} FROM {_ROWS_WITH_LINES} "
                 "SEMI JOIN drawn ON drawn.model = wanted.model AND drawn.image = rows.image "
                 "WHERE line IN (SELECT unnest($lines)) ORDER BY file_index, file_row_number",
                 {"lines": list(lines)},
                 indices=np.unique(self._part[np.isin(self._line, list(lines))]).tolist(),
             )
-        return frame_of(table).drop_duplicates(_EXAMPLE, ignore_index=True)[["line", *columns]]
+        rows = frame_of(table).drop_duplicates(_EXAMPLE, ignore_index=True)
+        settings = self.lines.loc[rows["line"], [name for name in columns if name in SETTING]]
+        return pd.concat([rows, settings.reset_index(drop=True)], axis=1)[["line", *columns]]
 
     def batches(self, columns: Sequence[str], *, at_most: int) -> Iterator[pd.DataFrame]:
         """Yield what :meth:`read` returns, in batches of whole lines of `at_most` rows; a longer line is one batch."""
@@ -107,9 +122,15 @@ class StoredRows:
         lines, first = np.unique(self._line, return_index=True)
         if not len(lines):
             return frame_of(SCHEMA.empty_table().select(SETTING))
-        values = ", ".join(f"any_value(rows.{name}) AS {name}" for name in SETTING)
+        values = ", ".join(f"any_value({_selected(name)}) AS {name}" for name in SETTING)
         query = f"SELECT line, {values} FROM {_ROWS_WITH_LINES} GROUP BY line ORDER BY line"
         return frame_of(self._files.ask(query, indices=np.unique(self._part[first]).tolist())).set_index("line")
+
+
+def _selected(name: str) -> str:
+    """Return a column as a query selects it: texts without what is too long."""
+    text = SCHEMA.field(name).type == pa.string()
+    return f"left(rows.{name}, {MOST_CHARACTERS})" if text else f"rows.{name}"
 
 
 def _lines_table(wanted: Wanted) -> pa.Table:

@@ -56,7 +56,8 @@ class Victim:
     @property
     def temperature(self) -> float | None:
         """Temperature of the distillation; None for other defences."""
-        return self.defense_parameters.get("temperature")
+        value = self.defense_parameters.get("temperature")
+        return value if isinstance(value, int | float) else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,12 +33,16 @@ from eadbench.harness.errors import UserError
 from eadbench.harness.parquet import rows as parquet
 from eadbench.harness.plan.cells import Victim
 from eadbench.harness.plan.grid import Shard
-from eadbench.harness.registry import ATTACKS, DEFENSES, Facts, Registry
+from eadbench.harness.registry import Facts
 from eadbench.harness.results.model_files import read_recipe
 from eadbench.harness.results.records import Failed, ShardRecord
 from eadbench.harness.spec import Spec
+from eadbench.harness.spec.stored import facts_named_in, remember_facts
+from eadbench.harness.storage import checked_name, read_at_most, refuse_links_out
 from eadbench.models import Recipe, replace_file
 
+MOST_BYTES = 2**28
+"""Bytes of a JSON file that are read."""
 FORMAT = 2
 """The version of the folder's layout and of the rows' columns. 2: structured columns of defences and attacks."""
 
@@ -98,7 +102,7 @@ class Results:
 
     def model(self, digest: str) -> Path:
         """Return the folder of a model, given the digest of its recipe."""
-        return self.root / "models" / digest
+        return self.root / "models" / checked_name(digest, f"{self.root}: a victim's digest")
 
     def recipe(self, digest: str) -> Recipe:
         """Read the recipe of a stored model.
@@ -118,13 +122,11 @@ class Results:
         UserError
             The folder has results of another format.
         """
+        refuse_links_out(self.root)
         self._check_format()
-        facts = {
-            kind: {name: asdict(each) for name, each in _facts_named_in(specs.written(spec), registry).items()}
-            for kind, registry in _OF_CODE.items()
-        }
-        content = {"format": FORMAT, **{kind: named for kind, named in facts.items() if named}}
-        write_text(self.root / "format.json", json.dumps(content))
+        content = _FormatFile(format=FORMAT, **facts_named_in(specs.written(spec)))
+        filled = {name: value for name, value in asdict(content).items() if value}
+        write_text(self.root / "format.json", json.dumps(filled))
         write_text(self.root / "spec.yaml", specs.dump(spec))
 
     def spec(self, *, allow_code: bool = False) -> Spec:
@@ -133,21 +135,16 @@ class Results:
         Raises
         ------
         UserError
-            The folder has no results, or results of another format.
+            The folder has no results, or results of another format, or something in it leads out of it.
         """
+        refuse_links_out(self.root)
         if not (self.root / "spec.yaml").is_file():
             raise UserError(f"{self.root}: no spec.yaml there; give the folder that `eadbench run` wrote")
         self._check_format()
         if not allow_code:
-            self._remember_facts()
+            stored = stored_json(self.root / "format.json", _FormatFile)
+            remember_facts({"attacks": stored.attacks, "defenses": stored.defenses})
         return specs.load(self.root / "spec.yaml", code=allow_code)
-
-    def _remember_facts(self) -> None:
-        """Give the registries the stored facts of the code that the spec names."""
-        stored = stored_json(self.root / "format.json", _FormatFile)
-        for name, registry in _OF_CODE.items():
-            facts = getattr(stored, name)
-            registry.facts.update({path: facts[path] for path in facts if registry.is_own(path)})
 
     def _check_format(self) -> None:
         """Refuse results of another format; a new folder has none."""
@@ -236,11 +233,12 @@ class Results:
 
     def part(self, shard: str, victim: str | None = None) -> Path:
         """Return the file of a shard's rows: tested on its own victim, or on another if given."""
-        return self.examples / (f"{shard}.parquet" if victim is None else f"{shard}-{victim}.parquet")
+        name = shard if victim is None else f"{shard}-{victim}"
+        return self.examples / f"{checked_name(name, f'{self.root}: a shard')}.parquet"
 
     def image_part(self, shard: str) -> Path:
         """Return the file of a shard's adversarial images."""
-        return self.images / f"{shard}.parquet"
+        return self.images / f"{checked_name(shard, f'{self.root}: the shard of a row')}.parquet"
 
     def write_failure(self, task: str, failed: Failed) -> None:
         """Store the failure of an abandoned task."""
@@ -289,18 +287,6 @@ class Results:
         return digests & {path.stem for path in self.images.glob("[!.]*.parquet")} if with_images else digests
 
 
-_OF_CODE = {"attacks": ATTACKS, "defenses": DEFENSES}
-
-
-def _facts_named_in(content: object, registry: Registry) -> dict[str, Facts]:
-    """Return the facts of the code that a written spec names anywhere."""
-    if isinstance(content, Mapping):
-        content = [*content, *content.values()]
-    if isinstance(content, list):
-        return {name: facts for item in content for name, facts in _facts_named_in(item, registry).items()}
-    return {content: registry.facts[content]} if isinstance(content, str) and content in registry.facts else {}
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all, and create its folder."""
     replace_file(path, text.encode())
@@ -315,7 +301,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 def stored_json(path: Path, kind: Any, remedy: str = "delete it and run again; finished work is kept") -> Any:
     """Read a JSON file as an object of type `kind`. The error for other content ends with the remedy."""
     try:
-        return _adapter(kind).validate_json(path.read_bytes())
+        return _adapter(kind).validate_json(read_at_most(path, MOST_BYTES))
     except ValidationError as error:
         problem = error.errors()[0]
         reason = ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))

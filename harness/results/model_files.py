@@ -4,8 +4,12 @@ import json
 from pathlib import Path
 
 from eadbench.harness.errors import UserError
+from eadbench.harness.storage import read_at_most
 from eadbench.models import Recipe
 from eadbench.models.code import refuse_code
+
+MOST_BYTES = 2**24
+"""Bytes of a recipe that are read."""
 
 
 def read_recipe(file: Path) -> Recipe:
@@ -17,7 +21,7 @@ def read_recipe(file: Path) -> Recipe:
         The file is missing or damaged.
     """
     try:
-        return Recipe.from_json(json.loads(file.read_bytes())["recipe"])
+        return Recipe.from_json(json.loads(read_at_most(file, MOST_BYTES))["recipe"])
     except FileNotFoundError as error:
         raise UserError(f"{file}: there is no such file; run the sweep again to make the model") from error
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:

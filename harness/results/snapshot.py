@@ -16,6 +16,7 @@ from eadbench.harness.plan.grid import blocks, examples_per_cell
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Failed, ShardRecord
 from eadbench.harness.spec import Spec
+from eadbench.harness.storage import refuse_links_out
 from eadbench.models import Recipe, canonical_json
 
 __all__ = ["Snapshot"]
@@ -41,10 +42,11 @@ class Snapshot:
     Raises
     ------
     UserError
-        A file is damaged. The property that reads the file raises this.
+        Something in the folder leads out of it; or a file is damaged: then the property that reads it raises this.
     """
 
     def __init__(self, folder: Results, *, allow_code: bool = False) -> None:
+        refuse_links_out(folder.root)
         self.folder, self._allow_code = folder, allow_code
 
     @cached_property

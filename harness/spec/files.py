@@ -14,6 +14,10 @@ from eadbench.harness.spec.resolve import resolved
 from eadbench.harness.spec.resolved import Spec, VictimEntry
 from eadbench.harness.spec.schema import SpecFile
 from eadbench.harness.spec.yaml import parsed, plain
+from eadbench.harness.storage import read_at_most
+
+MOST_BYTES = 2**24
+"""Bytes of a spec that are read."""
 
 __all__ = ["dump", "load", "parse", "written"]
 
@@ -37,7 +41,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None,
         The file is missing, is no YAML, or describes what cannot be: one line with the field's path.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_at_most(path, MOST_BYTES).decode("utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -48,9 +52,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None,
         raise UserError(f"{path}: {error}") from error
 
 
-def parse(
-    content: object, overrides: Sequence[str] = (), *, scale: str | None = None, code: bool = True
-) -> Spec:
+def parse(content: object, overrides: Sequence[str] = (), *, scale: str | None = None, code: bool = True) -> Spec:
     """Return the spec that a document describes at one of its scales, with overrides.
 
     Raises

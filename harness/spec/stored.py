@@ -4,7 +4,7 @@ The results store the facts of that code (:class:`eadbench.harness.registry.Fact
 it is not installed, and so that nobody runs code by looking at results.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from eadbench.harness.errors import UserError
@@ -12,7 +12,36 @@ from eadbench.harness.messages import shown
 from eadbench.harness.registry import ATTACKS, DEFENSES, Facts, Registry
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry
 
-__all__ = ["stored_attack", "stored_dataset", "stored_defense"]
+__all__ = ["facts_named_in", "remember_facts", "stored_attack", "stored_dataset", "stored_defense"]
+
+
+_KINDS = {"attacks": ATTACKS, "defenses": DEFENSES}
+
+
+def facts_named_in(written: Mapping[str, Any]) -> dict[str, dict[str, Facts]]:
+    """Return the facts of the code that a written spec names anywhere, by kind and name."""
+    texts = set(_texts(written))
+    return {
+        kind: {name: facts for name, facts in registry.facts.items() if name in texts}
+        for kind, registry in _KINDS.items()
+    }
+
+
+def remember_facts(stored: Mapping[str, Mapping[str, Facts]]) -> None:
+    """Give the registries the facts that results have stored; what is built in stays as it is."""
+    for kind, facts in stored.items():
+        _KINDS[kind].facts.update({name: each for name, each in facts.items() if _KINDS[kind].is_own(name)})
+
+
+def _texts(content: object) -> Iterator[str]:
+    """Yield every text in mappings and lists, keys too."""
+    if isinstance(content, Mapping):
+        content = [*content, *content.values()]
+    if isinstance(content, list):
+        for item in content:
+            yield from _texts(item)
+    elif isinstance(content, str):
+        yield content
 
 
 def stored_attack(given: Mapping[str, Any], where: str) -> AttackEntry:
@@ -27,6 +56,14 @@ def stored_attack(given: Mapping[str, Any], where: str) -> AttackEntry:
     axes, rules = _axes(given, facts, where), given.get("decision_rules", [])
     if not (isinstance(rules, list) and all(isinstance(rule, str) for rule in rules)):
         raise UserError(f"{where}.decision_rules: must be a list of texts; got {shown(rules)}")
+    for name, kind, right in (
+        ("norm", str, "a text"),
+        ("beta", int | float, "a number"),
+        ("kappa", int | float, "a number"),
+    ):
+        for value in axes.get(name, [given.get(name)]):
+            if value is not None and not isinstance(value, kind):
+                raise UserError(f"{where}.{name}: must be {right}; got {shown(value)}")
     return AttackEntry(
         name=given["name"],
         parameters=_without(given, {"name", "decision_rules", *axes}),

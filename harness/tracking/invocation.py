@@ -24,6 +24,7 @@ from eadbench.harness.paper.coverage import Places, places
 from eadbench.harness.reporting import figures
 from eadbench.harness.results.folder import Results, stored_json, write_text
 from eadbench.harness.results.snapshot import Snapshot
+from eadbench.harness.storage import checked_name
 from eadbench.harness.tracking import describe, log_sweep
 from eadbench.harness.tracking.curves import curves
 from eadbench.harness.tracking.records import CellRecord, Logged, SweepRecord, VictimRecord
@@ -204,7 +205,11 @@ def invocation_records(results: Results) -> dict[Path, SweepRecord]:
         A record is damaged.
     """
     remedy = "delete it, if MLflow has that run"
-    return {path: stored_json(path, SweepRecord, remedy) for path in sorted(results.invocations.glob("[!.]*.json"))}
+    records = {path: stored_json(path, SweepRecord, remedy) for path in sorted(results.invocations.glob("[!.]*.json"))}
+    for path, record in records.items():
+        for part in (part for name in record.artifacts for part in name.split("/")):
+            checked_name(part, f"{path}: artifacts")
+    return records
 
 
 def _files(folder: Path) -> dict[str, Path]:
