@@ -119,7 +119,7 @@ class _Loader(yaml.CSafeLoader):
         self._nodes += 1
         if self._nodes > 2 * MAX_VALUES + 1:  # keys are nodes too
             raise UserError(f"a spec has at most {MAX_VALUES:,} values")
-        return super().resolve(*arguments)
+        return super().resolve(*arguments)  # type: ignore[no-untyped-call]
 
 
 _Loader.add_implicit_resolver(
