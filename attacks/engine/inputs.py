@@ -15,12 +15,16 @@ from eadbench.attacks.engine.frozen import frozen
 from eadbench.attacks.engine.precision import LowerPrecision
 from eadbench.attacks.engine.probe import output_breach, probe, seem_probabilities
 
-__all__ = ["Call", "attacked"]
+__all__ = ["ArgumentWarning", "Call", "attacked"]
 
 LOOKED_AT = 8
 """Images, spread over all, that the model is run on before an attack."""
 ULPS = 4 * torch.finfo(torch.float32).eps
 """How far outside [0, 1] a value may be by rounding; it is clipped."""
+
+
+class ArgumentWarning(UserWarning):
+    """What an attack was given is suspicious. A sweep asks for the same in its probe of the victim."""
 
 
 class Called(nn.Module):
@@ -76,7 +80,7 @@ def attacked(model: Any, images: Any, labels: Any, batch_size: int, *, targeted:
 
     Warns
     -----
-    UserWarning
+    ArgumentWarning
         Most examples already have their target class, or the model seems to return probabilities.
     """
     if batch_size < 1:
@@ -166,7 +170,7 @@ def _checked(model: nn.Module, images: Tensor, labels: Tensor, *, targeted: bool
 
 def _warn(text: str) -> None:
     """Warn at the call of the attack."""
-    warnings.warn(text, stacklevel=6)
+    warnings.warn(text, ArgumentWarning, stacklevel=6)
 
 
 def _in_type_of(images: Tensor, model: nn.Module, logits: Tensor) -> nn.Module:

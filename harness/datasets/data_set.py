@@ -113,6 +113,8 @@ class DataSet:
     def __post_init__(self) -> None:
         if len(self.class_names) != self.classes:
             raise UserError(f"{self.name}: has {self.classes} classes and {len(self.class_names)} names of them")
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise UserError(f"{self.name}: images must have a shape (C, H, W) of at least 1 each, got {self.shape}")
         for name in ("train", "test"):
             split = copy.copy(getattr(self, name))
             if not isinstance(split, Split):

@@ -181,7 +181,11 @@ def _images_below(split: Path, class_name: str) -> Iterator[str]:
     def refuse(error: OSError) -> None:
         raise error
 
+    places = set[Path]()
     for root, _, names in sorted(os.walk(split / class_name, followlinks=not of_stranger(), onerror=refuse)):
+        if (place := Path(root).resolve()) in places:
+            raise UserError(f"{root} leads to {place}, whose images the class has already; remove the link")
+        places.add(place)
         relative = Path(root).relative_to(split)
         if not any(map(_hidden, relative.parts)):
             for name in sorted(names):

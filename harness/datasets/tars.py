@@ -185,7 +185,7 @@ def _content(raw: BinaryIO, member: tarfile.TarInfo) -> bytes:
 def _label(texts: dict[str, bytes], label_key: str | None, key: str, path: Path) -> int | str:
     """Return the label of a sample."""
     try:
-        if "cls" in texts and label_key is None:
+        if "cls" in texts and label_key is None and texts["cls"].strip():
             return _number_or_text(texts["cls"].decode().strip())
         content = json.loads(texts["json"])
         value = next(content[name] for name in ([label_key] if label_key else ["label", "cls"]) if name in content)

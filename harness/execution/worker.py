@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from eadbench import models
 from eadbench.attacks import Adversarial, AttackResult, survival
+from eadbench.attacks.engine.inputs import ArgumentWarning
 from eadbench.attacks.engine.precision import LowerPrecision
 from eadbench.attacks.engine.throughput import fastest_batch_size
 from eadbench.harness import datasets
@@ -211,12 +213,14 @@ class Worker:
         batch_size = self.batch_size(shard.victim.digest)
         attack = shard.setting.build(shard.examples, self.device)
         victim = self.victim(shard.victim.digest)
-        result: AttackResult = attack(
-            victim if self.setup.precision == "float32" else LowerPrecision(victim, self.setup.precision),
-            images.to(self.device),
-            labels.to(self.device),
-            batch_size=batch_size,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ArgumentWarning)  # the probe of the victim says the same, once
+            result: AttackResult = attack(
+                victim if self.setup.precision == "float32" else LowerPrecision(victim, self.setup.precision),
+                images.to(self.device),
+                labels.to(self.device),
+                batch_size=batch_size,
+            )
         rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
         survival = self._survival(shard, victim, rules, labels, batch_size)
         rows = crafted_rows(shard, self.data.name, rules, result, survival)

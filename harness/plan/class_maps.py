@@ -62,6 +62,9 @@ def _read(text: str, where: str) -> Any:
         lines = [line.replace(",", " ").rsplit(maxsplit=1) for line in content.splitlines() if line.strip()]
         if all(len(line) == 1 for line in lines):
             return [int(number) for (number,) in lines]
+        names = [name for name, _ in lines]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise UserError(f"{where}: {text} has the class {shown(repeated[0])} twice; leave out one")
         return {name: int(number) for name, number in lines}
     except ValueError as error:
         right = "a line for each class, such as 'cat 281', or JSON in a file that ends in .json"

@@ -2,14 +2,32 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 from huggingface_hub import constants
 from huggingface_hub.utils import get_session
 
-__all__ = ["cache_first"]
+__all__ = ["cache_first", "read_from"]
 
 T = TypeVar("T")
+
+
+def read_from(place: str, load: Callable[[], T]) -> T:
+    """Call a function that reads a local folder, or a repository of the hub.
+
+    Raises
+    ------
+    ValueError
+        The folder lacks what it reads, or has it damaged; or see :func:`cache_first`.
+    """
+    if not Path(place).is_dir():
+        return cache_first(load)
+    try:
+        return load()
+    except Exception as error:  # of the libraries that read its files, which have many kinds
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"the folder {place} is not a whole saved model: {type(error).__name__}: {reason}") from error
 
 
 def cache_first(load: Callable[[], T]) -> T:

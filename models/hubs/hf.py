@@ -8,7 +8,7 @@ import torch
 import transformers
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
 
-from eadbench.models.hubs.cache import cache_first
+from eadbench.models.hubs.cache import read_from
 
 __all__ = ["describe", "network"]
 
@@ -34,7 +34,7 @@ def describe(name: str, parameters: Mapping[str, Any], *, normalised: bool) -> d
     """Return the config, and the normalisation of the image processor unless mean and std are given."""
     _no_progress()
     place, revision = _place(name)
-    config = cache_first(lambda: transformers.PretrainedConfig.get_config_dict(place, revision=revision)[0])
+    config = read_from(place, lambda: transformers.PretrainedConfig.get_config_dict(place, revision=revision)[0])
     for key, reason in _REFUSED.items():
         if config.get(key) is not None:
             raise ValueError(f"its config has {key}: {reason}")
@@ -58,7 +58,8 @@ def network(
     if not published:
         return transformers.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     place, revision = _place(name)
-    model, report = cache_first(
+    model, report = read_from(
+        place,
         lambda: transformers.AutoModelForImageClassification.from_pretrained(
             place,
             revision=revision,
@@ -67,7 +68,7 @@ def network(
             trust_remote_code=False,
             weights_only=True,
             output_loading_info=True,
-        )
+        ),
     )
     if report["missing_keys"]:
         raise ValueError(
@@ -99,8 +100,9 @@ def _place(name: str) -> tuple[str, str | None]:
 def _normalisation(place: str, revision: str | None, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return mean, standard deviation and size for images in [0, 1], from the image processor."""
     try:
-        processor = cache_first(
-            lambda: transformers.AutoImageProcessor.from_pretrained(place, revision=revision, trust_remote_code=False)
+        processor = read_from(
+            place,
+            lambda: transformers.AutoImageProcessor.from_pretrained(place, revision=revision, trust_remote_code=False),
         )
     except ValueError as error:
         raise ValueError(f"its image processor: {error}; give mean and std") from error

@@ -172,6 +172,13 @@ class TestFolder:
         assert torch.equal(data.train.images([2, 0]), expected[[2, 0]])
         assert torch.equal(pickle.loads(pickle.dumps(data.test)).images([0]), expected[3:])
 
+    def test_a_link_to_a_folder_above_is_refused(self, tmp_path: Path) -> None:
+        """Images would count many times."""
+        write_folder(tmp_path, {"val/ant/1.png": pixels(1, 6, 6, 3), "val/bee/1.png": pixels(2, 6, 6, 3)})
+        (tmp_path / "val/ant/again").symlink_to("..", target_is_directory=True)
+        with pytest.raises(UserError, match=r"again.* leads to .*val/ant, whose images the class has already"):
+            datasets.load("folder", path=str(tmp_path))
+
     def test_size(self, tmp_path: Path) -> None:
         """The shorter side to the size, then the middle: three stripes become the middle one."""
         stripes = np.zeros((8, 24, 3), dtype=np.uint8)

@@ -135,6 +135,11 @@ def test_no_train_split(own: Own) -> None:
         replace(data, test=Split([], lambda _: torch.zeros(0, 1, 2, 2)))
 
 
+def test_an_image_without_rows_is_refused() -> None:
+    with pytest.raises(UserError, match=r"mine: images must have a shape \(C, H, W\) of at least 1 each"):
+        data_set(torch.zeros(2, 1, 0, 2))
+
+
 def test_empty_classes(own: Own) -> None:
     """Named classes without images are allowed, and told."""
     data = own(lambda: data_set(torch.zeros(2, 1, 2, 2)))

@@ -137,6 +137,7 @@ def test_damaged_files(tmp_path: Path, damage: Any, message: str) -> None:
         ({"1.png": b"x", "1.json": b"[1]"}, "1 has no label"),
         ({"1.png": b"x", "1.json": b'{"label": null}'}, "the label of 1 must be an integer or a text, got None"),
         ({"1.png": b"x", "1.cls": b"\xff"}, "1 has no label"),
+        ({"1.png": b"x", "1.cls": b" "}, "1 has no label"),
         ({"1.a.png": b"x", "1.b.png": b"x", "1.cls": b"0"}, "test.tar has two files png of 1"),
         ({"1.png": b"x", "1.cls": b"3"}, "no image has the label 0, .*give labels: remap"),
         ({"1.png": b"x", "1.cls": b"-1"}, "labels must be class indices from 0, got -1"),

@@ -50,7 +50,8 @@ def test_mistakes(given: Any, refusal: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("x.json", "3"), ("x.json", "{"), ("x.txt", "cat\ndog 3"), ("x.txt", "a b")]
+    ("name", "content"),
+    [("x.json", "3"), ("x.json", "{"), ("x.txt", "cat\ndog 3"), ("x.txt", "a b"), ("x.txt", "cat 1\ncat 2")],
 )
 def test_files_of_another_kind(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)

@@ -144,6 +144,18 @@ def test_refused_in_one_line(changes: dict[str, Any], message: str, tmp_path: Pa
     assert "\n" not in str(error.value)
 
 
+def test_a_folder_that_is_not_whole(tmp_path: Path) -> None:
+    """The message is about the folder that was named, not about a cache or the network."""
+    folder = resnet(tmp_path)[0]
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ValueError, match=rf"the folder {folder} is not a whole saved model: .*"):
+        models.pin(f"hf:{folder}", {}, trained=False)
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(ValueError, match=rf"its image processor: the folder {folder} is not a whole saved model"):
+        models.pin(f"hf:{folder}", {}, trained=False)
+
+
 def test_a_backbone_without_a_head(tmp_path: Path) -> None:
     _, network, processor = vit(tmp_path / "whole")
     save(tmp_path / "part", network.vit, processor)
