@@ -119,6 +119,7 @@ editor completes and checks specs with it (in VS Code's YAML extension:
   path `package.module:Name` of your own code; the working folder is on the import path ([extending.md](extending.md)).
 - **Lists.** A parameter marked *axis* may be a list: the grid is the product of all axes of an attack; every
   combination of a defence's axes is a victim.
+- **Norms and fractions.** A norm may be written `2`, `inf`, `L2` or `l2`, and a number as a fraction: `8/255`.
 - **Scales.** `scales` has variants of the spec by name, each a mapping of paths to values:
   `scales: {tiny: {images.count: 10}}`. `eadbench run SPEC --scale tiny` applies one.
 - **Paths.** In `scales` and in `--set PATH=VALUE`, a path joins keys by dots, a number picks an item of a list, and `*`

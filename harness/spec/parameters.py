@@ -6,7 +6,7 @@ import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,12 @@ from eadbench.harness.messages import NUMBER, at, fits, one_line, shown
 __all__ = ["Right", "Strict", "parameters_of", "takes_tensor", "validated"]
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_NORMS = {"0": "l0", "1": "l1", "2": "l2", "inf": "linf", "infinity": "linf", "∞": "linf"} | {
+    f"{number}.0": f"l{number}" for number in (0, 1, 2)
+}
+"""Our names of norms, by how people write them after an L."""
+_FRACTION = re.compile(r"\s*(\d+(?:\.\d*)?)\s*/\s*(\d+(?:\.\d*)?)\s*")
 
 
 class Right(NamedTuple):
@@ -83,7 +89,7 @@ def _parameters_of(thing: Callable[..., Any], axes: Sequence[str], leave_out: Se
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(f"{parameter} is no keyword parameter")
         annotated = Any if parameter.annotation is parameter.empty else parameter.annotation
-        annotation, default = _without_tensors(annotated), _default(thing, parameter)
+        annotation, default = _as_written(_without_tensors(annotated)), _default(thing, parameter)
         if parameter.name in axes:
             several = types.GenericAlias(list, (annotation,))
             annotation = Annotated[several, BeforeValidator(_as_list), Field(min_length=1)]
@@ -156,7 +162,12 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 def _takes_truth(annotation: Any) -> bool:
     """Return whether true and false, or anything at all, may stand in a field."""
-    return annotation in (bool, Any) or any(map(_takes_truth, get_args(annotation)))
+    return _takes(annotation, bool) or _takes(annotation, Any)
+
+
+def _takes(annotation: Any, kind: Any) -> bool:
+    """Return whether values of a kind may stand in a field, or in a list there."""
+    return annotation is kind or any(_takes(part, kind) for part in get_args(annotation))
 
 
 def _without_tensors(annotation: Any) -> Any:
@@ -164,6 +175,26 @@ def _without_tensors(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, types.UnionType):
         return Union[tuple(part for part in get_args(annotation) if part is not Tensor)]  # noqa: UP007
     return annotation
+
+
+def _as_written(annotation: Any) -> Any:
+    """Return an annotation that takes norms and fractions as people write them: 2, inf, L2 and 8/255."""
+    if get_origin(annotation) is Literal and set(get_args(annotation)) <= set(_NORMS.values()):
+        return Annotated[annotation, BeforeValidator(_norm)]
+    return Annotated[annotation, BeforeValidator(_fraction)] if _takes(annotation, float) else annotation
+
+
+def _norm(value: Any) -> Any:
+    """Return a norm by our name; anything else as it is."""
+    return value if isinstance(value, bool) else _NORMS.get(re.sub(r"^l[_ ]?", "", str(value).lower()), value)
+
+
+def _fraction(value: Any) -> Any:
+    """Return a fraction such as ``8/255`` as a number, also within a list; anything else as it is."""
+    if isinstance(value, list):
+        return [_fraction(each) for each in value]
+    match = _FRACTION.fullmatch(value) if isinstance(value, str) else None
+    return float(match[1]) / float(match[2]) if match and float(match[2]) else value
 
 
 def _as_list(value: Any) -> Any:
