@@ -2,22 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 
 from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from eadbench.dashboards.rendering import render
-from eadbench.harness.numbers import rate_text
+from eadbench.harness.analysis.transfer import entry_text
 
-__all__ = ["MEANING", "matrix_html"]
-
-MEANING = (
-    "ASR over every target class, in percent. Framed: the victim that the examples were crafted on. There an example "
-    "succeeds if it reaches the margin κ. On another victim it succeeds if that victim gives it the target class, by "
-    "any margin. An attack that fails on its own victim leaves no example to transfer, which counts as a failure."
-)
-"""What the rates of a matrix mean."""
+__all__ = ["matrix_html"]
 
 _COLOURS = colormaps["cividis"]  # readable with any colour vision, and in grey
 _BRIGHT = 0.55
@@ -43,14 +37,19 @@ class _Row:
 
 
 def matrix_html(
-    rates: Mapping[tuple[str, str], float], sources: Mapping[str, str], targets: Mapping[str, str], *, aria_label: str
+    rates: Mapping[tuple[str, str], tuple[float, float]],
+    sources: Mapping[str, str],
+    targets: Mapping[str, str],
+    *,
+    aria_label: str,
 ) -> Markup:
     """Return the matrix as HTML.
 
     Parameters
     ----------
     rates
-        ASR in percent by the digests of the victims crafted on and tested on; a missing pair has an empty tile.
+        ASR in percent, and that on all images, by the digests of the victims crafted on and tested on; a missing pair
+        has an empty tile.
     sources, targets
         The labels of the victims by digest, in the order of the rows and of the columns.
     aria_label
@@ -66,9 +65,9 @@ def matrix_html(
     return render("transfer_matrix.html.j2", rows=rows, targets=[*targets.values()], aria_label=aria_label)
 
 
-def _tile(rate: float | None, *, own: bool) -> _Tile | None:
-    if rate is None:
+def _tile(rates: tuple[float, float] | None, *, own: bool) -> _Tile | None:
+    if rates is None:
         return None
-    share = rate / 100
+    share = 0.0 if isnan(rates[0]) else rates[0] / 100
     colour = "#000" if share > _BRIGHT else "#fff"
-    return _Tile(rate=rate_text(rate), background=to_hex(_COLOURS(share)), colour=colour, own=own)
+    return _Tile(rate=entry_text(*rates), background=to_hex(_COLOURS(share)), colour=colour, own=own)

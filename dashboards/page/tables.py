@@ -10,12 +10,11 @@ from eadbench.dashboards.figures_table import LINE_LIMIT, published_figures, tab
 from eadbench.dashboards.lines import described
 from eadbench.dashboards.page.section import Section
 from eadbench.dashboards.rendering import render
-from eadbench.dashboards.transfer_matrix import MEANING
 from eadbench.harness.analysis import transfer as transfers
 from eadbench.harness.analysis.aggregate import CASES
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.labels import AXES
-from eadbench.harness.numbers import parameter_text, rate_text
+from eadbench.harness.numbers import parameter_text
 from eadbench.harness.paper import comparison
 from eadbench.harness.reporting import report
 
@@ -71,7 +70,8 @@ def attacks(summary: Summary) -> Section:
 def transfer(summary: Summary) -> Section | None:
     """Return the figures of examples on other victims; None if none was tested on another."""
     matrix = transfers.matrix(summary.lines, summary.victims)
-    if matrix is None:
+    on_all = transfers.matrix(summary.lines, summary.victims, "all_images_asr")
+    if matrix is None or on_all is None:
         return None
     others = summary.lines[summary.lines["model"] != summary.lines["evaluated_on"]]
     digests = transfers.victims_tested_on(matrix)
@@ -80,9 +80,11 @@ def transfer(summary: Summary) -> Section | None:
         "transfers.html.j2",
         heads=_HEADS,
         victims=[labels.get(digest, digest) for digest in digests],
-        rows=_matrix_rows(summary, matrix.iloc[: max(1, _RATE_LIMIT // len(digests))], digests),
+        rows=_matrix_rows(summary, matrix.iloc[: max(1, _RATE_LIMIT // len(digests))], on_all, digests),
+        pair_heads=transfers.PAIR_HEADS,
+        pairs=transfers.pair_texts(summary.lines, summary.victims, summary.labels),
         total=len(matrix),
-        meaning=MEANING,
+        meaning=transfers.meaning(summary.spec),
         tables=_tables(summary, others, ", on other victims"),
     )
     return Section(anchor="transfer", title="Transfer", body=body)
@@ -102,7 +104,7 @@ def _tables(summary: Summary, lines: pd.DataFrame, where: str = "") -> _Tables:
     return _Tables(tables=tables, paper=bool(paper), shown=len(first) // len(CASES), total=len(lines) // len(CASES))
 
 
-def _matrix_rows(summary: Summary, matrix: pd.DataFrame, digests: Sequence[str]) -> list[_Row]:
+def _matrix_rows(summary: Summary, matrix: pd.DataFrame, on_all: pd.DataFrame, digests: Sequence[str]) -> list[_Row]:
     labels = summary.labels
     return [
         _Row(
@@ -112,11 +114,14 @@ def _matrix_rows(summary: Summary, matrix: pd.DataFrame, digests: Sequence[str])
                 parameter_text(line["beta"]),
                 parameter_text(line["kappa"]),
             ],
-            rates=[_rate(line[digest], own=digest == line["model"]) for digest in digests],
+            rates=[_rate(line[digest], images[digest], own=digest == line["model"]) for digest in digests],
         )
-        for line in matrix.to_dict("records")
+        for line, images in zip(matrix.to_dict("records"), on_all.to_dict("records"), strict=False)
     ]
 
 
-def _rate(rate: float, *, own: bool) -> _Rate | None:
-    return None if pd.isna(rate) else _Rate(text=rate_text(rate), share=f"{rate / 100:.2f}", own=own)
+def _rate(rate: float, on_all_images: float, *, own: bool) -> _Rate | None:
+    if pd.isna(rate) and pd.isna(on_all_images):
+        return None
+    share = 0.0 if pd.isna(rate) else rate / 100
+    return _Rate(text=transfers.entry_text(rate, on_all_images), share=f"{share:.2f}", own=own)

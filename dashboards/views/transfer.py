@@ -6,7 +6,7 @@ import streamlit as st
 from eadbench.dashboards import choices
 from eadbench.dashboards.lines import described
 from eadbench.dashboards.sources import Source
-from eadbench.dashboards.transfer_matrix import MEANING, matrix_html
+from eadbench.dashboards.transfer_matrix import matrix_html
 from eadbench.dashboards.views.parts import rows_or_stop
 from eadbench.harness.analysis import transfer
 from eadbench.harness.labels import Labels
@@ -34,10 +34,12 @@ def show(source: Source) -> None:
         label = choices.select("Attack", list(dict.fromkeys(crafted["label"])), key="attack")
         crafted = _at_one_beta(crafted[crafted["label"] == label])
     _matrices(label, crafted, summary.labels)
-    st.caption(MEANING)
+    st.caption(transfer.meaning(summary.spec))
+    pairs = transfer.pair_texts(summary.lines, summary.victims, summary.labels)
+    st.dataframe(pd.DataFrame(pairs, columns=[*transfer.PAIR_HEADS]), hide_index=True, width="content")
     st.download_button(
         "CSV",
-        transfer.csv(matrix, summary.labels),
+        transfer.csv(summary.lines, summary.victims, summary.labels),
         file_name=f"{source.name.replace('/', '-')}-transfer.csv",
         mime="text/csv",
         on_click="ignore",
@@ -73,8 +75,10 @@ def _matrix(aria_label: str, lines: pd.DataFrame, labels: Labels) -> None:
     order += [digest for digest in dict.fromkeys(lines["evaluated_on"]) if digest not in order]
     names = labels.short_victims(order)
     rates = {
-        (model, tested): rate
-        for model, tested, rate in lines[["model", "evaluated_on", "all_targets_asr"]].itertuples(index=False)
+        (model, tested): (rate, on_all_images)
+        for model, tested, rate, on_all_images in lines[
+            ["model", "evaluated_on", "all_targets_asr", "all_images_asr"]
+        ].itertuples(index=False)
     }
     html = matrix_html(
         rates,

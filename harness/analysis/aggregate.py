@@ -43,7 +43,10 @@ SETTING = (
 INTERVALS = tuple(f"{figure}_{end}" for figure in (*FIGURES, *ALL_TARGETS) for end in ("lo", "hi"))
 COUNTS = ("targets", "targets_per_image", "images", "missing")
 """What the figures of a line are over: how target classes are chosen, how many of an image, and of how many images."""
-COLUMNS = ("table", *SETTING, "case", *FIGURES, *COUNTS, *ALL_TARGETS, *INTERVALS, *IDENTITY)
+TRANSFER = ("all_images_asr", "clean_error")
+"""Of a transfer, in percent: the ASR over every target on all images, and how many images the victim tested on gets
+wrong without an attack."""
+COLUMNS = ("table", *SETTING, "case", *FIGURES, *COUNTS, *TRANSFER, *ALL_TARGETS, *INTERVALS, *IDENTITY)
 
 _NUMBERS = ("temperature", "beta", "kappa")
 _TEXTS = tuple(name for name in SETTING if name not in _NUMBERS)
@@ -64,7 +67,8 @@ def summarise(rows: pd.DataFrame, *, seed: int, planned: Planned | None = None) 
 
     ``all_targets`` is the mean over every row. Distortions are means over successes, NaN without a success. An
     untargeted attack has one row per image, so all cases coincide. An image that lacks rows is left out of the three
-    cases, and counted in the column `missing`.
+    cases, and counted in the column `missing`. In a transfer, an image that the victim tested on gets wrong without an
+    attack counts in `all_images_asr` alone, unless the sweep counts all images.
 
     Parameters
     ----------
@@ -172,18 +176,24 @@ def _line_records(
     images = _images_of(setting, rows)
     images_planned = planned.images.get(setting["model"]) if planned else None
     choice = planned.choice if planned else "untargeted" if (rows["target"] == _UNTARGETED).all() else ""
-    complete, missing, targets = np.ones(len(images.image), dtype=np.bool_), 0, images.counts
-    if images_planned is not None:
+    counted = complete = np.ones(len(images.image), dtype=np.bool_)
+    missing, targets, clean_error = 0, images.counts, math.nan
+    if planned is not None and images_planned is not None:
         targets = images_planned.targets
-        complete = images.counts >= images_planned.targets_of(images.image)
-        missing = len(images_planned.images) - int(complete.sum())
+        if planned.both_correct:
+            counted = ~planned.wrong_of(setting["evaluated_on"], images.image)
+        complete = counted & (images.counts >= images_planned.targets_of(images.image))
+        clean_error = planned.clean_error(setting["model"], setting["evaluated_on"])
+        missing = _countable(planned, setting) - int(complete.sum())
     totals = _image_totals(images, rows, _draws(setting, images, seed=seed))
+    on_all_images = _figures(totals.sum(axis=0))[GROUPS.index("all_targets"), 0]
+    totals[~counted] = 0.0
     totals[~complete, : len(CASES)] = 0.0
     figures = _figures(totals.sum(axis=0))
     low, high = _intervals(totals)
     shared = {name: setting[name] for name in (*IDENTITY, *SETTING)} | {"table": ""}
     counts = (choice, int(targets.max()), int(complete.sum()), missing)
-    shared |= dict(zip(COUNTS, counts, strict=True))
+    shared |= dict(zip((*COUNTS, *TRANSFER), (*counts, on_all_images, clean_error), strict=True))
     for case_index, case in enumerate(CASES):
         record = shared | {"case": case}
         for columns, group in ((FIGURES, case_index), (ALL_TARGETS, len(CASES))):
@@ -191,6 +201,13 @@ def _line_records(
                 record[column] = figures[group, index]
                 record[f"{column}_lo"], record[f"{column}_hi"] = low[group, index], high[group, index]
         yield record
+
+
+def _countable(planned: Planned, setting: dict[str, Any]) -> int:
+    """Return the number of images that count in a line once all of its rows are there."""
+    images = planned.images[setting["model"]].images
+    wrong = planned.wrong_of(setting["evaluated_on"], images) if planned.both_correct else np.zeros_like(images)
+    return len(images) - int(wrong.sum())
 
 
 class _Images(NamedTuple):

@@ -4,6 +4,7 @@ Shape letters:
     N  images drawn for a victim, in ascending order
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -41,6 +42,20 @@ class Planned:
     """How target classes are chosen: all, random or untargeted."""
     images: Mapping[str, PlannedImages]
     """By the digest of the attacked victim."""
+    wrong: Mapping[str, Ints]
+    """Images of the split that a victim gets wrong without an attack, by its digest; where that is known."""
+    both_correct: bool
+    """Whether an image counts in a transfer only if the victim tested on gets it right too."""
+
+    def wrong_of(self, victim: str, images: Ints) -> NDArray[np.bool_]:
+        """Return which images a victim gets wrong; none if that is not known."""
+        return np.isin(images, self.wrong.get(victim, ()))
+
+    def clean_error(self, model: str, tested: str) -> float:
+        """Return the share in percent of a victim's images that another gets wrong; NaN if that is not known."""
+        if tested not in self.wrong or model not in self.images:
+            return math.nan
+        return 100.0 * float(self.wrong_of(tested, self.images[model].images).mean())
 
 
 def planned(snapshot: Snapshot) -> Planned | None:
@@ -54,4 +69,11 @@ def planned(snapshot: Snapshot) -> Planned | None:
             drawn = sorted(victim.images)
             targets = np.full(len(drawn), targets_per_image(spec, classes), dtype=np.int64)
             images[victim.digest] = PlannedImages(images=np.array(drawn, dtype=np.int64), targets=targets)
-    return Planned(choice=spec.target_kind, images=images)
+    evaluations = {
+        victim.digest: snapshot.folder.evaluation(victim.digest, snapshot.dataset, spec.images.split)
+        for victim in snapshot.victims
+    }
+    wrong = {
+        digest: np.array(evaluation.wrong, dtype=np.int64) for digest, evaluation in evaluations.items() if evaluation
+    }
+    return Planned(choice=spec.target_kind, images=images, wrong=wrong, both_correct=spec.evaluated == "both_correct")

@@ -24,16 +24,18 @@ __all__ = ["compared", "draw", "examples_texts", "images_text", "terminal", "tex
 def terminal(summary: Summary, *, width: int) -> RenderableType:
     """Render the tables for a terminal, and the transfer matrix if examples were tested on other victims."""
     parts: list[RenderableType] = [tables.terminal(summary.own.assign(table=""), summary.victims, width=width)]
-    matrix = transfer.matrix(summary.lines, summary.victims)
-    if matrix is not None:
-        parts.append(transfer.terminal(matrix, summary.labels))
+    matrix = transfer.terminal(summary.lines, summary.victims, summary.labels, summary.spec)
+    parts += [] if matrix is None else [matrix]
     parts += [Text(text, style="dim") for text in (images_text(summary.spec), *examples_texts(summary))]
     return Group(*parts, *(Text(f"Warning: {text}", style="yellow") for text in warnings(summary)), Text())
 
 
 def text(summary: Summary, format: str) -> str:
     """Return the tables as csv, markdown (with :func:`images_text` and :func:`warnings` below) or latex."""
-    rendered = printable(tables.render(summary.lines, format, summary.victims))
+    rendered = tables.render(summary.lines, format, summary.victims)
+    if format != "csv":
+        rendered += tables.render_matrix(summary.lines, format, summary.victims, summary.spec)
+    rendered = printable(rendered)
     if format != "markdown":
         return rendered
     notes = [images_text(summary.spec), *examples_texts(summary), *(f"Warning: {text}" for text in warnings(summary))]
@@ -44,7 +46,7 @@ def images_text(spec: Spec) -> str:
     """Return the sentence that says how the attacked images were drawn."""
     images = spec.images
     classifiers = (
-        "every victim of the sweep classifies" if images.correct_on == "all" else "the attacked victim classifies"
+        "every victim of the spec classifies" if images.correct_on == "all" else "the attacked victim classifies"
     )
     return f"Images: the first {images.count} of the {images.split} split's seeded order that {classifiers} correctly."
 
@@ -71,9 +73,8 @@ def write(folder: Results, summary: Summary) -> dict[str, str]:
     """Write the tables and the transfer matrix into ``DIR/report``; return each file's name and text."""
     formats = {"table.csv": "csv", "table.md": "markdown", "table.tex": "latex"}
     texts = {name: text(summary, format) for name, format in formats.items()}
-    matrix = transfer.matrix(summary.lines, summary.victims)
-    if matrix is not None:
-        texts["transfer.csv"] = transfer.csv(matrix, summary.labels)
+    if matrix := transfer.csv(summary.lines, summary.victims, summary.labels):
+        texts["transfer.csv"] = matrix
     texts = {name: printable(content) for name, content in texts.items()}
     for name, content in texts.items():
         write_text(folder.report / name, content)

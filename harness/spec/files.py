@@ -83,6 +83,7 @@ def written(spec: Spec) -> dict[str, Any]:
         "dataset": spec.dataset.written(),
         "images": spec.images.model_dump(mode="json"),
         "targets": targets,
+        "evaluated": spec.evaluated,
         "victims": [_victim(victim) for victim in spec.victims],
         "attacks": [attack.written() for attack in spec.attacks],
         "save_images": spec.save_images,

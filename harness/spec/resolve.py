@@ -45,6 +45,7 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
         dataset=_dataset(file.dataset, code),
         images=file.images,
         targets=file.targets,
+        evaluated=file.evaluated,
         victims=[_victim(victim, f"victims[{i}]", code) for i, victim in enumerate(file.victims)],
         attacks=[resolved_attack(entry, f"attacks[{i}]", code=code) for i, entry in enumerate(file.attacks)],
         save_images=file.save_images or ("successes" if transfers else "none"),

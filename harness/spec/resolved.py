@@ -95,6 +95,7 @@ class Spec:
     dataset: DatasetEntry
     images: Images
     targets: Literal["all", "untargeted"] | RandomTargets
+    evaluated: Literal["both_correct", "all"]
     victims: Sequence[VictimEntry]
     attacks: Sequence[AttackEntry]
     save_images: Literal["none", "successes"]

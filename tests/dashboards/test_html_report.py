@@ -17,7 +17,7 @@ from eadbench.dashboards.page import report as report_page
 from eadbench.harness import datasets
 from eadbench.harness.analysis import summary as summaries
 from eadbench.harness.analysis.aggregate import FIGURES
-from eadbench.harness.numbers import rate_text
+from eadbench.harness.analysis.transfer import entry_text
 from eadbench.harness.paper import comparison
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Failed
@@ -99,7 +99,8 @@ def test_tables_are_the_summary_with_its_intervals_and_the_papers_figures(study:
 def test_the_transfer_matrix_is_the_summarys(study: Path, shown: Parsed) -> None:
     summary = summary_of(study)
     lines = summary.lines[summary.lines["case"] == "best"]
-    rates = lines.set_index(["cell", "evaluated_on"])["all_targets_asr"].map(rate_text).unstack()
+    figures = lines.set_index(["cell", "evaluated_on"])[["all_targets_asr", "all_images_asr"]]
+    rates = figures.apply(lambda both: entry_text(*both), axis=1).unstack()
     rates = rates[[victim.digest for victim in summary.victims]].loc[list(dict.fromkeys(lines["cell"]))]
     matrix = shown.tables["Transfer matrix"]
     assert [head.startswith("digits, no defence (") for head in matrix[1]] == [True, True]

@@ -6,6 +6,7 @@ import pytest
 
 from eadbench.dashboards.rendering import as_text
 from eadbench.harness.analysis.aggregate import FIGURES
+from eadbench.harness.analysis.transfer import entry_text
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.snapshot import Snapshot
@@ -103,7 +104,8 @@ def test_transfer_has_the_rates_of_each_attack(visit: Visit, folders: Path, labe
     lines = lines[lines["parameters"].str.contains(f'"max_iterations":{most},')]
     if label != "C&W":
         lines = lines[lines["beta"] == 1e-2]
-    rates = lines.set_index(["model", "evaluated_on"])["all_targets_asr"].map(rate_text)
+    figures = lines.set_index(["model", "evaluated_on"])[["all_targets_asr", "all_images_asr"]]
+    rates = {pair: entry_text(*both) for pair, both in zip(figures.index, figures.to_numpy(), strict=True)}
     first, second = (victim.digest for victim in summary.victims)
     test = visit(["first"], "transfer", attack=label, beta="1e-2")
     assert html(test).tables[f"{label}, κ = 0: ASR in percent"][2:] == [

@@ -26,6 +26,7 @@ CONTENT = {
     "name": "variants",
     "dataset": {"name": "tests.harness.commands.test_cli:as_mnist"},
     "images": {"count": 4},
+    "evaluated": "all",
     "victims": [
         {"name": "first", "arch": "digits", "training": TRAINING, "evaluated_on": ["second"]},
         {"name": "second", "arch": "digits", "training": {**TRAINING, "seed": 1}, "attacked": False},
@@ -136,10 +137,9 @@ def test_the_transfer_matrix_has_a_line_for_each(results: eadbench.Results, cell
     assert file["label"].to_dict() == cells["label"].to_dict()
     assert file[second].to_dict() == pytest.approx(cells["transferred"].to_dict())
 
-    matrix = transfer.matrix(results.summary.lines, results.summary.victims)
-    assert matrix is not None
+    summary = results.summary
     console = Console(width=160, file=io.StringIO(), record=True)
-    console.print(transfer.terminal(matrix, results.summary.labels))
+    console.print(transfer.terminal(summary.lines, summary.victims, summary.labels, summary.spec))
     text = console.export_text()
     for (label, kappa), rate in by_name(cells, "transferred").items():
         printed = re.findall(rf"{re.escape(label)} +(?:1e-3 +)?{kappa:g} +[\d.]+ +([\d.]+)", text)

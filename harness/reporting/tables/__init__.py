@@ -4,18 +4,19 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from eadbench.harness.analysis.aggregate import ALL_TARGETS, COUNTS, FIGURES, INTERVALS, SETTING
+from eadbench.harness.analysis.aggregate import ALL_TARGETS, COUNTS, FIGURES, INTERVALS, SETTING, TRANSFER
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import Labels
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting.tables.console import terminal
 from eadbench.harness.reporting.tables.latex import render_latex
 from eadbench.harness.reporting.tables.markdown import render_markdown
+from eadbench.harness.reporting.tables.matrix import render_matrix
 
-__all__ = ["CSV_COLUMNS", "FORMATS", "render", "terminal"]
+__all__ = ["CSV_COLUMNS", "FORMATS", "render", "render_matrix", "terminal"]
 
 CSV_COLUMNS = (
-    *("table", "victim", "label", *SETTING, "case", *FIGURES, *COUNTS, *ALL_TARGETS, *INTERVALS),
+    *("table", "victim", "label", *SETTING, "case", *FIGURES, *COUNTS, *TRANSFER, *ALL_TARGETS, *INTERVALS),
     *("model", "evaluated_on", "cell"),
 )
 

@@ -10,7 +10,7 @@ from eadbench.harness.numbers import NO_VALUE
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting.tables.pages import GROUP_HEADS, HEADS, MARK, Page, pages
 
-__all__ = ["render_latex"]
+__all__ = ["escape", "power_of_ten", "render_latex", "symbols"]
 
 _SYMBOLS = {"β": r"$\beta$", "κ": r"$\kappa$", "L1": "$L_1$", "L2": "$L_2$", "Linf": r"$L_\infty$"}
 _ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
@@ -30,19 +30,19 @@ def _table(page: Page) -> str:
     label_count, figure_count = 1 + len(page.parameters), len(FIGURES)
     spans = [rf"\multicolumn{{{figure_count}}}{{c}}{{{GROUP_HEADS[case].capitalize()}}}" for case in CASES]
     starts = [label_count + 1 + figure_count * index for index in range(len(CASES))]
-    heads = ["Attack", *(_symbols(HEADS[name]) for name in (*page.parameters, *FIGURES * len(CASES)))]
+    heads = ["Attack", *(symbols(HEADS[name]) for name in (*page.parameters, *FIGURES * len(CASES)))]
     rows = []
     for line in page.lines:
-        attack = _symbols(_escape(line.attack))
+        attack = symbols(escape(line.attack))
         figures = [
             text.replace(NO_VALUE, "N.A.").replace("<", "$<$").replace(">", "$>$")
             for text in line.texts(CASES, r"\textbf{{{}}}")
         ]
-        rows.append([attack, *map(_power_of_ten, line.parameters), *figures])
+        rows.append([attack, *map(power_of_ten, line.parameters), *figures])
     lines = [
         r"\begin{table}[htbp]",
         r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{_escape(page.title)}. ASR in percent.}}",
+        rf"\caption{{{escape(page.title)}. ASR in percent.}}",
         rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
         r"\toprule",
         rf"{'& ' * label_count}{' & '.join(spans)} \\",
@@ -52,22 +52,23 @@ def _table(page: Page) -> str:
         *(rf"{' & '.join(row)} \\" for row in rows),
         r"\bottomrule",
         r"\end{tabular}",
-        *(rf"\par {_escape(note)}" for note in page.notes),
+        *(rf"\par {escape(note)}" for note in page.notes),
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Return a text with LaTeX's special characters escaped."""
     return "".join(_ESCAPES.get(character, character) for character in text)
 
 
-def _symbols(text: str) -> str:
+def symbols(text: str) -> str:
     """Set Greek letters and norms (``FGM-L1``, ``EAD (L1)``) as mathematics."""
     return re.sub(r"β|κ|\bL(1|2|inf)\b", lambda match: _SYMBOLS[match[0]], text.replace("∞", "inf"))
 
 
-def _power_of_ten(text: str) -> str:
+def power_of_ten(text: str) -> str:
     """Set 1e-3 and 5e-5 as powers of ten."""
     mantissa, power, exponent = text.partition("e")
     factor = "" if mantissa == "1" else rf"{mantissa}\cdot "

@@ -9,7 +9,7 @@ from eadbench.harness.analysis.aggregate import FIGURES, GROUPS
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting.tables.pages import GROUP_HEADS, HEADS, Page, pages
 
-__all__ = ["render_markdown"]
+__all__ = ["escape", "render_markdown"]
 
 
 def render_markdown(summary: pd.DataFrame, victims: Sequence[Victim]) -> str:
@@ -24,11 +24,12 @@ def _table(page: Page) -> str:
         heads += [f"{GROUP_HEADS[group]}: ASR", *(HEADS[figure] for figure in FIGURES[1:])]
     rows = [heads, [":--", *["--:"] * (len(heads) - 1)]]
     for line in page.lines:
-        rows.append([_escape(line.attack), *line.parameters, *line.texts(GROUPS, "**{}**")])
+        rows.append([escape(line.attack), *line.parameters, *line.texts(GROUPS, "**{}**")])
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    notes = "".join(f"\n{_escape(note)}\n" for note in page.notes)
-    return f"**{_escape(page.title)}**\n\n{table}{notes}"
+    notes = "".join(f"\n{escape(note)}\n" for note in page.notes)
+    return f"**{escape(page.title)}**\n\n{table}{notes}"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Return a text with Markdown's special characters escaped."""
     return re.sub(r"([\\|*<`\[])", r"\\\1", text)

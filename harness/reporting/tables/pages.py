@@ -73,7 +73,9 @@ def pages(summary: pd.DataFrame, victims: Sequence[Victim]) -> Iterator[Page]:
             for index, (series, *values) in enumerate(by_case["best"][["series", *parameters]].to_numpy().tolist())
         )
         notes = missing_text(by_case["best"])
-        yield Page(title=_title(part, labels), parameters=parameters, lines=lines, notes=(notes,) if notes else ())
+        yield Page(
+            title=_title(part, labels, victims), parameters=parameters, lines=lines, notes=(notes,) if notes else ()
+        )
 
 
 def missing_text(lines: pd.DataFrame) -> str:
@@ -89,8 +91,8 @@ def missing_text(lines: pd.DataFrame) -> str:
     )
 
 
-def _title(part: pd.DataFrame, labels: Labels) -> str:
-    """Return the title of a page: data set, victim, number of images, the victim's digest."""
+def _title(part: pd.DataFrame, labels: Labels, victims: Sequence[Victim]) -> str:
+    """Return the title of a page: data set, victim and its accuracy, number of images, the victim's digest."""
     first = part.iloc[0]
     name = str(first["table"])
     prefix = f"Table {name}: " if name.isdigit() else f"{name}: " if name else ""
@@ -101,7 +103,9 @@ def _title(part: pd.DataFrame, labels: Labels) -> str:
     digests = f"victim {victim}"
     if tested != victim:
         digests = f"crafted on {victim}, tested on {labels.victim_details.get(tested, tested)} ({tested})"
-    return f"{prefix}{dataset_label(first['dataset'])}, {labels.victim_details[victim]}, {images}, {digests}"
+    known = next((each.accuracy for each in victims if each.digest == victim and each.accuracy is not None), None)
+    accuracy = "" if known is None else f", accuracy {100 * known:.2f} %"
+    return f"{prefix}{dataset_label(first['dataset'])}, {labels.victim_details[victim]}{accuracy}, {images}, {digests}"
 
 
 def _figures(figures: pd.DataFrame, complete: Sequence[bool]) -> list[tuple[Figure, ...]]:

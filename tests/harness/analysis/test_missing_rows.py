@@ -29,7 +29,12 @@ MODEL = str(SETTING["model"])
 
 def plan(images: int, targets: int) -> Planned:
     counts = np.full(images, targets, dtype=np.int64)
-    return Planned(choice="all", images={MODEL: PlannedImages(images=np.arange(images), targets=counts)})
+    return Planned(
+        choice="all",
+        wrong={},
+        both_correct=True,
+        images={MODEL: PlannedImages(images=np.arange(images), targets=counts)},
+    )
 
 
 def test_an_image_that_lacks_rows_leaves_the_cases_alone() -> None:

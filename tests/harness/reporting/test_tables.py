@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from eadbench.harness.errors import UserError
 from eadbench.harness.labels import series_of
 from eadbench.harness.numbers import NO_VALUE
 from eadbench.harness.reporting.tables import CSV_COLUMNS, render
+from tests.harness.reporting.sample_summaries import victim
 from tests.harness.reporting.table_8 import NAN, TABLE_8, TITLE, shown, summary_of
 
 
@@ -96,14 +98,14 @@ def test_csv_is_tidy_and_exact() -> None:
     assert lines[0] == ",".join(CSV_COLUMNS)
     assert lines[0].startswith(
         "table,victim,label,dataset,arch,defense,defense_parameters,temperature,attack,norm,decision_rule,beta,kappa,"
-        "parameters,case,asr,l1,l2,linf,targets,targets_per_image,images,missing,all_targets_asr,"
+        "parameters,case,asr,l1,l2,linf,targets,targets_per_image,images,missing,all_images_asr,clean_error,"
     )
     assert lines[0].endswith(",all_targets_linf_lo,all_targets_linf_hi,model,evaluated_on,cell")
     victim = '"cw_mnist, no defence"'
     cw = f"8,{victim},C&W,mnist,cw_mnist,none,{{}},,cw,,,,0.0,{{}},best,"
-    assert lines[1].startswith(f"{cw}100.0,0.30000000000000004,1.377,0.379,all,9,1000,0,100.0,22.46,")
+    assert lines[1].startswith(f"{cw}100.0,0.30000000000000004,1.377,0.379,all,9,1000,0,,,100.0,22.46,")
     fgm = f"8,{victim},FGM-L1,mnist,cw_mnist,none,{{}},,fgm,l1,,,,{{}},worst,"
-    assert lines[6].startswith(f"{fgm}0.0,,,,all,9,1000,0,39.0,")
+    assert lines[6].startswith(f"{fgm}0.0,,,,all,9,1000,0,,,39.0,")
     back = pd.read_csv(io.StringIO("\n".join(lines)), dtype={"table": str}, keep_default_na=True)
     assert back["l1"].tolist()[:5] == summary["l1"].tolist()[:5]
 
@@ -167,3 +169,11 @@ def test_every_format_says_over_how_many_targets(kind: str, count: int, words: s
         assert title in " ".join(shown(summary, width).split())
     table = pd.read_csv(io.StringIO(render(summary, "csv")))
     assert set(table["targets"]) == {kind} and set(table["targets_per_image"]) == {count}
+
+
+def test_the_accuracy_of_a_victim_stands_above_its_table() -> None:
+    tested = replace(victim("a" * 16), accuracy=0.98765)
+    for format in ("markdown", "latex"):
+        text = render(summary_of(TABLE_8), format, [tested]).replace("\\", "")
+        assert "no defence, accuracy 98.77 %, 1000 images" in text
+        assert "accuracy" not in render(summary_of(TABLE_8), format, [victim("a" * 16)])
