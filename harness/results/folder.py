@@ -43,8 +43,11 @@ from eadbench.models import Recipe, replace_file
 
 MOST_BYTES = 2**28
 """Bytes of a JSON file that are read."""
-FORMAT = 2
-"""The version of the folder's layout and of the rows' columns. 2: structured columns of defences and attacks."""
+FORMAT = 3
+"""The version of the folder's layout and of the rows' columns.
+
+2: structured columns of defences and attacks. 3: the choice of targets in a cell's identity, and what searches met.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

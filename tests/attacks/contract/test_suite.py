@@ -61,6 +61,16 @@ def test_half_space_distances_are_attained_inside_the_box(norm: str, kappa: floa
     """The least perturbation in closed form, applied: f reaches κ, over the distance that is stated."""
     model, images, least = half_space(norm, kappa)
     w = (model.weight[1] - model.weight[0]).detach()
+    if norm == "l0":
+        gains = (w.abs() * torch.where(w > 0, 1 - images, images)).flatten(1)
+        for row, count in enumerate(least.tolist()):
+            order = gains[row].argsort(descending=True)
+            for values, reached in ((count, True), (count - 1, False)):
+                x = images[row : row + 1].clone()
+                x.view(-1)[order[:values]] = (w.view(-1)[order[:values]] > 0).float()
+                f = model(x)[0, 1] - model(x)[0, 0]
+                assert (f >= kappa - 1e-4) == reached
+        return
     if norm == "l1":
         step = torch.zeros_like(w)
         step.view(-1)[w.abs().argmax()] = w.view(-1)[w.abs().argmax()].sign()
