@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eadbench.attacks import distances
-from eadbench.attacks.attack import BATCH_SIZE, Attack
 from eadbench.attacks.criterion import logit_range
 from eadbench.attacks.distances import rows
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
-from eadbench.attacks.engine.walk import Queries, nearest
-from eadbench.attacks.result import AttackResult
+from eadbench.attacks.engine.walk import MinimumNorm, Queries
 
 FIRST_DISTANCE = {"l1": 0.5, "l2": 0.1}
 """By norm, the distance that the first step takes."""
@@ -22,7 +20,7 @@ DOUBLINGS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class ALMA(Attack):
+class ALMA(MinimumNorm):
     """Minimise ‖δ‖ + P(g(δ), ρ, μ) by RMSProp with momentum, where g ≤ 0 is a success; adapt μ and ρ to each example.
 
     P is the penalty P₂ of the paper, and g the difference of logits over the range of the greatest ones.
@@ -73,17 +71,6 @@ class ALMA(Attack):
         check_not_negative("kappa", self.kappa)
         if self.first_distance is not None and not self.first_distance > 0:
             raise ValueError(f"first_distance must be above 0, got {self.first_distance}")
-
-    @property
-    def most_passes(self) -> int:
-        """Forward and backward in each step, and a last test; a test more in each step in lower precision."""
-        return 3 * self.steps + 1
-
-    def __call__(
-        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
-    ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
-        return nearest(self, model, images, labels, norm=self.norm, batch_size=batch_size)
 
     def walk(self, queries: Queries) -> None:
         """Run algorithm 1 on a batch."""

@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eadbench.attacks import distances
-from eadbench.attacks.attack import BATCH_SIZE, Attack
 from eadbench.attacks.criterion import log_odds
 from eadbench.attacks.distances import rows, unit
 from eadbench.attacks.engine.checks import check_not_negative, check_steps
-from eadbench.attacks.engine.walk import Queries, nearest
-from eadbench.attacks.result import AttackResult
+from eadbench.attacks.engine.walk import MinimumNorm, Queries
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDN(Attack):
+class DDN(MinimumNorm):
     """Turn the perturbation by a step along the loss's gradient, and set its L2 norm: less after a success, else more.
 
     Parameters
@@ -60,17 +58,6 @@ class DDN(Attack):
         check_not_negative("kappa", self.kappa)
         if self.levels is not None and self.levels < 2:
             raise ValueError(f"levels must be at least 2, or none; got {self.levels}")
-
-    @property
-    def most_passes(self) -> int:
-        """Forward and backward in each step, and a last test; a test more in each step in lower precision."""
-        return 3 * self.steps + 1
-
-    def __call__(
-        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
-    ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
-        return nearest(self, model, images, labels, norm="l2", batch_size=batch_size)
 
     def walk(self, queries: Queries) -> None:
         """Run algorithm 1 on a batch.

@@ -6,22 +6,20 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eadbench.attacks import distances
-from eadbench.attacks.attack import BATCH_SIZE, Attack
 from eadbench.attacks.distances import unit
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
 from eadbench.attacks.engine.projections import PROJECTIONS
-from eadbench.attacks.engine.walk import Answer, Queries, nearest
-from eadbench.attacks.result import AttackResult
+from eadbench.attacks.engine.walk import Answer, MinimumNorm, Queries
 
 DUALS = {"l1": distances.linf, "l2": distances.l2, "linf": distances.l1}
 """The dual of each norm: a linear function falls by at most ε times the dual norm of its slope within an ε-ball."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FMN(Attack):
+class FMN(MinimumNorm):
     """Step along the margin's gradient and project to an ε-ball, whose ε shrinks after a success and else grows.
 
     Parameters
@@ -59,17 +57,6 @@ class FMN(Attack):
         check_choice("norm", self.norm, self.NORMS)
         check_steps(self.steps)
         check_not_negative("kappa", self.kappa)
-
-    @property
-    def most_passes(self) -> int:
-        """Forward and backward in each step, and a last test; a test more in each step in lower precision."""
-        return 3 * self.steps + 1
-
-    def __call__(
-        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
-    ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
-        return nearest(self, model, images, labels, norm=self.norm, batch_size=batch_size)
 
     def walk(self, queries: Queries) -> None:
         """Run algorithm 1 on a batch."""

@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from eadbench.attacks import distances
-from eadbench.attacks.attack import BATCH_SIZE, Attack
 from eadbench.attacks.distances import rows
 from eadbench.attacks.engine import projections
 from eadbench.attacks.engine.adam import Adam
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
-from eadbench.attacks.engine.walk import Queries, nearest
-from eadbench.attacks.result import AttackResult
+from eadbench.attacks.engine.walk import MinimumNorm, Queries
 
 LEAST_RATIO = 1e-6
 """Bound of λ₀/λ₁ and of its inverse."""
@@ -25,7 +23,7 @@ CONVERGED = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
-class PDPGD(Attack):
+class PDPGD(MinimumNorm):
     """Minimise λ₀·‖δ‖ + λ₁·log(1 + exp(-margin)) over δ by proximal Adam, and raise λ₁/λ₀ while there is no success.
 
     Parameters
@@ -76,17 +74,6 @@ class PDPGD(Attack):
         check_choice("l0_proximal", self.l0_proximal, ("l2/3", "l0"))
         check_steps(self.steps)
         check_not_negative("kappa", self.kappa)
-
-    @property
-    def most_passes(self) -> int:
-        """Forward and backward in each step, and a last test; a test more in each step in lower precision."""
-        return 3 * self.steps + 1
-
-    def __call__(
-        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
-    ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
-        return nearest(self, model, images, labels, norm=self.norm, batch_size=batch_size)
 
     def walk(self, queries: Queries) -> None:
         """Run algorithm 2 on a batch. λ is kept as log(λ₁/λ₀), whose softmax is (λ₀, λ₁)."""

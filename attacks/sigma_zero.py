@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eadbench.attacks import distances
-from eadbench.attacks.attack import BATCH_SIZE, Attack
 from eadbench.attacks.distances import rows, unit
 from eadbench.attacks.engine.adam import Adam
 from eadbench.attacks.engine.checks import check_not_negative, check_steps
-from eadbench.attacks.engine.walk import Queries, nearest
-from eadbench.attacks.result import AttackResult
+from eadbench.attacks.engine.walk import MinimumNorm, Queries
 
 
 @dataclass(frozen=True, kw_only=True)
-class SigmaZero(Attack):
+class SigmaZero(MinimumNorm):
     """Minimise max(κ - margin, 0) + mean(δ²/(δ² + σ)) by Adam, and drop values of δ that are below a moving threshold.
 
     Parameters
@@ -57,17 +55,6 @@ class SigmaZero(Attack):
         check_not_negative("kappa", self.kappa)
         if not self.sigma > 0:
             raise ValueError(f"sigma must be above 0, got {self.sigma}")
-
-    @property
-    def most_passes(self) -> int:
-        """Forward and backward in each step, and a last test; a test more in each step in lower precision."""
-        return 3 * self.steps + 1
-
-    def __call__(
-        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
-    ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
-        return nearest(self, model, images, labels, norm="l0", batch_size=batch_size)
 
     def walk(self, queries: Queries) -> None:
         """Run algorithm 1 on a batch."""
