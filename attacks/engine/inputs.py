@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eadbench.attacks.engine.frozen import frozen
-from eadbench.attacks.engine.precision import LowerPrecision
+from eadbench.attacks.engine.precision import LowerPrecision, exact_model
 from eadbench.attacks.engine.probe import output_breach, probe, seem_probabilities
 
 __all__ = ["ArgumentWarning", "Call", "attacked"]
@@ -98,7 +98,7 @@ def attacked(model: Any, images: Any, labels: Any, batch_size: int, *, targeted:
             model = _in_own_type(model, images)
             images = images.to(torch.promote_types(images.dtype, torch.float32)).clamp(0, 1)
             if len(images):
-                model = _checked(model, images, labels, targeted=targeted)
+                model = _checked(model, images, labels, batch_size, targeted=targeted)
             yield Call(model, images, labels)
         except torch.OutOfMemoryError:
             raise
@@ -141,11 +141,16 @@ def _check(images: Tensor, labels: Tensor) -> None:
         raise ValueError(f"images must lie in [0, 1], got [{images.amin():.4g}, {images.amax():.4g}]")
 
 
-def _checked(model: nn.Module, images: Tensor, labels: Tensor, *, targeted: bool) -> nn.Module:
+def _checked(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int, *, targeted: bool) -> nn.Module:
     """Check what the model returns for a few images; return a model whose logits have the images' type."""
-    count = min(LOOKED_AT, len(images))
+    count = min(LOOKED_AT, len(images), batch_size)
     rows = [index * len(images) // count for index in range(count)]
-    logits = model(images[rows])
+    try:
+        logits = exact_model(model)(images[rows])
+    except torch.OutOfMemoryError:
+        if count == 1:
+            raise
+        return _checked(model, images, labels, 1, targeted=targeted)
     if breach := output_breach(logits, count):
         raise ValueError(f"the model must return logits (N, K >= 2): {breach}")
     if labels.amin() < 0 or labels.amax() >= logits.shape[1]:
@@ -175,7 +180,6 @@ def _warn(text: str) -> None:
 
 def _in_type_of(images: Tensor, model: nn.Module, logits: Tensor) -> nn.Module:
     """Return a model whose logits have the images' type, also where it is run in its own precision."""
-    if isinstance(model, LowerPrecision):
-        own = model.model(images[:1].clone())
-        return model if own.dtype == images.dtype else LowerPrecision(Called(model.model), model.precision)
-    return model if logits.dtype == images.dtype else Called(model)
+    if logits.dtype == images.dtype:
+        return model
+    return LowerPrecision(Called(model.model), model.precision) if isinstance(model, LowerPrecision) else Called(model)

@@ -58,9 +58,20 @@ def test_rules_are_on_by_default_and_one_tolerance_serves_every_norm() -> None:
     assert traits_of(Declared).tolerance == {"l1": 0.2, "linf": 0.2}
 
 
-def test_the_paper_s_attacks_declare_themselves() -> None:
+def test_attacks_declare_themselves() -> None:
     traits = {name: traits_of(attack) for name, attack in dict[str, Any](ATTACKS).items()}
-    assert [each.label for each in traits.values()] == ["C&W", "FGM", "I-FGM", "COV", "EAD"]
+    assert [each.label for each in traits.values()] == [
+        "C&W",
+        "FGM",
+        "I-FGM",
+        "COV",
+        "EAD",
+        "DDN",
+        "ALMA",
+        "FMN",
+        "PDPGD",
+        "σ-zero",
+    ]
     for name in ("ead", "cov"):
         assert traits[name].axes == ("beta", "kappa")
         assert traits[name].rules == ("en", "l1", "l2") and traits[name].default_rules == ("en", "l1")
@@ -141,7 +152,7 @@ def test_breaches_of_a_class(attack: object, lines: list[str]) -> None:
         ({"AXES": "epsilon"}, "must declare AXES as a tuple of texts, such as (\"beta\",), got 'epsilon'"),
         ({"RULES": ["l1"]}, "must declare RULES as a tuple of texts, such as (\"beta\",), got ['l1']"),
         ({"NORMS": (2,)}, 'must declare NORMS as a tuple of texts, such as ("beta",), got (2,)'),
-        ({"NORMS": ("l2", "l3")}, "must choose its NORMS from l1, l2, linf, got l3"),
+        ({"NORMS": ("l2", "l3")}, "must choose its NORMS from l0, l1, l2, linf, got l3"),
         ({"RULES": ("l1",), "DEFAULT_RULES": ("l2",)}, "must choose its DEFAULT_RULES from its RULES, got l2"),
         ({"DEFAULT_RULES": ("l2",)}, "must choose its DEFAULT_RULES from its RULES, got l2"),
         (

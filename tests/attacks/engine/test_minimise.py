@@ -40,6 +40,7 @@ def assert_same(result: AttackResult, others: list[AttackResult]) -> None:
             torch.testing.assert_close(values, expected, rtol=rounding, atol=rounding, equal_nan=True)
 
 
+@pytest.mark.filterwarnings("ignore:.* target class already")
 @pytest.mark.parametrize("name", ["ead", "cw", "cov", "fgm", "ifgm"])
 @settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @given(data=st.data())

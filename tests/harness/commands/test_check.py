@@ -89,7 +89,11 @@ def test_hyperparameters_are_changed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["nothing"], "must name a known attack: cw, fgm, ifgm, cov, ead, or package.module:name; got 'nothing'"),
+        (
+            ["nothing"],
+            "must name a known attack: cw, fgm, ifgm, cov, ead, ddn, alma, fmn, pdpgd, sigma_zero, or "
+            "package.module:name; got 'nothing'",
+        ),
         (
             ["no_such_module:Attack"],
             "cannot import 'no_such_module': No module named 'no_such_module'; modules are found in the working "
