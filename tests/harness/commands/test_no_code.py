@@ -101,7 +101,11 @@ class TestResultsOfOthers:
         content = yaml.safe_load((theirs / "spec.yaml").read_text())
         overrides.put(content, path, value, "")
         (theirs / "spec.yaml").write_text(yaml.safe_dump(content))
-        known = {"attacks": {"theirs:attack": {"label": "Theirs"}}, "defenses": {"theirs:defence": {"label": "D"}}}
+        axes = ["norm"] if path.startswith("attacks.0") else []
+        known = {
+            "attacks": {"theirs:attack": {"label": "Theirs", "axes": axes}},
+            "defenses": {"theirs:defence": {"label": "D"}},
+        }
         (theirs / "format.json").write_text(json.dumps({"format": FORMAT, **(known if facts else {})}))
 
     @pytest.mark.parametrize("switch", [[], ["--no-code"]], ids=["", "no-code"])

@@ -114,6 +114,7 @@ class NoisyLead(nn.Module):
         return torch.stack([torch.zeros_like(lead), lead + torch.randn_like(lead)], dim=1)
 
 
+@pytest.mark.filterwarnings("ignore:.* target class already")
 @pytest.mark.parametrize(("lead", "kappa", "expected"), [(0.0, 0.0, 0.5), (1.0, 0.0, 0.841), (1.0, 2.0, 0.159)])
 def test_survival_is_the_chance_that_a_success_lasts(lead: float, kappa: float, expected: float) -> None:
     images, labels, kappas = torch.rand(20, 1, 2, 2), torch.ones(20, dtype=torch.long), torch.full((20,), kappa)
