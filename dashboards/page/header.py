@@ -39,7 +39,7 @@ def html(snapshot: Snapshot, summary: Summary) -> Markup:
     return render(
         "header.html.j2",
         name=summary.spec.name,
-        rows_text=_rows_text(snapshot, completion),
+        rows_text=_rows_text(completion),
         finished=completion is not None and completion.complete and not snapshot.failures,
         failures=len(snapshot.failures),
         facts=_facts(snapshot, summary),
@@ -47,7 +47,7 @@ def html(snapshot: Snapshot, summary: Summary) -> Markup:
 
 
 def _completion(snapshot: Snapshot) -> _Completion | None:
-    """Return how much is done; None before a victim is stored with its recipe, which gives the number of classes."""
+    """Return how much is done; None before the victims are ready."""
     per_line = snapshot.rows_per_line
     if per_line is None:
         return None
@@ -67,11 +67,9 @@ def _completion(snapshot: Snapshot) -> _Completion | None:
     )
 
 
-def _rows_text(snapshot: Snapshot, completion: _Completion | None) -> str:
-    if not snapshot.victims:
-        return "Its victims were not ready when this page was written."
+def _rows_text(completion: _Completion | None) -> str:
     if completion is None:
-        return "The number of rows to come is not known here: the victims are not stored with the results."
+        return "Its victims were not ready when this page was written."
     done, total = completion.transfer_rows_done, completion.transfer_rows
     if completion.complete:
         transfers = f", and all {total:,} rows on other victims" if total else ""

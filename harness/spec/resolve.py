@@ -12,6 +12,7 @@ from eadbench.defenses.defense import breaches as defense_breaches
 from eadbench.harness.datasets import DATASETS
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import one_line, shown
+from eadbench.harness.places import refuse_elsewhere
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
 from eadbench.harness.spec.parameters import parameters_of, takes_tensor, validated
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
@@ -173,6 +174,8 @@ def _victim(given: VictimFields, where: str, code: bool) -> VictimEntry:
             refuse_code(given.arch)
     except ValueError as error:
         raise UserError(f"{where}.arch: {error}") from error
+    if is_hub(given.arch):
+        _refuse_elsewhere(given, where)
     defense = _defense(given.defense, f"{where}.defense", code)
     if given.training is None and not (given.weights or _is_published(given)):
         raise UserError(f"{where}: needs training (such as {{epochs: 10}}) or weights (a file)")
@@ -201,6 +204,15 @@ def _is_published(given: VictimFields) -> bool:
     if is_hub(given.arch):
         return given.parameters.get("pretrained", True) is not False
     return given.parameters.get("weights") is not None
+
+
+def _refuse_elsewhere(given: VictimFields, where: str) -> None:
+    """Refuse a network of a hub that lies in a folder of this machine, if a stranger's spec may not name it."""
+    place = given.arch.rpartition(":")[2]
+    if place.startswith(("/", "~", ".")):
+        refuse_elsewhere(place, f"{where}.arch")
+    if isinstance(folder := given.parameters.get("folder"), str):
+        refuse_elsewhere(folder, f"{where}.parameters.folder")
 
 
 def _training(given: Mapping[str, Any], arch: str, where: str) -> Training:

@@ -1,12 +1,15 @@
 """Caches of the Hugging Face hub: look there first, and use the network only for what they lack."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 from huggingface_hub import constants
 from huggingface_hub.utils import get_session
+
+from eadbench.models.code import NO_CODE
 
 __all__ = ["cache_first", "read_from"]
 
@@ -31,7 +34,9 @@ def read_from(place: str, load: Callable[[], T]) -> T:
 
 
 def cache_first(load: Callable[[], T]) -> T:
-    """Call a function that reads from the hub: without the network, then with it unless HF_HUB_OFFLINE is set.
+    """Call a function that reads from the hub: without the network, then with it.
+
+    Nothing is fetched if HF_HUB_OFFLINE is set, or for the spec of a stranger (`--no-code`).
 
     Raises
     ------
@@ -46,6 +51,8 @@ def cache_first(load: Callable[[], T]) -> T:
     except OSError as error:  # the hub's own errors are of this kind
         if constants.HF_HUB_OFFLINE:
             raise ValueError(f"{missing}, and HF_HUB_OFFLINE is set; {remedy}") from error
+        if os.environ.get(NO_CODE):
+            raise ValueError(f"{missing}, and --no-code fetches nothing; {remedy}") from error
     try:
         get_session().head(constants.ENDPOINT, timeout=10)  # its own functions try for a minute
         return load()

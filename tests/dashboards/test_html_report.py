@@ -253,7 +253,7 @@ def failure(folder: Path) -> None:
         (no_rows, "There are no rows that answer the spec yet.", {"curves", "transfer", "images"}),
         (no_data, "There are no galleries: the data set is not on this machine.", set()),
         (other_data, "the data set here is digits, and the one that was attacked is mnist.", set()),
-        (no_models, "the victims are not stored with the results", set()),
+        (no_models, "Complete: all ", set()),
         (failure, "Kaboom: s3://***@x", set()),
     ],
 )

@@ -39,11 +39,10 @@ def render_matrix(summary: pd.DataFrame, format: str, victims: Sequence[Victim],
     ]
     heads = [*_HEADS, *(names[digest] for digest in tested)]
     render = _markdown if format == "markdown" else _latex
-    caption = transfer.meaning(spec)
     pairs = transfer.pair_texts(summary, victims, labels)
     return (
         "\n"
-        + render(f"{transfer.title(spec)}. {caption}", heads, rows)
+        + render(transfer.meaning(spec), heads, rows)
         + "\n"
         + render("Images that count, and the clean error of the victim tested on.", transfer.PAIR_HEADS, pairs)
     )

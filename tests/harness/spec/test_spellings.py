@@ -9,6 +9,8 @@ from eadbench.harness import spec
 from eadbench.harness.errors import UserError
 from tests.sweeps import small
 
+PGD = {"epsilon": 0.1, "steps": 2}
+
 
 @pytest.mark.parametrize(
     ("written", "norm"),
@@ -31,7 +33,7 @@ def test_norms(written: Any, norm: str) -> None:
     for value in (written, [written]):
         [entry] = small(attacks=[{"name": "fgm", "norm": value}]).attacks
         assert entry.axes["norm"] == [norm]
-    victim = {"arch": "digits", "training": {"epochs": 1}, "defense": {"pgd_training": {"norm": written}}}
+    victim = {"arch": "digits", "training": {"epochs": 1}, "defense": {"pgd_training": {**PGD, "norm": written}}}
     if norm != "l1":
         [entry] = small(victims=[victim]).victims
         assert (
@@ -50,7 +52,7 @@ def test_fractions() -> None:
     assert entry.parameters["epsilons"] == [8 / 255, 4 / 255, 0.1]
     [ead] = small(attacks=[{"name": "ead", "beta": "1/1000", "kappa": ["1/2", 3]}]).attacks
     assert (ead.axes["beta"], ead.axes["kappa"]) == ([1 / 1000], [0.5, 3])
-    victim = {"arch": "digits", "training": {"epochs": 1}, "defense": {"pgd_training": {"epsilon": "8/255"}}}
+    victim = {"arch": "digits", "training": {"epochs": 1}, "defense": {"pgd_training": {**PGD, "epsilon": "8/255"}}}
     assert "epsilon: 0.03137" in spec.dump(small(victims=[victim]))
     assert spec.parse(spec.yaml.parsed(spec.dump(small(victims=[victim])))) == small(victims=[victim])
 
