@@ -27,6 +27,7 @@ from eadbench.harness.frames import Results
 from eadbench.harness.messages import redact
 from eadbench.harness.reporting import report as reports
 from eadbench.harness.results.folder import Results as ResultsFolder
+from eadbench.harness.results.owner import PATIENCE, FolderInUse, Owner
 from eadbench.harness.spec import Spec
 from eadbench.harness.storage import located, writable
 from eadbench.harness.tracking.uri import default_tracking_uri
@@ -151,10 +152,14 @@ def sweep(
 
     folder = _folder(spec, results)
     started, clock = datetime.now().astimezone(), time.perf_counter()
-    with Progress(console) as progress:
+    with Progress(console) as progress, Owner(folder.root, progress.warn) as owner:
         make = _workers(spec, executor, address)
-        done = sweeps.run(spec, folder, make, progress, models=_place(models))
-        return _conclude(folder, done, started, time.perf_counter() - clock, scale, progress)
+        done = sweeps.run(spec, folder, make, progress, owner=owner, models=_place(models))
+        ended = Results(folder, allow_code=True, spec=spec)  # its code ran in this process
+        if not owner.held:  # nothing to do, and nothing can be written
+            return Ended(results=ended, done=done, warning="")
+        owner.check()
+        return _conclude(ended, done, started, time.perf_counter() - clock, scale, progress)
 
 
 def transfer(
@@ -173,10 +178,12 @@ def transfer(
 
     results = ResultsFolder(_located(folder))
     started, clock = datetime.now().astimezone(), time.perf_counter()
-    with Progress(console) as progress:
+    with Progress(console) as progress, Owner(results.root, progress.warn) as owner:
         make = _workers(spec, executor, address)
-        done = sweeps.transfer(spec, results, make, progress, models=_place(models))
-        return _conclude(results, done, started, time.perf_counter() - clock, scale, progress)
+        done = sweeps.transfer(spec, results, make, progress, owner=owner, models=_place(models))
+        owner.check()
+        ended = Results(results, allow_code=True)  # its code ran in this process
+        return _conclude(ended, done, started, time.perf_counter() - clock, scale, progress)
 
 
 def log(folder: str | Path, *, allow_code: bool = False) -> Any:
@@ -191,13 +198,13 @@ def log(folder: str | Path, *, allow_code: bool = False) -> Any:
 
     results = Results(_located(folder), allow_code=allow_code)
     results.spec  # noqa: B018 - refuses a folder without results, or of another format
-    _keep_owed(results)
+    _pay(results, patience=PATIENCE)
     return invocation.log(results.snapshot.folder, default_tracking_uri(results.folder))
 
 
 def write_report(results: Results) -> Path:
     """Write the report of a sweep as one HTML file, and the record that MLflow is owed; return where the report is."""
-    _keep_owed(results)
+    _pay(results, patience=0.0)
     return write_page(results)
 
 
@@ -209,12 +216,12 @@ def write_page(results: Results) -> Path:
 
 
 def _conclude(
-    folder: ResultsFolder, done: "Done", started: datetime, seconds: float, scale: str | None, progress: "Progress"
+    results: Results, done: "Done", started: datetime, seconds: float, scale: str | None, progress: "Progress"
 ) -> Ended:
-    """Write the report and tell MLflow, if anything was done."""
+    """Write the report and tell MLflow, if anything was done. The caller owns the folder."""
     from eadbench.harness.tracking import invocation
 
-    results, warning = Results(folder, allow_code=True), ""  # it ran in this process
+    folder, warning = results.snapshot.folder, ""
     with progress.waiting("writing the report"):
         if not done.nothing:
             _keep(results, done, started, seconds, scale)
@@ -228,6 +235,26 @@ def _conclude(
         except TrackingFault as fault:
             warning = str(fault)
     return Ended(results=results, done=done, warning=warning)
+
+
+def _pay(results: Results, *, patience: float) -> None:
+    """Write the report and record of a run that ended before it could, unless a command works in the folder.
+
+    Parameters
+    ----------
+    patience
+        Seconds to wait for a sign of life of an owner on another machine.
+    """
+    from eadbench.harness.tracking import invocation
+
+    if not invocation.owed(results.snapshot.folder):
+        return
+    with Owner(results.folder, Console(stderr=True, markup=False).print, patience=patience) as owner:
+        try:
+            owner.claim()
+        except FolderInUse:  # that command will keep its own record
+            return
+        _keep_owed(results)
 
 
 def _keep_owed(results: Results) -> bool:

@@ -37,6 +37,8 @@ class Results:
         What `run` wrote: a folder, or a URI such as ``s3://bucket/sweep``.
     allow_code
         Whether the code that the results name may be imported, for pictures of a data set of your own.
+    spec
+        The spec that the results answer; the one in the folder unless given.
 
     Raises
     ------
@@ -44,10 +46,12 @@ class Results:
         The folder has no results, or a file in it is damaged, which shows when it is read: by a method.
     """
 
-    def __init__(self, folder: str | Path | ResultsFolder, *, allow_code: bool = False) -> None:
+    def __init__(
+        self, folder: str | Path | ResultsFolder, *, allow_code: bool = False, spec: Spec | None = None
+    ) -> None:
         place = located(folder) if isinstance(folder, str) else folder
         results = place if isinstance(place, ResultsFolder) else ResultsFolder(place)
-        self.snapshot = Snapshot(results, allow_code=allow_code)
+        self.snapshot = Snapshot(results, allow_code=allow_code, spec=spec)
 
     def __repr__(self) -> str:
         return f"Results({str(self.folder)!r})"

@@ -5,6 +5,7 @@ import re
 import reprlib
 import unicodedata
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 NUMBER = "a finite number, and an integer one of at most 64 bits"
 
@@ -77,3 +78,12 @@ def _escaped(character: str) -> str:
 def redact(text: str) -> str:
     """Return a URI, or a message that quotes URIs, with users, passwords and tokens replaced by ``***``."""
     return _SECRET_FIELD.sub(r"\1***", _USERINFO.sub("://***@", text))
+
+
+def ago(moment: datetime) -> str:
+    """Return the time since a moment: ``12 s ago``, ``3 min ago``."""
+    seconds = int((datetime.now(UTC) - moment).total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit} ago"
+    return f"{max(0, seconds)} s ago"

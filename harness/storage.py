@@ -5,6 +5,7 @@ methods over fsspec. Listings are not cached, because other processes write ther
 or an :class:`EnvironmentFault`.
 """
 
+import errno
 import os
 import re
 import stat
@@ -140,6 +141,11 @@ def is_fault_of_storage(error: Exception) -> bool:
     if isinstance(error, FileNotFoundError):
         return False
     return isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno is not None)
+
+
+def is_read_only(error: OSError) -> bool:
+    """Return whether a file could not be written because the storage may only be read."""
+    return isinstance(error, PermissionError) or error.errno == errno.EROFS
 
 
 def for_arrow(paths: Sequence[Path]) -> tuple[list[str], Any]:

@@ -17,6 +17,7 @@ from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.serial import SerialExecutor
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.owner import Owner
 
 SMALL = """
 name: small
@@ -50,8 +51,8 @@ def run(what: spec.Spec, folder: Path, *, ray_workers: int | None = None, models
         with_workers = replace(what, resources=resources)
         return RayExecutor(setup, data, progress, address=None, spec=with_workers)
 
-    with Progress(Console(quiet=True)) as progress:
-        return sweep.run(what, Results(folder), executor, progress, models=models)
+    with Progress(Console(quiet=True)) as progress, Owner(folder, progress.warn) as owner:
+        return sweep.run(what, Results(folder), executor, progress, owner=owner, models=models)
 
 
 def rows(folder: Path, *, without: Sequence[str] = ()) -> pd.DataFrame:

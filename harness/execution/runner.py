@@ -1,6 +1,6 @@
 """Run the phases of a sweep on its workers: victims, shards, transfers. Collect what they took and what failed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -60,6 +60,11 @@ class Totals:
 class Runner:
     """A context manager that starts workers when the first task needs them, and stops them when it is left.
 
+    Parameters
+    ----------
+    check
+        Called after each task; an exception ends the run.
+
     Attributes
     ----------
     failures
@@ -69,8 +74,16 @@ class Runner:
     """
 
     def __init__(
-        self, setup: Setup, data: DataSet, results: Results, executor: MakeExecutor, progress: Progress
+        self,
+        setup: Setup,
+        data: DataSet,
+        results: Results,
+        executor: MakeExecutor,
+        progress: Progress,
+        *,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        self._check = check
         self._setup, self._data, self._results = setup, data, results
         self._make_executor, self._progress = executor, progress
         self._stack = ExitStack()
@@ -91,6 +104,11 @@ class Runner:
         with self._progress.waiting("starting the workers"):
             return self._stack.enter_context(self._make_executor(self._setup, self._data, self._progress))
 
+    def _run(self, tasks: Iterable[AnyTask]) -> Iterator[Outcome[AnyTask]]:
+        for outcome in self._executor.run(tasks):
+            self._check()
+            yield outcome
+
     def make_victims(self, planner: VictimPlanner) -> int:
         """Make the victims of a spec and all models that they need. Return how many models were made.
 
@@ -106,7 +124,7 @@ class Runner:
             if tasks.shards:
                 examples = sum(shard.size for shard in tasks.shards.values())
                 self._progress.begin("crafting examples to train on", examples)
-            for outcome in self._executor.run(tasks.all()):
+            for outcome in self._run(tasks.all()):
                 if outcome.error:
                     raise EadbenchError(f"a victim could not be made ready: {outcome.reason}")
                 if outcome.task.digest in tasks.shards:
@@ -124,7 +142,7 @@ class Runner:
         if first is None:
             self._progress.withdraw()
             return
-        for outcome in self._executor.run(chain([first], shards)):
+        for outcome in self._run(chain([first], shards)):
             self._progress.shard_ended(outcome)
             self._store_failure(outcome, _failed_shard)
             if outcome.record is not None:
@@ -143,7 +161,7 @@ class Runner:
         if not transfers:
             return
         self._progress.begin("testing on other victims", len(transfers))
-        for outcome in self._executor.run(transfers):
+        for outcome in self._run(transfers):
             self._progress.ended(outcome)
             self._store_failure(outcome, _failed)
             self.totals.transfers += outcome.error is None

@@ -10,7 +10,7 @@ from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
 from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.remaining import Remaining, remaining_transfers
-from eadbench.harness.execution.runner import Failure, MakeExecutor, Runner
+from eadbench.harness.execution.runner import Failure, MakeExecutor, Runner, Totals
 from eadbench.harness.execution.victim_checks import check_victims
 from eadbench.harness.execution.victims import VictimPlanner
 from eadbench.harness.labels import Labels
@@ -18,7 +18,9 @@ from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.owner import Owner
 from eadbench.harness.spec import Spec
+from eadbench.harness.storage import is_read_only
 from eadbench.models import Recipe
 
 __all__ = ["Done", "Plan", "plan", "run", "transfer"]
@@ -66,6 +68,7 @@ class Done:
 
 def plan(spec: Spec, results: Results) -> Plan:
     """Return what :func:`run` would do, without doing it."""
+    results.check(spec)
     data = _load_data(spec)
     planner = VictimPlanner(spec, data, results)
     suspicions = _check(spec, data, planner, results)
@@ -82,12 +85,20 @@ def plan(spec: Spec, results: Results) -> Plan:
 
 
 def run(
-    spec: Spec, results: Results, executor: MakeExecutor, progress: Progress, *, models: Path | None = None
+    spec: Spec,
+    results: Results,
+    executor: MakeExecutor,
+    progress: Progress,
+    *,
+    owner: Owner,
+    models: Path | None = None,
 ) -> Done:
     """Run what is left of a sweep. Workers are started only if there is something to run.
 
     Parameters
     ----------
+    owner
+        Claims the results folder before anything is written there.
     models
         A store of trained models that sweeps share; a model that it holds is not trained again.
 
@@ -97,13 +108,24 @@ def run(
         The data, the victims or the machine cannot give what the spec asks for.
     EadbenchError
         A victim cannot be made.
+    FolderInUse
+        Another command works in the folder.
     """
+    results.check(spec)
     data = _load_data(spec)
     planner = VictimPlanner(spec, data, results)
     _check(spec, data, planner, results)
     _check_image_counts(spec, planner.victims())
+    try:
+        owner.claim()
+    except OSError as error:
+        if is_read_only(error) and _complete(spec, data, results, planner):
+            return Done(victims=0, failures=(), **asdict(Totals()))
+        raise
+    results.check(spec)  # again, for another command may have begun a sweep meanwhile
     results.begin(spec)
-    with Runner(_setup(spec, results, models), data, results, executor, progress) as runner:
+    setup = _setup(spec, results, models)
+    with Runner(setup, data, results, executor, progress, check=owner.check) as runner:
         models_made = runner.make_victims(planner)
         victims = planner.victims()
         _check_image_counts(spec, victims)
@@ -115,13 +137,18 @@ def run(
             grid.size(spec, len(data.target_classes), sum(victim.attacked for victim in victims)),
             examples_per_cell=grid.examples_per_cell(spec, len(data.target_classes)),
         )
-        others = {victim.recipe.digest: victim.evaluated_on for victim in planner.planned}
-        runner.transfer(remaining_transfers(results, others, spec.images.split))
+        runner.transfer(remaining_transfers(results, planner.others(), spec.images.split))
     return _done(runner, models_made)
 
 
 def transfer(
-    spec: Spec, results: Results, executor: MakeExecutor, progress: Progress, *, models: Path | None = None
+    spec: Spec,
+    results: Results,
+    executor: MakeExecutor,
+    progress: Progress,
+    *,
+    owner: Owner,
+    models: Path | None = None,
 ) -> Done:
     """Make the victims of `spec`, and test the stored images of a finished sweep on them.
 
@@ -131,7 +158,11 @@ def transfer(
         The sweep stored no images, or its images do not fit the victims of `spec`.
     EadbenchError
         A victim cannot be made.
+    FolderInUse
+        Another command works in the folder.
     """
+    results.spec()  # refuses a folder that holds no sweep, before it is claimed
+    owner.claim()
     source = results.spec()
     if source.save_images != "successes":
         raise UserError(f"{results.root}: no images are stored there; run its spec with save_images: successes")
@@ -139,7 +170,8 @@ def transfer(
     _check_same_images(data, _load_data(source), results)
     planner = VictimPlanner(spec, data, results)
     _check(spec, data, planner, results)
-    with Runner(_setup(spec, results, models), data, results, executor, progress) as runner:
+    setup = _setup(spec, results, models)
+    with Runner(setup, data, results, executor, progress, check=owner.check) as runner:
         models_made = runner.make_victims(planner)
         _, sources = results.victims()
         targets = planner.victims()
@@ -198,6 +230,14 @@ def _check_same_images(data: DataSet, source: DataSet, results: Results) -> None
 def _remaining(spec: Spec, data: DataSet, results: Results, victims: Sequence[Victim]) -> Remaining:
     shards = partial(grid.shards, spec, data.identity, data.target_classes, victims)
     return Remaining(results, shards, with_images=spec.save_images == "successes")
+
+
+def _complete(spec: Spec, data: DataSet, results: Results, planner: VictimPlanner) -> bool:
+    """Return whether a folder has all that a spec asks for."""
+    if not results.answers(spec) or planner.next_tasks().all():
+        return False
+    left = next(iter(_remaining(spec, data, results, planner.victims())), None)
+    return left is None and not remaining_transfers(results, planner.others(), spec.images.split)
 
 
 def _setup(spec: Spec, results: Results, models: Path | None) -> Setup:

@@ -66,6 +66,10 @@ class VictimPlanner:
             for victim, images in zip(self.planned, wrong, strict=True)
         ]
 
+    def others(self) -> dict[str, Sequence[str]]:
+        """Return the victims on which the examples of each victim are tested, by digest."""
+        return {victim.recipe.digest: victim.evaluated_on for victim in self.planned}
+
     def unmade(self) -> list[Recipe]:
         """Return the models that are not stored yet, each after those that it needs."""
         recipes: dict[str, Recipe] = {}

@@ -3,6 +3,7 @@
 ::
 
     DIR/format.json                   the version of this layout, and facts of the code that the spec names
+    DIR/owner.json                    the command that writes here now; see :mod:`eadbench.harness.results.owner`
     DIR/spec.yaml                     the spec as resolved
     DIR/victims.json                  the victims, their accuracy, and the images drawn for each
     DIR/tested.json                   the victims that `eadbench transfer` tested on
@@ -30,6 +31,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from eadbench.harness import spec as specs
 from eadbench.harness.errors import UserError
+from eadbench.harness.messages import shown
 from eadbench.harness.parquet import rows as parquet
 from eadbench.harness.plan.cells import Victim
 from eadbench.harness.plan.grid import Shard
@@ -117,16 +119,30 @@ class Results:
         """
         return read_recipe(self.model(digest) / "recipe.json")
 
-    def begin(self, spec: Spec) -> None:
-        """Write the spec of the sweep and the format of the folder.
+    def check(self, spec: Spec) -> None:
+        """Check that the folder can take a sweep: it is new, or has an earlier spec of the same name.
 
         Raises
         ------
         UserError
-            The folder has results of another format.
+            The folder has results of another format, or of a sweep of another name.
         """
         refuse_links_out(self.root)
         self._check_format()
+        name = specs.name_of(self.root / "spec.yaml")
+        if name is not None and name != spec.name:
+            raise UserError(
+                f"{self.root}: holds the sweep {shown(name)}, not {shown(spec.name)}; give this one a folder of its "
+                "own with --results, or the same name"
+            )
+
+    def answers(self, spec: Spec) -> bool:
+        """Return whether the folder's spec is this one."""
+        path = self.root / "spec.yaml"
+        return path.is_file() and path.read_bytes() == specs.dump(spec).encode()
+
+    def begin(self, spec: Spec) -> None:
+        """Write the spec of the sweep and the format of the folder."""
         content = _FormatFile(format=FORMAT, **facts_named_in(specs.written(spec)))
         filled = {name: value for name, value in asdict(content).items() if value}
         write_text(self.root / "format.json", json.dumps(filled))

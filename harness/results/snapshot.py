@@ -38,6 +38,8 @@ class Snapshot:
     ----------
     allow_code
         Whether the code that the results name may be imported, such as a data set of the user's own for pictures.
+    spec
+        The spec that the rows answer; the one in the folder unless given.
 
     Raises
     ------
@@ -45,14 +47,14 @@ class Snapshot:
         Something in the folder leads out of it; or a file is damaged: then the property that reads it raises this.
     """
 
-    def __init__(self, folder: Results, *, allow_code: bool = False) -> None:
+    def __init__(self, folder: Results, *, allow_code: bool = False, spec: Spec | None = None) -> None:
         refuse_links_out(folder.root)
-        self.folder, self._allow_code = folder, allow_code
+        self.folder, self._allow_code, self._spec = folder, allow_code, spec
 
     @cached_property
     def spec(self) -> Spec:
         """The spec of the sweep."""
-        return self.folder.spec(allow_code=self._allow_code)
+        return self.folder.spec(allow_code=self._allow_code) if self._spec is None else self._spec
 
     def data(self) -> datasets.DataSet | str:
         """Return the data set, or why it is not on this machine. Nothing is downloaded."""

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from threading import Lock
 
 import pandas as pd
 
+from eadbench.harness.messages import ago
 from eadbench.harness.parquet.query import FILES, Files
 from eadbench.harness.parquet.rows import SCHEMA, WHAT
 from eadbench.harness.plan.cells import Victim
@@ -175,12 +176,3 @@ def cumulative(records: pd.DataFrame, *, limit: int = 500) -> pd.DataFrame:
     step = max(1, -(-len(records) // limit))
     points = pd.DataFrame({"ended": records["ended"], "examples": total})
     return points.iloc[::-1].iloc[::step].iloc[::-1].reset_index(drop=True)
-
-
-def ago(moment: datetime) -> str:
-    """Return the time since a moment: ``12 s ago``, ``3 min ago``."""
-    seconds = int((datetime.now(UTC) - moment).total_seconds())
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit} ago"
-    return f"{max(0, seconds)} s ago"

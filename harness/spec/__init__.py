@@ -1,6 +1,6 @@
 """The spec: the YAML file that describes one sweep, read, checked and resolved."""
 
-from eadbench.harness.spec.files import dump, load, parse, written
+from eadbench.harness.spec.files import dump, load, name_of, parse, written
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
 from eadbench.harness.spec.schema import Images, RandomTargets, Resources, SpecFile
 
@@ -16,6 +16,7 @@ __all__ = [
     "VictimEntry",
     "dump",
     "load",
+    "name_of",
     "parse",
     "written",
 ]

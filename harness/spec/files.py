@@ -19,7 +19,7 @@ from eadbench.harness.storage import read_at_most
 MOST_BYTES = 2**24
 """Bytes of a spec that are read."""
 
-__all__ = ["dump", "load", "parse", "written"]
+__all__ = ["dump", "load", "name_of", "parse", "written"]
 
 
 def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None, code: bool = True) -> Spec:
@@ -50,6 +50,16 @@ def load(path: Path, overrides: Sequence[str] = (), *, scale: str | None = None,
         return parse(parsed(text), overrides, scale=scale, code=code)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def name_of(path: Path) -> str | None:
+    """Return the name in the spec at `path`, without reading the rest; None if there is none."""
+    try:
+        content = parsed(read_at_most(path, MOST_BYTES).decode())
+    except (FileNotFoundError, UnicodeDecodeError, UserError):
+        return None
+    name = content.get("name") if isinstance(content, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def parse(content: object, overrides: Sequence[str] = (), *, scale: str | None = None, code: bool = True) -> Spec:

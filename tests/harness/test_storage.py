@@ -3,7 +3,9 @@
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +20,7 @@ from eadbench.harness.frames import Results
 from eadbench.harness.parquet.adversarial import read_images
 from eadbench.harness.parquet.rows import read_rows
 from eadbench.harness.reporting import report
+from eadbench.harness.results.owner import FolderInUse, Owner
 from eadbench.harness.storage import is_local, located, writable
 from tests.sweeps import rows, run, small
 
@@ -116,6 +119,40 @@ def test_a_sweep_on_s3_is_that_of_a_folder(bucket: str, tmp_path: Path) -> None:
     html = api.write_page(results)
     assert html == there / "report" / "report.html" and 'class="gallery"' in html.read_text()
     assert not any(os.environ["AWS_SECRET_ACCESS_KEY"] in path.read_text() for path in there.rglob("*.json"))
+
+
+class TestOwner:
+    """A prefix of an object store has one owner at a time; there are no locks, but conditional writes."""
+
+    def test_one_of_many_claims_a_prefix(self, bucket: str) -> None:
+        owners = [Owner(located(f"{bucket}/claimed"), lambda _: None) for _ in range(4)]
+
+        def won(owner: Owner) -> bool:
+            try:
+                owner.claim()
+            except FolderInUse as error:
+                assert f"(pid {os.getpid()})" in str(error)
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(won, owners)) == 1
+        for owner in owners:
+            owner.__exit__(None, None, None)
+        assert not located(f"{bucket}/claimed/owner.json").exists()
+
+    def test_a_dead_owner_is_followed(self, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("eadbench.harness.results.owner.SETTLE", 0.3)
+        root, lines = located(f"{bucket}/dead"), list[str]()
+        (root / "owner.json").write_bytes(b"cut off")
+        with Owner(root, lines.append, patience=0.3, beat=0.05) as owner:
+            owner.claim()
+            before = (root / "owner.json").read_bytes()
+            time.sleep(0.5)
+            assert (root / "owner.json").read_bytes() != before, "its heart beats"
+            with pytest.raises(FolderInUse):
+                Owner(root, lines.append).claim()
+        assert "waits up to" in lines[0] and "takes over from" in lines[1] and len(lines) == 2
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from eadbench.harness.execution.victims import VictimPlanner
 from eadbench.harness.parquet.adversarial import read_images
 from eadbench.harness.plan.recipes import planned
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.owner import Owner
 from tests.sweeps import rows, run
 
 STUDY = """
@@ -211,8 +212,8 @@ class TestTransfer:
 
     def test_later_to_the_victims_of_another_spec(self, finished: Path, tmp_path: Path) -> None:
         def transfer(what: spec.Spec, folder: Path) -> sweep.Done:
-            with Progress(Console(quiet=True)) as progress:
-                return sweep.transfer(what, Results(folder), SerialExecutor, progress)
+            with Progress(Console(quiet=True)) as progress, Owner(folder, progress.warn) as owner:
+                return sweep.transfer(what, Results(folder), SerialExecutor, progress, owner=owner)
 
         folder = tmp_path / "later"
         shutil.copytree(finished, folder)

@@ -28,6 +28,7 @@ from eadbench.harness.execution.ray.actor import ReadyReport, RemoteWorker
 from eadbench.harness.execution.ray.runtime_env import code_for
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.owner import Owner
 from eadbench.harness.spec import Spec
 from tests.sweeps import rows, run, small
 
@@ -96,8 +97,8 @@ def on(
     def executor(setup: Setup, data: DataSet, progress: Progress) -> Executor:
         return RayExecutor(setup, data, progress, address=cluster.address, spec=what)
 
-    with Observed(Console(quiet=True)) as progress:
-        return sweep.run(what, Results(folder), executor, progress)
+    with Observed(Console(quiet=True)) as progress, Owner(folder, on_warning) as owner:
+        return sweep.run(what, Results(folder), executor, progress, owner=owner)
 
 
 def meeting(place: Path, workers: int, **changes: Any) -> Spec:
