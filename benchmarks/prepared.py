@@ -28,9 +28,7 @@ class Prepared:
     def __init__(self, spec: Spec, folder: Path, *, threads: int) -> None:
         self.spec, self.results = spec, Results(folder)
         self.data = datasets.load(spec.dataset.name, **spec.dataset.parameters)
-        self.setup = Setup(
-            results=folder.absolute(), models=None, batch_size=128, threads=threads, precision=spec.precision
-        )
+        self.setup = Setup(results=folder.absolute(), models=None, batch_size=128, threads=threads)
         planner = VictimPlanner(spec, self.data, self.results)
         with (
             Progress(Console(stderr=True)) as progress,

@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 
 from eadbench import models
 from eadbench.dashboards.sources import allow_code
-from eadbench.harness.errors import UserError
+from eadbench.harness.errors import DamagedResults, UserError
 from eadbench.harness.reporting.pixels import Floats
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.model_files import read_model
 from eadbench.harness.storage import located
 from eadbench.models.code import is_code
 
@@ -29,6 +30,6 @@ def _victim(folder: str, digest: str) -> torch.nn.Module | str:
         arch = results.recipe(digest).arch
         if is_code(arch) and not allow_code():
             return f"its architecture {arch} is code, which is not imported to look at results; --allow-code imports it"
-        return models.load(results.model(digest))[0]
-    except (ValueError, UserError) as error:
+        return models.load(read_model(results.model(digest)))[0]
+    except (DamagedResults, UserError, ValueError) as error:
         return str(error)

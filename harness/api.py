@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -34,7 +34,6 @@ from eadbench.harness.tracking.uri import default_tracking_uri
 
 if TYPE_CHECKING:
     from eadbench.harness.execution.progress import Progress
-    from eadbench.harness.execution.runner import MakeExecutor
     from eadbench.harness.execution.sweep import Done, Plan
 
 __all__ = [
@@ -148,12 +147,13 @@ def sweep(
 ) -> Ended:
     """Run what is left of a sweep as :func:`run` does; return what was done too."""
     from eadbench.harness.execution import sweep as sweeps
+    from eadbench.harness.execution.choice import workers
     from eadbench.harness.execution.progress import Progress
 
     folder = _folder(spec, results)
     started, clock = datetime.now().astimezone(), time.perf_counter()
     with Progress(console) as progress, Owner(folder.root, progress.warn) as owner:
-        make = _workers(spec, executor, address)
+        make = workers(spec, executor, address)
         done = sweeps.run(spec, folder, make, progress, owner=owner, models=_place(models))
         ended = Results(folder, allow_code=True, spec=spec)  # its code ran in this process
         if not owner.held:  # nothing to do, and nothing can be written
@@ -174,16 +174,16 @@ def transfer(
 ) -> Ended:
     """Test the stored images of a finished sweep on the victims of `spec`."""
     from eadbench.harness.execution import sweep as sweeps
+    from eadbench.harness.execution.choice import workers
     from eadbench.harness.execution.progress import Progress
 
     results = ResultsFolder(_located(folder))
     started, clock = datetime.now().astimezone(), time.perf_counter()
     with Progress(console) as progress, Owner(results.root, progress.warn) as owner:
-        make = _workers(spec, executor, address)
+        make = workers(spec, executor, address)
         done = sweeps.transfer(spec, results, make, progress, owner=owner, models=_place(models))
         owner.check()
-        ended = Results(results, allow_code=True)  # its code ran in this process
-        return _conclude(ended, done, started, time.perf_counter() - clock, scale, progress)
+        return _conclude(Results(results, allow_code=True), done, started, time.perf_counter() - clock, scale, progress)
 
 
 def log(folder: str | Path, *, allow_code: bool = False) -> Any:
@@ -238,13 +238,7 @@ def _conclude(
 
 
 def _pay(results: Results, *, patience: float) -> None:
-    """Write the report and record of a run that ended before it could, unless a command works in the folder.
-
-    Parameters
-    ----------
-    patience
-        Seconds to wait for a sign of life of an owner on another machine.
-    """
+    """Write the report and record of a run that ended before it could, unless a command works in the folder."""
     from eadbench.harness.tracking import invocation
 
     if not invocation.owed(results.snapshot.folder):
@@ -276,27 +270,6 @@ def _keep(results: Results, done: "Done | None", started: datetime, seconds: flo
     identity = invocation.keep(results.snapshot, done, results.summary, texts, started, seconds, scale=scale)
     write_page(results)
     invocation.keep_files(folder, results.summary, identity)
-
-
-def _workers(spec: Spec, executor: Executor, address: str | None) -> "MakeExecutor":
-    """Return what starts the workers of a sweep."""
-    if executor not in get_args(Executor):
-        raise UserError(f"executor: must be {' or '.join(get_args(Executor))}, got {executor!r}")
-    if executor == "serial" and address is not None:
-        raise UserError(f"address: {address} is of a Ray cluster, and the executor serial uses none; leave out one")
-    from eadbench.harness.execution.executor import Executor as Workers
-    from eadbench.harness.execution.serial import SerialExecutor
-
-    def make(setup: Any, data: Any, progress: Any) -> Workers:
-        if executor == "serial":
-            if spec.resources.timeout is not None:
-                progress.warn("resources.timeout: the executor serial has no other process that could end a task")
-            return SerialExecutor(setup, data, progress)
-        from eadbench.harness.execution.ray import RayExecutor
-
-        return RayExecutor(setup, data, progress, address=address, spec=spec)
-
-    return make
 
 
 def _spec(spec: AnySpec, overrides: Sequence[str], scale: str | None) -> Spec:

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from eadbench.dashboards.command import dashboard
-from eadbench.harness.commands import checking, listing, planning, reporting, running, schema, showing
+from eadbench.harness.commands import checking, listing, planning, reporting, running, schema, showing, verifying
 from eadbench.harness.commands.options import err
 from eadbench.harness.commands.stopping import stopped_by_signals
 from eadbench.harness.commands.streams import steady
@@ -72,6 +72,7 @@ for command in (
     reporting.report,
     reporting.claims,
     showing.show,
+    verifying.verify,
     dashboard,
     listing.attacks,
     listing.datasets,

@@ -4,6 +4,7 @@
 
     EadbenchError
     ├── UserError            a mistake in a spec, an option or a file of the user's (exit code 2)
+    ├── DamagedResults       a file of a results folder is damaged (exit code 4)
     ├── Stopped              a signal stopped the command (exit code 128 + its number)
     └── EnvironmentFault     the machine, the network or the cluster failed (exit code 1)
         └── TrackingFault    MLflow cannot be written to; the results are safe
@@ -12,8 +13,11 @@ Each message is one line: what is wrong, where, and what would be right. Any oth
 """
 
 import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
 
-__all__ = ["EadbenchError", "EnvironmentFault", "Stopped", "TrackingFault", "UserError"]
+__all__ = ["DamagedResults", "EadbenchError", "EnvironmentFault", "Stopped", "TrackingFault", "UserError"]
 
 
 class EadbenchError(Exception):
@@ -37,6 +41,28 @@ class Stopped(EadbenchError):
             "and the same command goes on from there"
         )
         self.exit_code = 128 + number
+
+
+class DamagedResults(EadbenchError):
+    """A file of a results folder is not as it was written; the message names the file and the remedy.
+
+    Attributes
+    ----------
+    files
+        The damaged files, if they were found by :meth:`of`.
+    """
+
+    exit_code = 4
+    files: Sequence[Path] = ()
+
+    @classmethod
+    def of(cls, files: Path | Sequence[Path], problem: str) -> Self:
+        """Return the error of files that `eadbench verify` finds."""
+        files = [files] if isinstance(files, Path) else files
+        names = " and ".join(map(str, files))
+        error = cls(f"{names}: {problem}; `eadbench verify DIR --repair` sets damaged files aside, then run again")
+        error.files = files
+        return error
 
 
 class EnvironmentFault(EadbenchError):

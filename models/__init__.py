@@ -14,7 +14,7 @@ from eadbench.models.memory_format import memory_format
 from eadbench.models.normalised import size_suspicion
 from eadbench.models.recipe import Recipe, Training
 from eadbench.models.registry import MODELS, build, search
-from eadbench.models.store import Stored, copy, input_facts, is_stored, load, read, save
+from eadbench.models.store import Stored, check_weights, copy, input_facts, is_stored, load, read, save
 from eadbench.models.training import Diverged, accuracy, predictions, seeded, train
 from eadbench.models.weights import load_weights
 
@@ -28,6 +28,7 @@ __all__ = [
     "build",
     "build_network",
     "canonical_json",
+    "check_weights",
     "copy",
     "default_init",
     "digest_of",

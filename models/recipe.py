@@ -93,6 +93,8 @@ class Recipe:
     hub
         What a hub said about the network, with the SHA-256 of its published weights if they are used, as
         :func:`eadbench.models.pin` returns it; None for an architecture that is not of a hub.
+    precision
+        The precision of the attacks that craft examples to train on; "float32" if there are none.
 
     Raises
     ------
@@ -112,6 +114,7 @@ class Recipe:
     class_map: tuple[int, ...] | None = None
     network_classes: int | None = None
     hub: Mapping[str, Any] | None = None
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
         for name in ("parameters", "defense", "hub"):
@@ -129,6 +132,8 @@ class Recipe:
             raise ValueError("recipe.training.init: glorot would replace the published weights; leave out one")
         if self.outputs not in ("logits", "probabilities"):
             raise ValueError(f'recipe.outputs must be "logits" or "probabilities", got {self.outputs!r}')
+        if self.precision not in ("float32", "tf32", "bf16"):
+            raise ValueError(f'recipe.precision must be "float32", "tf32" or "bf16", got {self.precision!r}')
         self._check_class_map()
 
     def _check_class_map(self) -> None:
@@ -168,7 +173,9 @@ class Recipe:
         Fields that most recipes leave at their defaults are left out.
         """
         content = asdict(self)
-        for name, default in (("outputs", "logits"), ("class_map", None), ("network_classes", None), ("hub", None)):
+        defaults: dict[str, str | None] = {"class_map": None, "network_classes": None, "hub": None}
+        defaults |= {"outputs": "logits", "precision": "float32"}
+        for name, default in defaults.items():
             if content[name] == default:
                 del content[name]
         if self.training is not None and self.training.init == "torch":

@@ -3,6 +3,7 @@
 Each file is written atomically, `recipe.json` last: a folder that has it holds a complete model.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from eadbench.models.recipe import Recipe
 from eadbench.models.training import seeded
 from eadbench.models.weights import fit, read_bytes, read_safetensors
 
-__all__ = ["Stored", "copy", "input_facts", "is_stored", "load", "read", "save"]
+__all__ = ["Stored", "check_weights", "copy", "input_facts", "is_stored", "load", "read", "save"]
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
@@ -37,14 +38,24 @@ def save(folder: Path, recipe: Recipe, model: nn.Module, facts: Mapping[str, Any
     facts
         Measurements to store with it, such as `{"accuracy": 0.99}`; they must fit in JSON.
     """
-    content = json.dumps({"recipe": recipe.to_json(), "facts": dict(facts)}, indent=2, allow_nan=False)
     # Copies, because safetensors refuses tensors that share memory or are not contiguous.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-    replace_file(folder / WEIGHTS, safetensors.torch.save(tensors))
-    replace_file(folder / RECIPE, (content + "\n").encode())
+    weights = safetensors.torch.save(tensors)
+    replace_file(folder / WEIGHTS, weights)
+    replace_file(folder / RECIPE, _record({"recipe": recipe.to_json(), "facts": dict(facts)}, weights))
+
+
+def _record(content: Mapping[str, Any], weights: bytes) -> bytes:
+    """Return a model's recipe and facts as a file, with the SHA-256 of its weights."""
+    text = json.dumps({**content, "sha256": _sha256(weights)}, indent=2, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def _sha256(weights: bytes) -> str:
+    return hashlib.sha256(weights).hexdigest()
 
 
 def input_facts(model: nn.Module, shape: Sequence[int]) -> dict[str, Any]:
@@ -71,9 +82,17 @@ def input_facts(model: nn.Module, shape: Sequence[int]) -> dict[str, Any]:
 
 
 def copy(source: Path, folder: Path) -> None:
-    """Copy a stored model into another folder."""
-    for name in (WEIGHTS, RECIPE):
-        replace_file(folder / name, (source / name).read_bytes())
+    """Copy a stored model into another folder. Its record gains the SHA-256 of its weights, if it has none.
+
+    Raises
+    ------
+    ValueError
+        The folder holds no complete model, or other weights than its record says.
+    """
+    stored = read(source)
+    check_weights(stored)
+    replace_file(folder / WEIGHTS, stored.weights)
+    replace_file(folder / RECIPE, _record(json.loads(stored.recipe), stored.weights))
 
 
 class Stored(NamedTuple):
@@ -97,6 +116,19 @@ def read(folder: Path) -> Stored:
     return Stored(str(folder), read_bytes(folder / RECIPE), read_bytes(folder / WEIGHTS))
 
 
+def check_weights(stored: Stored) -> None:
+    """Check the SHA-256 of a model's weights; records before it was kept have none.
+
+    Raises
+    ------
+    ValueError
+        The weights are not those of the record.
+    """
+    expected = json.loads(stored.recipe).get("sha256")
+    if expected not in (None, _sha256(stored.weights)):
+        raise ValueError(f"{stored.folder}/{WEIGHTS} does not have the SHA-256 that {RECIPE} says")
+
+
 def load(stored: Path | Stored, *, device: str | torch.device = "cpu") -> tuple[nn.Module, Recipe, dict[str, Any]]:
     """Load a model (in eval mode, on `device`) with its recipe and its facts.
 
@@ -108,9 +140,10 @@ def load(stored: Path | Stored, *, device: str | torch.device = "cpu") -> tuple[
     Raises
     ------
     ValueError
-        The folder holds no complete model, or its weights do not fit its recipe.
+        The folder holds no complete model, or its weights do not fit its recipe or are not those of its record.
     """
-    folder, description, weights = stored if isinstance(stored, Stored) else read(stored)
+    stored = stored if isinstance(stored, Stored) else read(stored)
+    folder, description, weights = stored
     try:
         content = json.loads(description)
         recipe, facts = Recipe.from_json(content["recipe"]), dict(content["facts"])
@@ -118,5 +151,7 @@ def load(stored: Path | Stored, *, device: str | torch.device = "cpu") -> tuple[
         raise ValueError(f"{folder}/{RECIPE} does not describe a trained model: {error}") from error
     with seeded(0):  # the initial weights are random and will be replaced
         model = build_network(recipe, published=False)
-    fit(model, read_safetensors(f"{folder}/{WEIGHTS}", weights), f"{folder}/{WEIGHTS}")
+    tensors = read_safetensors(f"{folder}/{WEIGHTS}", weights)
+    fit(model, tensors, f"{folder}/{WEIGHTS}")
+    check_weights(stored)
     return model.to(device).eval(), recipe, facts

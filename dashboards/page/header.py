@@ -39,8 +39,8 @@ def html(snapshot: Snapshot, summary: Summary) -> Markup:
     return render(
         "header.html.j2",
         name=summary.spec.name,
-        rows_text=_rows_text(completion),
-        finished=completion is not None and completion.complete and not snapshot.failures,
+        rows_text=_rows_text(completion, summary.missing),
+        finished=completion is not None and completion.complete and not (snapshot.failures or summary.missing),
         failures=len(snapshot.failures),
         facts=_facts(snapshot, summary),
     )
@@ -67,9 +67,11 @@ def _completion(snapshot: Snapshot) -> _Completion | None:
     )
 
 
-def _rows_text(completion: _Completion | None) -> str:
+def _rows_text(completion: _Completion | None, missing: str | None) -> str:
     if completion is None:
         return "Its victims were not ready when this page was written."
+    if completion.complete and missing:
+        return f"Unfinished: {missing}."
     done, total = completion.transfer_rows_done, completion.transfer_rows
     if completion.complete:
         transfers = f", and all {total:,} rows on other victims" if total else ""

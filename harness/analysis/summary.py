@@ -1,14 +1,17 @@
 """The summary of a sweep: the lines of its tables, with its spec and victims."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
 
 from eadbench.harness.analysis import aggregate, cautions
+from eadbench.harness.analysis.completeness import missing_text
 from eadbench.harness.analysis.planned import planned
 from eadbench.harness.labels import Labels
+from eadbench.harness.parquet.notes import mixture
 from eadbench.harness.parquet.stored import SETTING
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.results.snapshot import Snapshot
@@ -30,6 +33,10 @@ class Summary:
     """The result of :func:`aggregate.summarise_lines`."""
     counts: pd.DataFrame | None = None
     """What :meth:`cautions.Tally.counts` returns for the same rows."""
+    missing: str | None = None
+    """How many rows are missing, in a sentence; None if the sweep is complete."""
+    mixture: str | None = None
+    """What differed when the rows were computed, in a sentence; None if nothing did."""
 
     @cached_property
     def labels(self) -> Labels:
@@ -46,11 +53,24 @@ def read(snapshot: Snapshot) -> Summary:
     """Summarise the rows of a folder that belong to its spec."""
     spec, rows = snapshot.spec, snapshot.stored_rows
     columns = dict.fromkeys((*aggregate.COUNTED, *cautions.COLUMNS))
-    tally = cautions.Tally()
-    batches = tally.watched(rows.batches([*columns], at_most=AT_ONCE))
+    tally, found = cautions.Tally(), Counter[int]()
+
+    def counted() -> Iterator[pd.DataFrame]:
+        for batch in rows.batches([*columns], at_most=AT_ONCE):
+            found.update(batch["line"].tolist())
+            yield batch
+
+    batches = tally.watched(counted())
     lines = aggregate.summarise_lines(rows.lines, batches, seed=spec.seed, planned=planned(snapshot))
-    lines = lines.assign(table=spec.name)
-    return Summary(spec=spec, victims=snapshot.victims, lines=lines, counts=tally.counts(rows.lines))
+    keys = zip(rows.lines.index, rows.lines["cell"], rows.lines["evaluated_on"], strict=True)
+    return Summary(
+        spec=spec,
+        victims=snapshot.victims,
+        lines=lines.assign(table=spec.name),
+        counts=tally.counts(rows.lines),
+        missing=missing_text(snapshot, {(cell, tested): found[line] for line, cell, tested in keys}),
+        mixture=mixture(rows.notes),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +82,10 @@ class Pool:
     victims: Sequence[Victim]
     tested: Mapping[str, int]
     """The number of images behind each victim's accuracy, by the victim's digest."""
+    missing: Mapping[str, str]
+    """How many rows are missing, in a sentence, by folder; complete folders are left out."""
+    mixture: str | None
+    """What differed when the rows were computed, in a sentence; None if nothing did."""
 
 
 def pool(snapshots: Sequence[Snapshot]) -> Pool:
@@ -74,8 +98,15 @@ def pool(snapshots: Sequence[Snapshot]) -> Pool:
         for victim in snapshot.victims
         if (evaluation := snapshot.folder.evaluation(victim.digest, snapshot.dataset, snapshot.spec.images.split))
     }
+    missing: dict[str, str] = {}
+    for snapshot, frame in zip(snapshots, frames, strict=True):
+        counts = Counter(zip(frame["cell"], frame["evaluated_on"], strict=True))
+        if (text := missing_text(snapshot, counts)) is not None:
+            missing[str(snapshot.folder.root)] = text
     return Pool(
         rows=pd.concat(frames, ignore_index=True),
         victims=[victim for snapshot in snapshots for victim in snapshot.victims],
         tested=tested,
+        missing=missing,
+        mixture=mixture([note for snapshot in snapshots for note in snapshot.stored_rows.notes]),
     )

@@ -16,6 +16,9 @@ from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.messages import printable
 from eadbench.harness.storage import is_local, located, writable
 
+SHARDS_FAILED = 3
+"""Exit code of a sweep with failed or missing shards."""
+
 
 class PrintingConsole(Console):
     """A console whose texts hold no control characters but the console's own."""

@@ -1,14 +1,25 @@
 """Commands that read results: report, claims."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from rich.markup import escape
 
 from eadbench.harness.analysis import summary as summaries
 from eadbench.harness.api import Results, write_report
-from eadbench.harness.commands.options import AllowCode, Folder, Folders, err, out, print_place, write_text
+from eadbench.harness.commands.options import (
+    SHARDS_FAILED,
+    AllowCode,
+    Folder,
+    Folders,
+    err,
+    out,
+    print_place,
+    write_text,
+)
 from eadbench.harness.errors import UserError
 from eadbench.harness.reporting import report as reports
 
@@ -56,6 +67,8 @@ def report(
         with err.status("drawing"):
             paths = reports.draw(results.snapshot, results.summary)
         print_place("Figures", f"{results.snapshot.folder.report}/*.svg, .png: {len(paths)} files")
+    if results.summary.missing:
+        _end_incomplete({str(folder): results.summary.missing})
 
 
 def _print_comparison(results: Results, format: Format) -> None:
@@ -91,3 +104,14 @@ def claims(
         write_text(paper.render(verdicts))
     else:
         raise UserError(f"--format {format.value}: must be table or markdown")
+    if pool.mixture:
+        err.print(f"[yellow]warning:[/] {escape(pool.mixture)}", soft_wrap=True, highlight=False)
+    if pool.missing:
+        _end_incomplete(pool.missing)
+
+
+def _end_incomplete(missing: Mapping[str, str]) -> NoReturn:
+    """Print how many rows each folder lacks, and exit with `SHARDS_FAILED`."""
+    for folder, text in missing.items():
+        err.print(f"[yellow]warning:[/] {escape(f'{folder}: {text}')}", soft_wrap=True, highlight=False)
+    raise typer.Exit(SHARDS_FAILED)

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from eadbench.harness import spec
 from eadbench.harness.commands.options import (
+    SHARDS_FAILED,
     Address,
     AllowCode,
     Executor,
@@ -27,9 +28,6 @@ from eadbench.harness.tracking.uri import default_tracking_uri, page_command
 
 if TYPE_CHECKING:
     from eadbench.harness.api import Ended
-
-SHARDS_FAILED = 3
-"""Exit code of a sweep with failed shards."""
 
 
 def run(

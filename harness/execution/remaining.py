@@ -26,10 +26,16 @@ class Remaining:
         Plans every shard of the sweep.
     with_images
         Whether a shard is only done if it has stored its images.
+
+    Raises
+    ------
+    DamagedResults
+        A part has lost rows.
     """
 
     def __init__(self, results: Results, plan: Callable[[], Iterable[Shard]], *, with_images: bool) -> None:
         self._results, self._plan = results, plan
+        results.check_parts()
         self._done = results.done(with_images=with_images)
         self._earlier: Mapping[Block, Sequence[Path]] = self._earlier_parts() if self._done else {}
         """Parts of shards that are done and not planned, those of an earlier spec, by the blocks of the plan."""

@@ -52,6 +52,7 @@ def crafted_rows(
         "attack": shard.setting.attack,
         "norm": shard.setting.parameters.get("norm"),
         "parameters": other_parameters(shard.setting.parameters),
+        "precision": shard.setting.precision,
         "shard": shard.digest,
     }
     figures = {rule: _figures(kept, survival.get(rule)) for rule, kept in rules.items()}

@@ -6,11 +6,12 @@ from types import TracebackType
 from typing import Self
 
 from eadbench.harness.datasets import DataSet
-from eadbench.harness.errors import EnvironmentFault, UserError
+from eadbench.harness.errors import DamagedResults, EnvironmentFault, UserError
 from eadbench.harness.execution.executor import AnyTask, Observer, Outcome
 from eadbench.harness.execution.worker import Worker
 from eadbench.harness.plan.tasks import Setup
-from eadbench.models import Stored, read
+from eadbench.harness.results.model_files import read_model
+from eadbench.models import Stored
 
 __all__ = ["SerialExecutor"]
 
@@ -22,7 +23,7 @@ class SerialExecutor:
         self._observer = observer
 
         def read_victim(digest: str) -> Stored:
-            return read(self._worker.results.model(digest))
+            return read_model(self._worker.results.model(digest))
 
         self._worker = Worker(
             setup,
@@ -48,7 +49,7 @@ class SerialExecutor:
         for task in tasks:
             try:
                 record = self._worker.do(task)
-            except (EnvironmentFault, UserError):  # no other task or worker would fare better
+            except (DamagedResults, EnvironmentFault, UserError):  # no other task or worker would fare better
                 raise
             except Exception:  # record any failure of a task and go on with the sweep
                 yield Outcome(task=task, workers=workers, error=traceback.format_exc())

@@ -246,7 +246,6 @@ def _setup(spec: Spec, results: Results, models: Path | None) -> Setup:
         models=None if models is None else models.absolute(),
         batch_size=spec.batch_size,
         threads=spec.resources.threads,
-        precision=spec.precision,
         confirmations=spec.confirmations,
     )
 

@@ -26,6 +26,7 @@ from eadbench.harness.execution.allocator import keep_freed_memory
 from eadbench.harness.execution.probing import probed, sample
 from eadbench.harness.execution.rows import crafted_images, crafted_rows, transferred_rows
 from eadbench.harness.execution.training_facts import training_facts, training_suspicions
+from eadbench.harness.execution.versions import cuda_version, device_name
 from eadbench.harness.execution.victim_checks import class_suspicions
 from eadbench.harness.labels import defense_label
 from eadbench.harness.parquet.adversarial import read_images, write_images
@@ -34,6 +35,7 @@ from eadbench.harness.plan.grid import Shard
 from eadbench.harness.plan.recipes import defense_of, needs_of
 from eadbench.harness.plan.tasks import Setup, Task, Transfer, VictimTask
 from eadbench.harness.results.folder import Evaluation, Results
+from eadbench.harness.results.model_files import load_model, read_model
 from eadbench.harness.results.records import ShardRecord
 from eadbench.harness.storage import located
 
@@ -119,6 +121,7 @@ class Worker:
             shared = folder if self.setup.models is None else self.setup.models / recipe.digest
             if not models.is_stored(shared):
                 self._store(task, shared)
+            read_model(shared)
             if shared != folder:
                 models.copy(shared, folder)
         for name in task.tested_on:
@@ -192,10 +195,10 @@ class Worker:
 
     def _needed(self, digest: str) -> nn.Module:
         """Load a model that a :class:`VictimTask` needs."""
-        return self._loaded(models.read(self.results.model(digest)))
+        return self._loaded(read_model(self.results.model(digest)))
 
     def _loaded(self, stored: models.Stored) -> nn.Module:
-        model, _, _ = models.load(stored, device=self.device)
+        model = load_model(stored, self.device)
         return model.to(memory_format=models.memory_format(model, self.data.shape))
 
     def _batch_size(self, digest: str) -> int:
@@ -212,11 +215,11 @@ class Worker:
         labels = torch.tensor([e.label if e.target is None else e.target for e in shard.examples])
         batch_size = self.batch_size(shard.victim.digest)
         attack = shard.setting.build(shard.examples, self.device)
-        victim = self.victim(shard.victim.digest)
+        victim, precision = self.victim(shard.victim.digest), shard.setting.precision
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ArgumentWarning)  # the probe of the victim says the same, once
             result: AttackResult = attack(
-                victim if self.setup.precision == "float32" else LowerPrecision(victim, self.setup.precision),
+                victim if precision == "float32" else LowerPrecision(victim, precision),
                 images.to(self.device),
                 labels.to(self.device),
                 batch_size=batch_size,
@@ -273,7 +276,7 @@ class Worker:
             examples=len(shard.examples),
             successes={rule or shard.setting.attack: int(kept.success.sum()) for rule, kept in rules.items()},
             unconfirmed={rule or shard.setting.attack: int(kept.unconfirmed.sum()) for rule, kept in rules.items()},
-            precision=self.setup.precision,
+            precision=shard.setting.precision,
             gradient_evaluations=gradient_evaluations,
             gradient_evaluations_computed=result.computed,
             gradient_evaluations_per_second=round(gradient_evaluations / seconds, 1),
@@ -282,16 +285,18 @@ class Worker:
             worker=self.name,
             node=socket.gethostname(),
             visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
-            device=torch.cuda.get_device_name() if self.device == "cuda" else "cpu",
+            device=device_name(self.device),
             threads=torch.get_num_threads(),
             batch_size=batch_size,
             torch=torch.__version__,
+            cuda=cuda_version() if self.device == "cuda" else None,
         )
 
     def transfer(self, task: Transfer) -> None:
         """Test a shard's stored images on another victim, and commit their rows."""
         rows = read_rows([self.results.part(task.shard)])
         keys, images = read_images([self.results.image_part(task.shard)])
-        victim = self.victim(task.victim_digest)
-        tested_rows = transferred_rows(rows, keys, images, victim, task.victim_digest, self.device)
-        write_rows(self.results.part(task.shard, task.victim_digest), tested_rows)
+        digest = task.victim_digest
+        tested_rows = transferred_rows(rows, keys, images, self.victim(digest), digest, self.device)
+        computed = {"torch": torch.__version__, "device": device_name(self.device)}
+        write_rows(self.results.part(task.shard, digest), tested_rows, computed)

@@ -1,16 +1,14 @@
 """The rows of several folders, each example once."""
 
-import numpy as np
 import pandas as pd
 
 from eadbench.harness.analysis.aggregate import METRICS
 from eadbench.harness.errors import UserError
+from eadbench.harness.parquet.stored import contradictory
 
 __all__ = ["unique_rows"]
 
 _EXAMPLE = ["cell", "evaluated_on", "split", "image", "target"]
-_ROUNDING = 0.01
-"""The relative difference of two distances that another device, batch size or shard size may explain."""
 
 
 def unique_rows(rows: pd.DataFrame) -> pd.DataFrame:
@@ -37,11 +35,7 @@ def unique_rows(rows: pd.DataFrame) -> pd.DataFrame:
 def _refuse_contradictions(twice: pd.DataFrame, first: pd.DataFrame) -> None:
     """Compare every row with the first one of its example."""
     pairs = twice.merge(first, on=_EXAMPLE, suffixes=("", "_first"))
-    differs = pairs["success"].to_numpy(dtype=np.bool_) != pairs["success_first"].to_numpy(dtype=np.bool_)
-    succeeds = pairs["success"].to_numpy(dtype=np.bool_)
-    for metric in METRICS:
-        ours, theirs = (pairs[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in (metric, f"{metric}_first"))
-        differs |= succeeds & ~np.isclose(ours, theirs, rtol=_ROUNDING, atol=0.0)
+    differs = contradictory(pairs, "", "_first")
     if differs.any():
         pair = pairs[differs].iloc[0]
         folders = sorted({str(pair.get(name, "")) for name in ("folder", "folder_first")} - {""})

@@ -20,14 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from eadbench.harness.errors import UserError
+from eadbench.harness.errors import DamagedResults, UserError
 from eadbench.harness.messages import one_line, shown
+from eadbench.harness.parquet.notes import noted
 from eadbench.harness.parquet.query import FILES, Files
 from eadbench.harness.parquet.rows import Key, frame_of
 from eadbench.harness.storage import for_arrow, is_fault_of_storage
 from eadbench.models import replace_file
 
-__all__ = ["Images", "read_images", "write_images"]
+__all__ = ["WHAT", "Images", "read_images", "write_images"]
 
 Images = NDArray[np.float32]
 
@@ -66,7 +67,7 @@ def write_images(path: Path, keys: Sequence[Key], images: Images) -> None:
     columns.append(pa.FixedSizeListArray.from_arrays(pixels, type=schema.field("pixels").type))
     content = pa.BufferOutputStream()
     pq.write_table(
-        pa.Table.from_arrays(columns, schema=schema),
+        noted(pa.Table.from_arrays(columns, schema=schema), {}),
         content,
         row_group_size=max(1, _ROW_GROUP_BYTES // max(1, 4 * int(np.prod(shape)))),
         compression="zstd",
@@ -94,8 +95,10 @@ def read_images(
 
     Raises
     ------
+    DamagedResults
+        :func:`write_images` did not write a part.
     UserError
-        :func:`write_images` did not write a part, or the images of two parts differ in shape.
+        The images of two parts differ in shape.
     """
     shapes = [_shape(part) for part in parts]
     for part, shape in zip(parts, shapes, strict=True):
@@ -140,11 +143,11 @@ def _shape(part: Path) -> tuple[int, ...]:
             raise ValueError("its columns are not cell, image, target and pixels")
         return shape
     except KeyError as error:
-        raise UserError(f"{part}: not adversarial images of a sweep: no image shape in its metadata") from error
+        raise DamagedResults.of(part, f"not {WHAT}: no image shape in its metadata") from error
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         if is_fault_of_storage(error):
             raise
-        raise UserError(f"{part}: not adversarial images of a sweep: {one_line(error)}") from error
+        raise DamagedResults.of(part, f"not {WHAT}: {one_line(error)}") from error
 
 
 def _schema(shape: Sequence[int]) -> pa.Schema:

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from eadbench.harness.errors import EnvironmentFault, UserError
+from eadbench.harness.errors import DamagedResults, EnvironmentFault
 from eadbench.harness.messages import one_line
 from eadbench.harness.storage import for_arrow, is_fault_of_storage
 
@@ -80,7 +80,7 @@ class Files:
 
         Raises
         ------
-        UserError
+        DamagedResults
             A file is damaged, or lacks a column: the message names it.
         EnvironmentFault
             The files cannot be read, although each is intact.
@@ -98,22 +98,24 @@ class Files:
 
     def _check(self, path: Path, *, whole: bool) -> None:
         """Refuse a file that is missing or damaged, or lacks a column of the schema."""
-        refusal = f"{path}: not {self._content}"
+        refusal = f"not {self._content}"
         [name], filesystem = for_arrow([path])
         try:
             schema = pq.read_schema(name, filesystem=filesystem)
             if whole:
                 self._connection.cursor().sql(_EVERY_VALUE, params={"files": [escape(str(path))]}).fetchall()
         except FileNotFoundError as error:
-            raise UserError(f"{refusal}: there is no such file") from error
+            raise DamagedResults.of(path, f"{refusal}: there is no such file") from error
         except duckdb.OutOfMemoryException as error:
-            raise UserError(f"{refusal}: a value or page of it takes more than {MEMORY:,} bytes") from error
+            raise DamagedResults.of(
+                path, f"{refusal}: a value or page of it takes more than {MEMORY:,} bytes"
+            ) from error
         except (pa.ArrowException, duckdb.Error, OSError) as error:
             if is_fault_of_storage(error):
                 raise
-            raise UserError(f"{refusal}: {one_line(error)}") from error
+            raise DamagedResults.of(path, f"{refusal}: {one_line(error)}") from error
         for field in self._schema:
             if field.name not in schema.names:
-                raise UserError(f"{refusal}: it has no column {field.name}")
+                raise DamagedResults.of(path, f"{refusal}: it has no column {field.name}")
             if (kind := schema.field(field.name).type) != field.type:
-                raise UserError(f"{refusal}: its column {field.name} is {kind}, not {field.type}")
+                raise DamagedResults.of(path, f"{refusal}: its column {field.name} is {kind}, not {field.type}")

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from eadbench.harness.parquet.notes import Computed, noted
 from eadbench.harness.parquet.query import FILES, Files
 from eadbench.models import replace_file
 
@@ -48,6 +50,7 @@ SCHEMA = pa.schema(
         ("const_end", _TEXT),
         ("nonfinite_gradients", pa.int64()),
         ("survival", pa.float32()),
+        ("precision", _TEXT),
     ]
 )
 """One row per example and decision rule. A value is null if it has no meaning for the attack, or the example failed.
@@ -68,16 +71,22 @@ _FLOATS = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]
 _OTHERS = [field.name for field in SCHEMA if not pa.types.is_floating(field.type)]
 
 
-def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write `rows` to `path`, whole or not at all."""
-    replace_file(path, encoded(pa.Table.from_pylist(list(rows), schema=SCHEMA)))
+def write_rows(path: Path, rows: Sequence[dict[str, Any]], computed: Computed = MappingProxyType({})) -> None:
+    """Write `rows` to `path`, whole or not at all.
+
+    Parameters
+    ----------
+    computed
+        What computed them, for the part's note.
+    """
+    replace_file(path, encoded(pa.Table.from_pylist(list(rows), schema=SCHEMA), computed))
 
 
-def encoded(table: pa.Table) -> bytes:
-    """Return a Parquet file of rows with the columns of :data:`SCHEMA`."""
+def encoded(table: pa.Table, computed: Computed = MappingProxyType({})) -> bytes:
+    """Return a Parquet file of rows with the columns of :data:`SCHEMA`, and with a note."""
     content = pa.BufferOutputStream()
     pq.write_table(
-        table,
+        noted(table, dict(computed)),
         content,
         compression="zstd",
         use_dictionary=_OTHERS,
@@ -94,7 +103,7 @@ def read_rows(
 
     Raises
     ------
-    UserError
+    DamagedResults
         A part is not a Parquet file with the columns of :data:`SCHEMA`.
     """
     names = SCHEMA.names if columns is None else columns

@@ -13,11 +13,12 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from eadbench.harness.errors import UserError
+from eadbench.harness.errors import DamagedResults, UserError
+from eadbench.harness.parquet.notes import Note, read_notes
 from eadbench.harness.parquet.query import FILES, Files
 from eadbench.harness.parquet.rows import SCHEMA, WHAT, frame_of
 
-__all__ = ["SETTING", "StoredRows", "Wanted"]
+__all__ = ["SETTING", "StoredRows", "Wanted", "contradictory"]
 
 SETTING = (
     *("dataset", "split", "model", "arch", "defense", "defense_parameters", "temperature", "trained_on"),
@@ -34,6 +35,9 @@ Ints = NDArray[np.int64]
 
 _LINE = ("cell", "evaluated_on", "model")
 _EXAMPLE = ["line", "image", "target"]
+DISTANCES = ("l1", "l2", "linf")
+_ROUNDING = 0.01
+"""The relative difference of two distances that another device, batch size or shard size may explain."""
 _ROWS_WITH_LINES = f"{FILES} JOIN wanted ON wanted.cell = rows.cell AND wanted.evaluated_on = rows.evaluated_on"
 
 
@@ -52,14 +56,18 @@ class StoredRows:
 
     Raises
     ------
-    UserError
-        A part is damaged or no sweep wrote it. The constructor and the methods raise this when they read the part.
+    DamagedResults
+        A part is damaged or no sweep wrote it, or two parts contradict each other. The constructor and the methods
+        raise this when they read the part.
     """
 
     lines: pd.DataFrame
     """One line each, indexed by number: the columns of ``SETTING``, and `rows`, an upper bound of its rows."""
 
     def __init__(self, parts: Sequence[Path], wanted: Wanted) -> None:
+        self._parts, self._notes = parts, read_notes(parts, WHAT)
+        self._agreeing: set[int] = set()
+        """Lines whose rows of one example have been compared."""
         self._files = Files(parts, SCHEMA, WHAT)
         self._files.create_table("wanted", _lines_table(wanted))
         self._files.create_table("drawn", _images_table(wanted))
@@ -94,9 +102,39 @@ class StoredRows:
                 {"lines": list(lines)},
                 indices=np.unique(self._part[np.isin(self._line, list(lines))]).tolist(),
             )
-        rows = frame_of(table).drop_duplicates(_EXAMPLE, ignore_index=True)
+        frame = frame_of(table)
+        again = frame.duplicated(_EXAMPLE)
+        self._check_agreement({int(line) for line in frame.loc[again, "line"]})
+        rows = frame[~again].reset_index(drop=True)
         settings = self.lines.loc[rows["line"], [name for name in columns if name in SETTING]]
         return pd.concat([rows, settings.reset_index(drop=True)], axis=1)[["line", *columns]]
+
+    @property
+    def notes(self) -> list[Note]:
+        """The notes of the parts that hold wanted rows."""
+        return [self._notes[part] for part in np.unique(self._part)]
+
+    def _check_agreement(self, lines: set[int]) -> None:
+        """Refuse lines that have two rows of one example which differ by more than rounding."""
+        lines -= self._agreeing
+        if not lines:
+            return
+        indices = np.unique(self._part[np.isin(self._line, list(lines))]).tolist()
+        rows = self._files.ask(
+            f"SELECT line, file_index, image, target, success, {', '.join(DISTANCES)} FROM {_ROWS_WITH_LINES} "
+            "WHERE line IN (SELECT unnest($lines)) ORDER BY file_index, file_row_number",
+            {"lines": list(lines)},
+            indices=indices,
+        ).to_pandas()
+        twice = rows[rows.duplicated(_EXAMPLE, keep=False)]
+        pairs = twice.merge(twice.drop_duplicates(_EXAMPLE), on=_EXAMPLE, suffixes=("", "_first"))
+        differs = contradictory(pairs, "", "_first")
+        if differs.any():
+            pair = pairs[differs].iloc[0]
+            first, other = (self._parts[indices[int(pair[name])]] for name in ("file_index_first", "file_index"))
+            cell = self.lines.at[pair["line"], "cell"]
+            raise DamagedResults.of([first, other], f"contradictory rows of image {int(pair['image'])} in cell {cell}")
+        self._agreeing |= lines
 
     def batches(self, columns: Sequence[str], *, at_most: int) -> Iterator[pd.DataFrame]:
         """Yield what :meth:`read` returns, in batches of whole lines of `at_most` rows; a longer line is one batch."""
@@ -131,6 +169,22 @@ def _selected(name: str) -> str:
     """Return a column as a query selects it: texts without what is too long."""
     text = SCHEMA.field(name).type == pa.string()
     return f"left(rows.{name}, {MOST_CHARACTERS})" if text else f"rows.{name}"
+
+
+def contradictory(pairs: pd.DataFrame, first: str, other: str) -> NDArray[np.bool_]:
+    """Return which pairs of rows of one example differ in success, or by more than rounding in a distance.
+
+    Parameters
+    ----------
+    first, other
+        Suffixes of the columns of the two rows.
+    """
+    success, again = (pairs[f"success{suffix}"].to_numpy(dtype=np.bool_) for suffix in (first, other))
+    differs: NDArray[np.bool_] = success != again
+    for name in DISTANCES:
+        ours, theirs = (pairs[name + end].to_numpy(dtype=np.float64, na_value=np.nan) for end in (first, other))
+        differs |= success & ~np.isclose(ours, theirs, rtol=_ROUNDING, atol=0.0, equal_nan=True)
+    return differs
 
 
 def _lines_table(wanted: Wanted) -> pa.Table:

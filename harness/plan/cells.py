@@ -11,11 +11,19 @@ from typing import Any, NamedTuple
 
 import torch
 
+from eadbench.attacks.engine.precision import Precision
 from eadbench.harness.registry import ATTACKS
 from eadbench.harness.spec.parameters import takes_tensor
 from eadbench.models import canonical_json, digest_of
 
-__all__ = ["Cell", "CellKey", "Example", "Setting", "Victim", "other_parameters"]
+__all__ = ["FORMAT", "Cell", "CellKey", "Example", "Setting", "Victim", "other_parameters"]
+
+
+FORMAT = 3
+"""The version of the results folder's layout, of the rows' columns, and of what the digests of cells and shards hold.
+
+2: structured columns of defences and attacks. 3: precision in the digests; checksums.
+"""
 
 
 class Example(NamedTuple):
@@ -75,11 +83,12 @@ class Cell:
     beta: float | None
     kappa: float
     decision_rule: str | None
+    precision: Precision
 
     @cached_property
     def digest(self) -> str:
         """16 hex digits."""
-        return digest_of(asdict(self))
+        return digest_of({"format": FORMAT, **asdict(self)})
 
     @property
     def other_parameters(self) -> str:
@@ -108,11 +117,13 @@ class Setting:
     betas: Sequence[float | None]
     kappas: Sequence[float]
     decision_rules: Sequence[str | None]
+    precision: Precision
+    """The precision of the gradients of a search; successes are confirmed in float32."""
 
     @cached_property
     def digest(self) -> str:
         """16 hex digits. Two settings are equal if their digests are."""
-        return digest_of([self.attack, self.parameters, self.betas, self.kappas, self.decision_rules])
+        return digest_of([self.attack, self.parameters, self.betas, self.kappas, self.decision_rules, self.precision])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Setting) and self.digest == other.digest
@@ -133,6 +144,7 @@ class Setting:
                 beta=beta,
                 kappa=kappa,
                 decision_rule=decision_rule,
+                precision=self.precision,
             )
 
     def build(self, examples: Sequence[Example], device: torch.device | str = "cpu") -> Any:

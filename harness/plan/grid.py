@@ -14,7 +14,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from eadbench.harness.labels import attack_label, defense_label
-from eadbench.harness.plan.cells import Cell, CellKey, Example, Setting, Victim, other_parameters
+from eadbench.harness.plan.cells import FORMAT, Cell, CellKey, Example, Setting, Victim, other_parameters
 from eadbench.harness.spec import AttackEntry, RandomTargets, Spec
 from eadbench.models import canonical_json, digest_of
 
@@ -56,8 +56,8 @@ class Shard:
     @cached_property
     def digest(self) -> str:
         """16 hex digits that name the shard's files in the results."""
-        setting = [self.setting.attack, self.setting.parameters, self.setting.decision_rules]
-        return digest_of([self.dataset, self.split, self.victim.digest, self.targets, setting, self.examples])
+        setting = [self.setting.attack, self.setting.parameters, self.setting.decision_rules, self.setting.precision]
+        return digest_of([FORMAT, self.dataset, self.split, self.victim.digest, self.targets, setting, self.examples])
 
     @property
     def name(self) -> str:
@@ -108,10 +108,10 @@ def _cell_digests(dataset: str, split: str, victim: str, targets: str, setting: 
 
 def settings(spec: Spec) -> list[Setting]:
     """Return the settings of a spec. An axis whose value cannot vary within a batch gives one setting per value."""
-    return [setting for entry in spec.attacks for setting in _settings(entry, targeted=spec.targeted)]
+    return [setting for entry in spec.attacks for setting in _settings(entry, spec)]
 
 
-def _settings(entry: AttackEntry, *, targeted: bool) -> Iterator[Setting]:
+def _settings(entry: AttackEntry, spec: Spec) -> Iterator[Setting]:
     """Yield the settings of one attack's entry."""
     fixed = {name: value for name, value in entry.parameters.items() if name not in ("beta", "kappa")}
     grid = {
@@ -125,10 +125,11 @@ def _settings(entry: AttackEntry, *, targeted: bool) -> Iterator[Setting]:
         axes = {name: [values.pop(name)] if name in values else grid[name] for name in grid}
         yield Setting(
             attack=entry.name,
-            parameters={**fixed, "targeted": targeted, **values},
+            parameters={**fixed, "targeted": spec.targeted, **values},
             betas=axes["beta"],
             kappas=axes["kappa"],
             decision_rules=list(entry.decision_rules) or [None],
+            precision=spec.precision,
         )
 
 
@@ -213,6 +214,7 @@ def shards(spec: Spec, dataset: str, classes: Sequence[int], victims: Sequence[V
             for beta, kappa in product(block.setting.betas, block.setting.kappas)
             for target in targets(spec, dataset, image, label, classes)
         )
-        template = replace(block, victim=replace(victim, images=(), labels=()))  # keep the shards small to send
+        # Shards are small to send.
+        template = replace(block, victim=replace(victim, images=(), labels=(), evaluated_on=()))
         while part := tuple(islice(examples, spec.shard_size)):
             yield replace(template, examples=part)

@@ -1,10 +1,11 @@
 """From a spec's victims to recipes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from eadbench.attacks.engine.precision import Precision
 from eadbench.defenses import Defense
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
@@ -85,7 +86,7 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
     hub = _hub_facts(victim, where)
     class_map = victim.class_map
     mapped = None if class_map is None else class_map_of(class_map, data.class_names, f"{where}.class_map")
-    return [
+    recipes = [
         _recipe(
             where,
             arch=victim.arch,
@@ -102,6 +103,7 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
         )
         for values in victim.defense.combinations()
     ]
+    return [_crafted_in(spec.precision, recipe) for recipe in recipes]
 
 
 def _hub_facts(victim: VictimEntry, where: str) -> Mapping[str, Any] | None:
@@ -150,4 +152,23 @@ def defense_of(recipe: Recipe) -> Defense:
 
 def needs_of(recipe: Recipe) -> Mapping[str, Recipe]:
     """Return the models that a recipe is trained from, by their parts; none if it is not trained."""
-    return {} if recipe.training is None else defense_of(recipe).needs(recipe)
+    if recipe.training is None:
+        return {}
+    needs = defense_of(recipe).needs(recipe)
+    return {part: _crafted_in(recipe.precision, needed) for part, needed in needs.items()}
+
+
+def _crafted_in(precision: Precision, recipe: Recipe) -> Recipe:
+    """Return the recipe with the precision of its attacks, if it or a model that it needs learns from their examples.
+
+    The weights of other models do not depend on the precision, and their digests must not.
+    """
+    return replace(recipe, precision=precision if _needs_examples(recipe) else "float32")
+
+
+def _needs_examples(recipe: Recipe) -> bool:
+    """Return whether a recipe, or one that it needs, is trained on adversarial examples crafted beforehand."""
+    if recipe.training is None:
+        return False
+    defense = defense_of(recipe)
+    return defense.crafts() is not None or any(map(_needs_examples, defense.needs(recipe).values()))

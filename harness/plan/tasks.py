@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from eadbench.attacks.engine.precision import Precision
 from eadbench.models import Recipe
 
 __all__ = ["Setup", "Task", "Transfer", "VictimTask"]
@@ -20,8 +19,6 @@ class Setup:
     """A store of trained models that other sweeps share."""
     batch_size: int | Literal["auto"]
     threads: int
-    precision: Precision
-    """The precision in which attacks search; successes are confirmed in float32."""
     confirmations: int = 0
     """How often the successes on a random victim are tested again."""
 

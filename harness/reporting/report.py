@@ -14,7 +14,8 @@ from eadbench.harness.messages import printable
 from eadbench.harness.parquet.adversarial import Images
 from eadbench.harness.parquet.stored import SETTING, StoredRows
 from eadbench.harness.reporting import tables
-from eadbench.harness.results.folder import Results, write_text
+from eadbench.harness.results.folder import Results
+from eadbench.harness.results.json_files import write_text
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.spec import Spec
 
@@ -63,10 +64,11 @@ def examples_texts(summary: Summary) -> list[str]:
 
 
 def warnings(summary: Summary) -> list[str]:
-    """Return what is suspicious about the victims and their rows: sentences that begin with the victim's label."""
+    """Return what is missing or suspicious, in sentences. Those about a victim and its rows begin with its label."""
     labels = summary.labels.victim
+    general = [text for text in (summary.missing, summary.mixture) if text is not None]
     suspicions = [f"{labels[victim.digest]}: {text}" for victim in summary.victims for text in victim.warnings]
-    return suspicions + ([] if summary.counts is None else cautions.texts(summary.counts, summary.labels))
+    return general + suspicions + ([] if summary.counts is None else cautions.texts(summary.counts, summary.labels))
 
 
 def write(folder: Results, summary: Summary) -> dict[str, str]:

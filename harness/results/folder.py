@@ -23,33 +23,24 @@ Each file is written under a temporary name and then renamed. A shard is done wh
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from eadbench.harness import spec as specs
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
 from eadbench.harness.parquet import rows as parquet
-from eadbench.harness.plan.cells import Victim
+from eadbench.harness.parquet.notes import read_notes
+from eadbench.harness.plan.cells import FORMAT, Victim
 from eadbench.harness.plan.grid import Shard
 from eadbench.harness.registry import Facts
+from eadbench.harness.results.json_files import stored_json, write_text
 from eadbench.harness.results.model_files import read_recipe
 from eadbench.harness.results.records import Failed, ShardRecord
 from eadbench.harness.spec import Spec
 from eadbench.harness.spec.stored import facts_named_in, remember_facts
-from eadbench.harness.storage import checked_name, read_at_most, refuse_links_out
-from eadbench.models import Recipe, replace_file
-
-MOST_BYTES = 2**28
-"""Bytes of a JSON file that are read."""
-FORMAT = 3
-"""The version of the folder's layout and of the rows' columns.
-
-2: structured columns of defences and attacks. 3: the choice of targets in a cell's identity, and what searches met.
-"""
+from eadbench.harness.storage import checked_name, refuse_links_out
+from eadbench.models import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +270,18 @@ class Results:
     def commit(self, shard: Shard, rows: Sequence[dict[str, Any]], record: ShardRecord) -> None:
         """Store a shard's record, and then its rows. With its rows stored, the shard is done."""
         write_text(self.shards / f"{shard.digest}.json", json.dumps(asdict(record)))
-        parquet.write_rows(self.part(shard.digest), rows)
+        computed = {name: getattr(record, name) for name in ("torch", "cuda", "device", "threads", "batch_size")}
+        parquet.write_rows(self.part(shard.digest), rows, computed)
+
+    def check_parts(self) -> None:
+        """Check that every part of rows has as many rows as were written.
+
+        Raises
+        ------
+        DamagedResults
+            A part has not, or is no part.
+        """
+        read_notes(sorted(self.examples.glob("[!.]*.parquet")), parquet.WHAT)
 
     def shard_record(self, shard: str) -> ShardRecord:
         """Read the record of a finished shard.
@@ -304,24 +306,3 @@ class Results:
         self._check_format()
         digests = {path.stem for path in self.examples.glob("[!.]*.parquet") if "-" not in path.stem}
         return digests & {path.stem for path in self.images.glob("[!.]*.parquet")} if with_images else digests
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, and create its folder."""
-    replace_file(path, text.encode())
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    """Return the parser of a type. Building one takes longer than reading a file with it."""
-    return TypeAdapter(kind)
-
-
-def stored_json(path: Path, kind: Any, remedy: str = "delete it and run again; finished work is kept") -> Any:
-    """Read a JSON file as an object of type `kind`. The error for other content ends with the remedy."""
-    try:
-        return _adapter(kind).validate_json(read_at_most(path, MOST_BYTES))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        reason = ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))
-        raise UserError(f"{path}: not as a sweep wrote it ({reason}); {remedy}") from error

@@ -1,12 +1,18 @@
-"""Read the recipes of stored models."""
+"""Read stored models, checked against their folder's name and their record."""
 
 import json
 from pathlib import Path
 
-from eadbench.harness.errors import UserError
+from torch import nn
+
+from eadbench import models
+from eadbench.harness.errors import DamagedResults, UserError
+from eadbench.harness.messages import one_line
 from eadbench.harness.storage import read_at_most
-from eadbench.models import Recipe
+from eadbench.models import Recipe, Stored
 from eadbench.models.code import refuse_code
+
+__all__ = ["check_recipe", "load_model", "read_model", "read_recipe"]
 
 MOST_BYTES = 2**24
 """Bytes of a recipe that are read."""
@@ -17,15 +23,18 @@ def read_recipe(file: Path) -> Recipe:
 
     Raises
     ------
-    UserError
-        The file is missing or damaged.
+    DamagedResults
+        The file is missing or damaged, or describes another model than its folder's name.
     """
     try:
-        return Recipe.from_json(json.loads(read_at_most(file, MOST_BYTES))["recipe"])
+        recipe = Recipe.from_json(json.loads(read_at_most(file, MOST_BYTES))["recipe"])
     except FileNotFoundError as error:
-        raise UserError(f"{file}: there is no such file; run the sweep again to make the model") from error
+        raise DamagedResults(f"{file}: there is no such file; run the sweep again to make the model") from error
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise UserError(f"{file}: not a stored model's recipe ({error}); delete its folder and run again") from error
+        raise _damaged(file, f"not a stored model's recipe ({error})") from error
+    if recipe.digest != file.parent.name:
+        raise _damaged(file, f"describes the model {recipe.digest}, not that of its folder")
+    return recipe
 
 
 def check_recipe(file: Path) -> None:
@@ -33,11 +42,50 @@ def check_recipe(file: Path) -> None:
 
     Raises
     ------
+    DamagedResults
+        The recipe is missing or damaged, or describes another model.
     UserError
-        The recipe is missing or damaged, or names code although code is refused.
+        It names code although code is refused.
     """
     recipe = read_recipe(file)
     try:
         refuse_code(recipe.arch)
     except ValueError as error:
         raise UserError(f"{file}: recipe.arch: {error}") from error
+
+
+def read_model(folder: Path) -> Stored:
+    """Read a model of a results folder or of a store that sweeps share.
+
+    Raises
+    ------
+    DamagedResults
+        A file is missing or damaged, or belongs to another model.
+    """
+    read_recipe(folder / "recipe.json")
+    try:
+        stored = models.read(folder)
+        models.check_weights(stored)
+    except ValueError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None  # the storage failed; the file may be sound
+        raise _damaged(folder / "weights.safetensors", str(error)) from error
+    return stored
+
+
+def load_model(stored: Stored, device: str = "cpu") -> nn.Module:
+    """Load a model that :func:`read_model` has read.
+
+    Raises
+    ------
+    DamagedResults
+        Its weights do not fit its architecture.
+    """
+    try:
+        return models.load(stored, device=device)[0]
+    except ValueError as error:
+        raise _damaged(Path(stored.folder) / "weights.safetensors", one_line(error)) from error
+
+
+def _damaged(file: Path, problem: str) -> DamagedResults:
+    return DamagedResults(f"{file}: {problem.removeprefix(f'{file} ')}; delete its folder and run again")

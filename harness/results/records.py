@@ -33,6 +33,8 @@ class ShardRecord:
     threads: int
     batch_size: int
     torch: str
+    cuda: str | None
+    """Version of CUDA, and of the GPU's driver; None on a CPU."""
     random: bool = False
     """Whether the victim gave other logits for the same images, so that a success may not last."""
 

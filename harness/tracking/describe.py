@@ -32,6 +32,7 @@ def cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame, tags: Mapping[s
             "decision_rule": cell.decision_rule,
             "beta": cell.beta,
             "kappa": cell.kappa,
+            "precision": cell.precision,
             **dict(flat(cell.parameters)),
         },
         metrics=_metrics(lines),

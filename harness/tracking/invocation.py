@@ -22,7 +22,8 @@ from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.execution.sweep import Done
 from eadbench.harness.paper.coverage import Places, places
 from eadbench.harness.reporting import figures
-from eadbench.harness.results.folder import Results, stored_json, write_text
+from eadbench.harness.results.folder import Results
+from eadbench.harness.results.json_files import stored_json, write_text
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.storage import checked_name
 from eadbench.harness.tracking import describe, log_sweep

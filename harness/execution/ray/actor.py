@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import ray
 
 from eadbench.harness.execution.ray.metrics import WorkerMeter
+from eadbench.harness.execution.versions import versions
 from eadbench.harness.execution.worker import Worker
 from eadbench.harness.plan.tasks import Setup, Task
 from eadbench.harness.results.records import ShardRecord
@@ -23,6 +24,8 @@ class ReadyReport(NamedTuple):
     """A folder of the driver's that the worker does not see."""
     unusable_gpu: bool
     """Whether the worker holds a GPU that torch cannot use."""
+    versions: str
+    """What the worker computes with, in words."""
 
 
 class TaskProgress(NamedTuple):
@@ -70,7 +73,7 @@ class RemoteWorker:
         """Report that the worker is ready, and whether it sees the files that the driver has just written."""
         unseen = next((str(marker.parent) for marker in markers if not marker.exists()), None)
         unusable = bool(ray.get_gpu_ids()) and self._worker.device == "cpu"
-        return ReadyReport(node=socket.gethostname(), unseen_folder=unseen, unusable_gpu=unusable)
+        return ReadyReport(node=socket.gethostname(), unseen_folder=unseen, unusable_gpu=unusable, versions=versions())
 
     def do(self, task: Task, victims: Mapping[str, Any]) -> ShardRecord | None:
         """Run a task. `victims` has a reference to the victim that it needs, by digest."""

@@ -10,9 +10,8 @@ from typing import Any, Generic, Self
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from eadbench import models
 from eadbench.harness.datasets import DataSet
-from eadbench.harness.errors import EnvironmentFault, UserError
+from eadbench.harness.errors import DamagedResults, EnvironmentFault, UserError
 from eadbench.harness.execution.executor import AnyTask, Observer, Outcome
 from eadbench.harness.execution.ray.actor import TaskProgress
 from eadbench.harness.execution.ray.connection import connect
@@ -23,6 +22,7 @@ from eadbench.harness.execution.ray.runtime_env import code_for
 from eadbench.harness.execution.ray.worker_pool import PooledWorker, WorkerPool
 from eadbench.harness.plan.tasks import Setup, Task
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.model_files import read_model
 from eadbench.harness.spec import Spec
 from eadbench.harness.storage import marked
 
@@ -142,7 +142,9 @@ class RayExecutor:
         try:
             record = ray.get(reference)
         except RayTaskError as fault:
-            if isinstance(fault.cause, EnvironmentFault | UserError):  # no other task or worker would fare better
+            if isinstance(
+                fault.cause, DamagedResults | EnvironmentFault | UserError
+            ):  # no other task or worker would fare better
                 raise fault.cause from None
             return self._failed(run, str(fault), queue)
         except RayError as fault:
@@ -180,7 +182,7 @@ class RayExecutor:
         if digest is None:
             return {}
         if digest not in self._victims:
-            self._victims[digest] = ray.put(models.read(self._results.model(digest)))
+            self._victims[digest] = ray.put(read_model(self._results.model(digest)))
         return {digest: self._victims[digest]}
 
     def _put(self, data: DataSet) -> Any:

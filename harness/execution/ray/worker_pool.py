@@ -50,7 +50,7 @@ class WorkerPool:
     workers_ready
         Called with the number of workers that are ready, whenever it changes.
     warn
-        Called with a warning: no more workers can be started, or torch cannot use a GPU.
+        Called with a warning: no more workers can be started, or torch cannot use a GPU, or versions differ.
     notice
         Called with what the run waits for, if no worker is ready for some seconds.
 
@@ -75,6 +75,8 @@ class WorkerPool:
         self._setup, self._data, self._markers = setup, data, markers
         self._workers_ready, self._warn, self._notice = workers_ready, warn, notice
         self._warned_of_gpu = self._noticed = False
+        self._versions: dict[str, str] = {}
+        """The versions that workers compute with, each with the first node of that version."""
         self._asked = resources.workers
         self._needs = connection.needs(resources)
         self._options = connection.options(self._needs, resources.threads)
@@ -159,8 +161,19 @@ class WorkerPool:
                 f"{worker.name} on node {report.node} holds a GPU that torch cannot use, and computes on CPU cores: "
                 "its torch has no CUDA, or the node no driver for it"
             )
+        self._compare_versions(report)
         worker.ready_report, self._failed_starts = None, 0
         self._report_count()
+
+    def _compare_versions(self, report: ReadyReport) -> None:
+        """Warn of a node whose versions differ from those of the first."""
+        known = self._versions.setdefault(report.versions, report.node)
+        if known is report.node and len(self._versions) > 1:
+            (first, node), *_ = self._versions.items()
+            self._warn(
+                f"node {report.node} computes with {report.versions}, and node {node} with {first}: "
+                "their rows agree to rounding only"
+            )
 
     def lost(self, worker: PooledWorker) -> None:
         """Remove a worker that has ended."""

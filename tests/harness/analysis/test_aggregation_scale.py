@@ -13,7 +13,7 @@ import pytest
 
 from eadbench.harness.analysis import aggregate
 from eadbench.harness.analysis import summary as summaries
-from eadbench.harness.errors import UserError
+from eadbench.harness.errors import DamagedResults
 from eadbench.harness.parquet.rows import SCHEMA, read_rows, write_rows
 from eadbench.harness.parquet.stored import SETTING
 from eadbench.harness.plan.grid import Victim, blocks, other_parameters
@@ -39,7 +39,7 @@ def victims() -> list[Victim]:
 
 
 def parts_of(spec: Spec, given: list[Victim], *, seed: int = 0) -> Iterator[list[Row]]:
-    """The rows of every part: some rows are missing, and some are in two parts, with other distances in the second."""
+    """The rows of every part: some rows are missing, and some are in two parts, with 100 iterations in the second."""
     generator = np.random.default_rng(seed)
     for block in blocks(spec, "digits", given):
         setting, victim = block.setting, block.victim
@@ -58,7 +58,7 @@ def parts_of(spec: Spec, given: list[Victim], *, seed: int = 0) -> Iterator[list
                         rows.append(shared | row | (distances if success else {}))
             order = generator.permutation(len(rows))
             shuffled = [rows[i] for i in order[: int(0.95 * len(rows))]]
-            again = [row | {"l1": 100.0} for row in shuffled[:5]]
+            again = [row | {"iterations": 100} for row in shuffled[:5]]
             yield from (shuffled[:20], shuffled[20:], again)
 
 
@@ -102,7 +102,11 @@ class TestRows:
         found, wanted = snapshot(folder).frame(), expected(folder)
         pd.testing.assert_frame_equal(found, wanted, check_exact=True)
         everything = read_rows(sorted((folder / "examples").iterdir()))
-        assert len(found) < len(everything) and not (found["l1"] == 100).any() and (everything["l1"] == 100).any()
+        assert (
+            len(found) < len(everything)
+            and not (found["iterations"] == 100).any()
+            and (everything["iterations"] == 100).any()
+        )
 
     def test_some_columns(self, folder: Path) -> None:
         names = ["l2", "cell"]
@@ -199,7 +203,7 @@ def test_a_part_that_is_none_is_named(
     for path in parts:
         path.write_bytes((folder / "examples" / path.name).read_bytes())
     spoil(parts[which])
-    with pytest.raises(UserError) as refusal:
+    with pytest.raises(DamagedResults) as refusal:
         read_rows(parts)
     message = str(refusal.value)
     assert message.startswith(f"{parts[which]}: not the rows of a sweep: ")
@@ -215,5 +219,5 @@ def test_a_report_names_a_part_that_is_none(folder: Path, tmp_path: Path) -> Non
         (results.examples / path.name).write_bytes(path.read_bytes())
     part = sorted(results.examples.iterdir())[3]
     truncated(part)
-    with pytest.raises(UserError, match=f"^{part}: not the rows of a sweep"):
+    with pytest.raises(DamagedResults, match=f"^{part}: not the rows of a sweep"):
         summaries.read(Snapshot(results))

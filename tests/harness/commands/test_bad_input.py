@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 
 from eadbench import models
-from eadbench.harness.errors import UserError
+from eadbench.harness.errors import DamagedResults
 from eadbench.harness.results.folder import Results
 from tests.command import Ended, eadbench, refusal
 from tests.harness.commands.spec_files import QUICK, content, spec_file
@@ -240,7 +240,7 @@ class TestCorruptResults:
         )
         for command in ("report", "claims"):
             ended = eadbench(command, ours)
-            assert ended.code == 2
+            assert ended.code == 4
             assert refusal(ended).startswith(f"{ours}/{name}: not as a sweep wrote it (")
         (ours / name).unlink()
         assert "Nothing to do" in run_command(ours, spec_file()).out
@@ -262,14 +262,14 @@ class TestCorruptResults:
         [file] = ours.glob("models/*/recipe.json")
         file.write_text(text)
         ended = run_command(ours, spec_file())
-        assert ended.code == 2 and f"{file}: not a stored model's recipe (" in refusal(ended)
+        assert ended.code == 4 and f"{file}: not a stored model's recipe (" in refusal(ended)
 
     @pytest.mark.parametrize("text", ["", "[]", '{"shard": "0123"}', "\0"])
     def test_shard_record(self, done: Path, ours: Path, text: str) -> None:
         file = sorted((ours / "shards").iterdir())[0]
         file.write_text(text)
         with pytest.raises(
-            UserError, match=rf"{file.name}: not as a sweep wrote it .*; delete it and .*{file.stem}.pa"
+            DamagedResults, match=rf"{file.name}: not as a sweep wrote it .*; delete it and .*{file.stem}.pa"
         ):
             Results(ours).shard_record(file.stem)
         file.unlink()
@@ -284,5 +284,5 @@ class TestCorruptResults:
         file.write_text(text)
         for command in (["log", ours], ["report", ours, "--format", "html"]):
             ended = eadbench(*command)
-            assert ended.code == 2 and refusal(ended).startswith(f"{file}: not as a sweep wrote it (")
+            assert ended.code == 4 and refusal(ended).startswith(f"{file}: not as a sweep wrote it (")
             assert refusal(ended).endswith("); delete it, if MLflow has that run")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from eadbench.harness.errors import UserError
+from eadbench.harness.errors import DamagedResults, UserError
 from eadbench.harness.parquet.adversarial import read_images, write_images
 from eadbench.harness.parquet.rows import Key
 
@@ -151,7 +151,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path, content: pa.Table | str
         path.write_text(content)
     elif content is not None:
         pq.write_table(content, path)
-    with pytest.raises(UserError, match=says) as caught:
+    with pytest.raises(DamagedResults, match=says) as caught:
         read_images([path])
     assert str(caught.value).startswith(f"{path}: not adversarial images of a sweep: ")
     assert "\n" not in str(caught.value)
@@ -162,7 +162,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     write(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match="not adversarial images"):
+    with pytest.raises(DamagedResults, match="not adversarial images"):
         read_images([path])
 
 

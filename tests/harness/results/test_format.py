@@ -110,7 +110,7 @@ def test_a_spoilt_format_is_named(ours: Path, text: str) -> None:
     (ours / "format.json").write_text(text)
     for name in ("run", "report"):
         ended = eadbench(*COMMANDS[name])
-        assert ended.code == 2
-        line = refusal(ended).removeprefix("small.yaml: ")
+        assert ended.code == 4
+        line = refusal(ended)
         assert line.startswith("small/format.json: not as a sweep wrote it (")
         assert line.endswith(f'; if this version wrote these results, write {{"format": {FORMAT}}} there')
