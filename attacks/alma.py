@@ -11,7 +11,8 @@ from eadbench.attacks import distances
 from eadbench.attacks.criterion import logit_range
 from eadbench.attacks.distances import rows
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
-from eadbench.attacks.engine.walk import MinimumNorm, Queries
+from eadbench.attacks.engine.walk import Queries
+from eadbench.attacks.minimum_norm import MinimumNorm
 
 FIRST_DISTANCE = {"l1": 0.5, "l2": 0.1}
 """By norm, the distance that the first step takes."""

@@ -13,7 +13,8 @@ from eadbench.attacks import distances
 from eadbench.attacks.criterion import log_odds
 from eadbench.attacks.distances import rows, unit
 from eadbench.attacks.engine.checks import check_not_negative, check_steps
-from eadbench.attacks.engine.walk import MinimumNorm, Queries
+from eadbench.attacks.engine.walk import Queries
+from eadbench.attacks.minimum_norm import MinimumNorm
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from eadbench.attacks import distances
 from eadbench.attacks.distances import unit
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
 from eadbench.attacks.engine.projections import PROJECTIONS
-from eadbench.attacks.engine.walk import Answer, MinimumNorm, Queries
+from eadbench.attacks.engine.walk import Answer, Queries
+from eadbench.attacks.minimum_norm import MinimumNorm
 
 DUALS = {"l1": distances.linf, "l2": distances.l2, "linf": distances.l1}
 """The dual of each norm: a linear function falls by at most ε times the dual norm of its slope within an ε-ball."""

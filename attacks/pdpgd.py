@@ -14,7 +14,8 @@ from eadbench.attacks.distances import rows
 from eadbench.attacks.engine import projections
 from eadbench.attacks.engine.adam import Adam
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
-from eadbench.attacks.engine.walk import MinimumNorm, Queries
+from eadbench.attacks.engine.walk import Queries
+from eadbench.attacks.minimum_norm import MinimumNorm
 
 LEAST_RATIO = 1e-6
 """Bound of λ₀/λ₁ and of its inverse."""

@@ -6,13 +6,12 @@ Shapes: N images, B rows of a batch, K classes, C × H × W values of an image.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from eadbench.attacks import distances
-from eadbench.attacks.attack import BATCH_SIZE, Attack
 from eadbench.attacks.criterion import margin, succeeds
 from eadbench.attacks.engine.checks import per_example
 from eadbench.attacks.engine.confirm import confirmed
@@ -20,7 +19,7 @@ from eadbench.attacks.engine.inputs import attacked
 from eadbench.attacks.engine.precision import exact_model, gradient_precision
 from eadbench.attacks.result import AttackResult
 
-__all__ = ["Answer", "MinimumNorm", "Queries"]
+__all__ = ["Answer", "Queries", "nearest"]
 
 ROUNDING = 16
 """Units in the last place of the greatest logit by which a margin may differ in the last test, in another batch.
@@ -98,31 +97,27 @@ class Queries:
         return Answer(lead, adversarial, distance, gradient.nan_to_num(0.0, 0.0, 0.0))
 
 
-class MinimumNorm(Attack):
-    """What minimum-norm attacks share; each has these fields, and a field `norm` if it minimises several."""
-
-    steps: int
-    kappa: float | Tensor
+class Walker(Protocol):
+    """An attack that queries a batch a fixed number of times."""
 
     @property
-    def most_passes(self) -> int:
-        """Forward and backward in each step, and a last test; a test more in each step in lower precision."""
-        return 3 * self.steps + 1
+    def kappa(self) -> float | Tensor:
+        """κ, the margin of a success."""
 
-    def __call__(
-        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
-    ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
-        norm = getattr(self, "norm", self.NORMS[0])
-        return nearest(self, model, images, labels, norm=norm, batch_size=batch_size)
+    @property
+    def steps(self) -> int:
+        """The queries of each example."""
+
+    @property
+    def targeted(self) -> bool:
+        """Whether labels are classes to reach."""
 
     def walk(self, queries: Queries) -> None:
         """Query a batch `steps` times."""
-        raise NotImplementedError
 
 
 def nearest(
-    attack: MinimumNorm, model: nn.Module, images: Tensor, labels: Tensor, *, norm: str, batch_size: int
+    attack: Walker, model: nn.Module, images: Tensor, labels: Tensor, *, norm: str, batch_size: int
 ) -> AttackResult:
     """Attack every example by its walk, and keep the nearest adversarial image that it queried.
 

@@ -132,7 +132,7 @@ class StoredRows:
         if differs.any():
             pair = pairs[differs].iloc[0]
             first, other = (self._parts[indices[int(pair[name])]] for name in ("file_index_first", "file_index"))
-            cell = self.lines.at[pair["line"], "cell"]
+            cell = str(self.lines["cell"][pair["line"]])
             raise DamagedResults.of([first, other], f"contradictory rows of image {int(pair['image'])} in cell {cell}")
         self._agreeing |= lines
 

@@ -22,7 +22,8 @@ __all__ = ["FORMAT", "Cell", "CellKey", "Example", "Setting", "Victim", "other_p
 FORMAT = 3
 """The version of the results folder's layout, of the rows' columns, and of what the digests of cells and shards hold.
 
-2: structured columns of defences and attacks. 3: precision in the digests; checksums.
+2: structured columns of defences and attacks. 3: precision and the choice of targets in the digests; checksums; columns
+of what searches met.
 """
 
 

@@ -189,7 +189,9 @@ class Results:
         self, dataset: str, victims: Sequence[Victim], image_shape: Sequence[int], target_classes: Sequence[int]
     ) -> None:
         """Store facts of the data set (identity, image shape (C, H, W), target classes), and the spec's victims."""
-        content = _VictimsFile(dataset=dataset, victims=victims, image_shape=image_shape, target_classes=list(target_classes))
+        content = _VictimsFile(
+            dataset=dataset, victims=victims, image_shape=image_shape, target_classes=list(target_classes)
+        )
         write_text(self.root / "victims.json", json.dumps(asdict(content)))
 
     def add_tested(self, victims: Sequence[Victim]) -> None:

@@ -95,7 +95,7 @@ MISUSES: dict[str, tuple[Misuse, str]] = {
         r"labels must be in 0\.\.3",
     ),
     "logits (N,)": (lambda x, y: (nn.Sequential(smooth(), nn.Flatten(0)), x, y), NOT_LOGITS),
-    "one class": (lambda x, y: (Constant(torch.zeros(1)), x, y * 0), NOT_LOGITS + r" \(N, K >= 2\): it returns one logit"),
+    "one class": (lambda x, y: (Constant(torch.zeros(1)), x, y * 0), NOT_LOGITS + r" \(N, K >= 2\): it returns one"),
     "logits (N, K, 1)": (lambda x, y: (nn.Sequential(smooth(), nn.Unflatten(1, (4, 1))), x, y), NOT_LOGITS),
 }
 
