@@ -70,7 +70,7 @@ def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, 
 
     tidy = pd.read_csv(io.StringIO(eadbench("report", "results/small", "--format", "csv").out))
     assert list(tidy.columns) == list(CSV_COLUMNS)
-    assert list(tidy.columns[: len(PAPER_COLUMNS) + 1]) == [*PAPER_COLUMNS, "images"]
+    assert list(tidy.columns[: len(PAPER_COLUMNS) + 2]) == [*PAPER_COLUMNS, "targets", "images"]
     assert set(tidy["attack"]) == {"cw", "fgm", "ifgm", "ead"}
     assert set(tidy["label"]) == {"C&W", "FGM-L1", "FGM-Linf", "I-FGM-L2", "EAD (EN)", "EAD (L1)"}
     assert set(tidy["images"]) == {3} and len(tidy) == 3 * 8
@@ -127,9 +127,10 @@ def test_a_study_from_run_to_claims(eadbench, tmp_path: Path) -> None:  # type: 
     assert len(list(Path("store").glob("*/recipe.json"))) == 4
     assert Path("results/study/report/transfer.csv").read_text().count("\n") == 1 + 4
 
-    drawn = eadbench("report", "results/study", "--figures")
+    drawn = eadbench("report", "results/study", "--figures", "--allow-code")
     names = {path.name for path in Path("results/study/report").glob("*.svg")}
-    assert drawn.code == 0 and "transfer_asr_over_kappa-mnist.svg" in names
+    assert drawn.code == 0, drawn.err
+    assert "transfer_asr_over_kappa-mnist.svg" in names
     assert sum(name.startswith("gallery") for name in names) == 2 * 2 * 2
 
     beside = pd.read_csv(io.StringIO(eadbench("report", "results/study", "--compare", "paper", "--format", "csv").out))
@@ -221,7 +222,8 @@ def test_mistakes_take_one_line(eadbench, spec_file: Path, arguments: list[str],
     ended = eadbench(*[str(spec_file) if argument == "SPEC" else argument for argument in arguments])
     assert ended.code == 2
     assert message in ended.err
-    assert ended.err.strip().count("\n") == 0
+    lines = [line for line in ended.err.splitlines() if not line.startswith("still ")]  # what a slow start waits for
+    assert len(lines) == 1
 
 
 @pytest.mark.parametrize("table", ["attacks", "datasets", "defenses", "models"])

@@ -110,7 +110,7 @@ def test_nothing_happens(
     thorough = attack in ("code", "escapes") and not switch
     for command in COMMANDS if thorough else ("report", "report    ", "show", "log"):
         ended = opened(target, switch, command)
-        assert ended.code in (0, 1, 2), (command, ended)
+        assert ended.code in (0, 1, 2, 4), (command, ended)
         assert not CONTROL & set(ended.out + ended.err), (command, ended)
         assert ended.code == 0 or ended.err.count("\n") == 1, (command, ended)
     assert files(target.outside) == outside and set(tmp_path.iterdir()) == beside
@@ -138,7 +138,7 @@ def test_memory_is_bounded(bomb: str, target: Target) -> None:
         process.join(SECONDS)
         assert process.exitcode == 0, f"{command} hangs or was killed"
         code, peak = results.get()
-        assert code in (0, 1, 2) and peak < MEMORY, (command, code, f"{peak:,}")
+        assert code in (0, 1, 2, 4) and peak < MEMORY, (command, code, f"{peak:,}")
 
 
 def test_the_sweep_itself_is_read(target: Target) -> None:
