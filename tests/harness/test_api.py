@@ -18,6 +18,7 @@ NETWORKS = [
     {"name": "second", "arch": "digits", "training": {"epochs": 4, "batch_size": 32, "learning_rate": 3e-3, "seed": 1}},
 ]
 CONTENT = yaml.safe_load(SMALL) | {
+    "evaluated": "all",
     "victims": [NETWORKS[0] | {"evaluated_on": ["second"]}, NETWORKS[1] | {"attacked": False}],
     "attacks": [
         {"name": "fgm", "norm": ["l1", "linf"], "epsilons": [0.1, 0.3, 2]},

@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("beta=7") / "a[1]*?"
     results, spec = Results(place), small(attacks=ATTACKS)
     results.begin(spec)
-    results.write_victims("digits", victims(), (1, 8, 8), [*range(10)])
+    results.write_victims("digits", victims(), (1, 8, 8), [])  # so that no row counts as missing
     wider = small(attacks=[*ATTACKS, {"name": "fgm", "norm": "l1"}])
     given = victims()
     more = [Victim(**(vars(given[0]) | {"images": [0, *given[0].images], "labels": [0, *given[0].labels]})), *given[1:]]
@@ -213,7 +213,7 @@ def test_a_part_that_is_none_is_named(
 def test_a_report_names_a_part_that_is_none(folder: Path, tmp_path: Path) -> None:
     results = Results(tmp_path)
     results.begin(small(attacks=ATTACKS))
-    results.write_victims("digits", victims(), (1, 8, 8), [*range(10)])
+    results.write_victims("digits", victims(), (1, 8, 8), [])  # so that no row counts as missing
     results.examples.mkdir()
     for path in (folder / "examples").iterdir():
         (results.examples / path.name).write_bytes(path.read_bytes())
