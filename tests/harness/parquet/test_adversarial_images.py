@@ -58,6 +58,7 @@ def test_any_reader_of_parquet_gets_the_pixels(tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "part.parquet")
     np.testing.assert_array_equal(np.array(table["pixels"].to_pylist(), np.float32), pixels.reshape(len(KEYS), -1))
     facts = {name.decode(): json.loads(text) for name, text in table.schema.metadata.items()}
+    assert facts.pop("eadbench")["rows"] == len(KEYS)
     assert facts == {"shape": [3, 4, 5], "layout": "CHW", "range": [0, 1]}
 
 
