@@ -65,7 +65,7 @@ def test_distillation_stores_the_accuracy_of_its_start(finished: Path) -> None:
     right = (start(digits.images(range(1000))).argmax(1) == digits.labels[:1000]).double().mean()
     victim = victim_of(finished, "distillation")
     _, _, facts = models.load(Results(finished).model(victim.digest))
-    assert facts == {"start_accuracy": pytest.approx(right.item())}
+    assert facts["start_accuracy"] == pytest.approx(right.item())
     assert bool(victim.warnings) == (right < 0.2)  # twice chance
 
 
