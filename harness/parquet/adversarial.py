@@ -114,7 +114,7 @@ def read_images(
     conditions = [f"{name[:-1]} IN (SELECT unnest(${name}))" for name in given]
     if targets is not None and None not in targets:
         conditions.append("target IN (SELECT unnest($targets))")
-        given["targets"] = sorted(target for target in targets if target is not None)
+        given["targets"] = sorted(int(target) for target in targets if target is not None)  # DuckDB takes no NumPy
     source = f"FROM {FILES} WHERE {' AND '.join(conditions) or 'true'}"
     files, size = Files(parts, _schema(shape), WHAT), int(np.prod(shape))
     if images is not None:
