@@ -92,8 +92,7 @@ def _grid(snapshot: Snapshot, rows: pd.DataFrame, data: DataSet, title: str) -> 
     shown = rows[rows["image"].isin(chosen)].sort_values("target", kind="stable")
     shown = shown.groupby("image", sort=False).head(_TARGET_LIMIT)
     parts = [snapshot.folder.image_part(shard) for shard in dict.fromkeys(shown["shard"])]
-    targets = {target for _, _, target in keys_of(shown)}
-    keys, pixels = read_images(parts, cells=set(shown["cell"]), images=chosen, targets=targets)
+    keys, pixels = read_images(parts, cells=set(shown["cell"]), images=chosen)
     stored = dict(zip(keys_of(keys), pixels, strict=True))
     originals = getattr(data, snapshot.spec.images.split).images(chosen).numpy()
     return gallery_html(

@@ -167,5 +167,5 @@ def _adversarial(results: Results, row: Row, name: Named) -> Images | None:
     part = results.image_part(row["shard"])
     if not row["success"] or not part.is_file():
         return None
-    keys, pixels = read_images([part], cells=[row["cell"]], images=[name.image], targets=[name.target])
+    keys, pixels = read_images([part], cells=[row["cell"]], images=[name.image])
     return dict(zip(keys_of(keys), pixels, strict=True)).get((row["cell"], name.image, name.target))

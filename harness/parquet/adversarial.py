@@ -12,7 +12,6 @@ would save a third at best.
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,13 +77,9 @@ def write_images(path: Path, keys: Sequence[Key], images: Images) -> None:
 
 
 def read_images(
-    parts: Sequence[Path],
-    *,
-    cells: Collection[str] | None = None,
-    images: Collection[int] | None = None,
-    targets: Collection[int | None] | None = None,
+    parts: Sequence[Path], *, cells: Collection[str] | None = None, images: Collection[int] | None = None
 ) -> tuple[pd.DataFrame, Images]:
-    """Read the adversarial images in `parts`, or of some cells, images or targets only, in the order of the files.
+    """Read the adversarial images in `parts`, or of some cells or images only, in the order of the files.
 
     Returns
     -------
@@ -110,11 +105,8 @@ def read_images(
     if not parts:
         return frame_of(_schema(shape).empty_table().select(_COLUMNS)), np.empty((0, *shape), np.float32)
     wanted = {"cells": cells, "images": images}
-    given: dict[str, list[Any]] = {name: sorted(values) for name, values in wanted.items() if values is not None}
+    given = {name: sorted(values) for name, values in wanted.items() if values is not None}
     conditions = [f"{name[:-1]} IN (SELECT unnest(${name}))" for name in given]
-    if targets is not None and None not in targets:
-        conditions.append("target IN (SELECT unnest($targets))")
-        given["targets"] = sorted(int(target) for target in targets if target is not None)  # DuckDB takes no NumPy
     source = f"FROM {FILES} WHERE {' AND '.join(conditions) or 'true'}"
     files, size = Files(parts, _schema(shape), WHAT), int(np.prod(shape))
     if images is not None:

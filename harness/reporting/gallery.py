@@ -72,10 +72,8 @@ def galleries(
     own = rows[rows["model"] == rows["evaluated_on"]]
     for cell, cell_rows in own.groupby("cell", sort=False):
         images = choose(cell_rows)
-        shown = cell_rows[cell_rows["image"].isin(images)].sort_values("target", kind="stable")
-        shown = shown.groupby("image", sort=False).head(_LIMIT)
-        targets = {target for _, target in _examples(shown)}
-        keys, pixels = read_images(parts, cells=[str(cell)], images=images, targets=targets)
+        shown = cell_rows[cell_rows["image"].isin(images)]
+        keys, pixels = read_images(parts, cells=[str(cell)], images=images)
         stored = dict(zip(_examples(keys), pixels, strict=True))
         line = cell_rows.iloc[0].to_dict() | {"series": series_of(cell_rows.iloc[:1]).iloc[0]}
         title_parts = [dataset_label(line["dataset"]), labels.victim_details[line["model"]], labels.setting(line)]

@@ -85,17 +85,6 @@ def test_cells_and_images_are_picked_from_every_part(
     assert keys.index.tolist() == list(range(len(kept)))
 
 
-def test_targets_are_picked(tmp_path: Path) -> None:
-    write(tmp_path / "part.parquet")
-    keys, pixels = read_images([tmp_path / "part.parquet"])
-    for target in keys["target"].dropna().unique():
-        mask = (keys["target"] == target).fillna(False).to_numpy(dtype=bool)
-        found, images = read_images([tmp_path / "part.parquet"], targets=[int(target)])
-        assert found["target"].tolist() == [target] * int(mask.sum())
-        np.testing.assert_array_equal(images, pixels[mask])
-    assert len(read_images([tmp_path / "part.parquet"], targets=[None])[0]) == len(keys)
-
-
 def test_a_part_without_images_keeps_its_shape(tmp_path: Path) -> None:
     empty, full = tmp_path / "empty.parquet", tmp_path / "full.parquet"
     write(empty, [])
