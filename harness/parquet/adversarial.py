@@ -105,7 +105,8 @@ def read_images(
     if not parts:
         return frame_of(_schema(shape).empty_table().select(_COLUMNS)), np.empty((0, *shape), np.float32)
     wanted = {"cells": cells, "images": images}
-    given = {name: sorted(values) for name, values in wanted.items() if values is not None}
+    # DuckDB takes no integers of NumPy.
+    given = {name: pa.array(sorted(values)).to_pylist() for name, values in wanted.items() if values is not None}
     conditions = [f"{name[:-1]} IN (SELECT unnest(${name}))" for name in given]
     source = f"FROM {FILES} WHERE {' AND '.join(conditions) or 'true'}"
     files, size = Files(parts, _schema(shape), WHAT), int(np.prod(shape))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from eadbench.harness.errors import DamagedResults
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.registry import ATTACKS, DEFENSES
 from eadbench.harness.results.folder import FORMAT, Results
@@ -156,6 +157,8 @@ class TestResultsOfOthers:
         Path("small.yaml").write_text(SMALL)
         refused = eadbench("--no-code", "run", "small.yaml", "--results", theirs, "--executor", "serial")
         assert refused.code == 4 and f"{file}: describes the model " in refusal(refused)
+        with pytest.raises(DamagedResults, match="describes the model"):  # code or not, it is another model
+            run(small(attacks=[{"name": "fgm", "norm": "l2", "epsilons": [2]}]), theirs)
         assert not mark.exists()
 
     def test_victims_name_no_code(self, theirs: Path, mark: Path) -> None:

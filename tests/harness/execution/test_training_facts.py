@@ -65,7 +65,8 @@ def test_distillation_stores_the_accuracy_of_its_start(finished: Path) -> None:
     right = (start(digits.images(range(1000))).argmax(1) == digits.labels[:1000]).double().mean()
     victim = victim_of(finished, "distillation")
     _, _, facts = models.load(Results(finished).model(victim.digest))
-    assert facts["start_accuracy"] == pytest.approx(right.item())
+    network = {"shape": [1, 8, 8], "layout": "CHW", "range": [0, 1], "preprocessing": "subtracts 0.5 from every pixel"}
+    assert facts == {"start_accuracy": pytest.approx(right.item()), "input": network}
     assert bool(victim.warnings) == (right < 0.2)  # twice chance
 
 

@@ -67,6 +67,7 @@ def test_any_reader_of_parquet_gets_the_pixels(tmp_path: Path) -> None:
     [
         (["a" * 16], None, [0, 2, 4, 6]),
         (None, [3], [0, 1, 4, 5]),
+        (None, [np.int64(3)], [0, 1, 4, 5]),
         (["b" * 16], [3, 7], [1, 5]),
         (["c" * 16], None, []),
         ([], None, []),
