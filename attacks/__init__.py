@@ -35,7 +35,7 @@ ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "pdpgd": PDPGD,
     "sigma_zero": SigmaZero,
 }
-"""Attacks by the names that a spec gives them: in the order of the paper's tables, then those that came later."""
+"""Attacks by their names in a spec. The paper's come first, in the order of its tables."""
 
 __all__ = [
     "ALMA",

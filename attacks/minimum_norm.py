@@ -1,9 +1,19 @@
-"""What minimum-norm attacks share: the call, and the bound of their passes."""
+"""What minimum-norm attacks share: the call, and the bound of their passes.
 
+Shapes: N images, C × H × W values of an image.
+"""
+
+from abc import abstractmethod
+
+import torch
 from torch import Tensor, nn
 
 from eadbench.attacks.attack import BATCH_SIZE, Attack
-from eadbench.attacks.engine.walk import Queries, nearest
+from eadbench.attacks.engine.checks import per_example
+from eadbench.attacks.engine.confirm import confirmed
+from eadbench.attacks.engine.inputs import attacked
+from eadbench.attacks.engine.precision import exact_model
+from eadbench.attacks.engine.walk import Queries
 from eadbench.attacks.result import AttackResult
 
 __all__ = ["MinimumNorm"]
@@ -20,13 +30,56 @@ class MinimumNorm(Attack):
         """Forward and backward in each step, and a last test; a test more in each step in lower precision."""
         return 3 * self.steps + 1
 
+    @abstractmethod
+    def walk(self, queries: Queries) -> None:
+        """Query a batch `steps` times."""
+
     def __call__(
         self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
     ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
-        norm = getattr(self, "norm", self.NORMS[0])
-        return nearest(self, model, images, labels, norm=norm, batch_size=batch_size)
+        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time.
 
-    def walk(self, queries: Queries) -> None:
-        """Query a batch `steps` times."""
-        raise NotImplementedError
+        Raises
+        ------
+        ValueError
+            Wrong images, labels or κ, or a model that does not return logits.
+        """
+        norm = getattr(self, "norm", self.NORMS[0])
+        with attacked(model, images, labels, batch_size, targeted=self.targeted) as call:
+            kappa = per_example("kappa", self.kappa, call.images)
+            candidates, least = call.images.clone(), torch.full_like(kappa, torch.inf)
+            nonfinite = torch.zeros_like(call.labels)
+            begin = 0
+            while begin < len(call.images):
+                part = slice(begin, begin + batch_size)
+                queries = Queries(
+                    call.model, call.images[part], call.labels[part], kappa[part], norm=norm, targeted=self.targeted
+                )
+                try:
+                    self.walk(queries)
+                except torch.OutOfMemoryError:
+                    if batch_size == 1:
+                        raise
+                    batch_size = batch_size // 2
+                    continue
+                candidates[part], least[part], nonfinite[part] = queries.nearest, queries.least, queries.nonfinite
+                begin += batch_size
+            kept = confirmed(
+                call.model,
+                call.images,
+                call.labels,
+                least.isfinite(),
+                candidates,
+                kappa=kappa,
+                targeted=self.targeted,
+                batch_size=batch_size,
+            )
+            tests = 1 if exact_model(call.model) is call.model else 2
+        steps = torch.full_like(call.labels, self.steps)
+        return AttackResult(
+            kept={norm: kept},
+            iterations=steps,
+            forward_passes=tests * steps + 1,
+            computed=self.steps * len(call.images),
+            nonfinite_gradients=nonfinite,
+        )

@@ -30,7 +30,7 @@ class SigmaZero(MinimumNorm):
     sigma : float
         σ: how smooth the count of changed values is; less is sharper.
     threshold, threshold_step : float
-        The first threshold τ₀, and by which fraction of η it rises after a success and else falls.
+        The first threshold τ₀, and its step as a fraction of η: up after a success, else down.
     kappa : float or Tensor
         κ ≥ 0, the margin (in logits) of a success; a tensor (N,) gives each example its own.
     targeted : bool

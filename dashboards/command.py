@@ -32,7 +32,7 @@ def dashboard(
     ] = "127.0.0.1",
     host_name: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A further name by which browsers reach the page, such as a proxy's."),
+        typer.Option(metavar="NAME", help="Another host name of this page, such as a proxy's."),
     ] = None,
     allow_code: AllowCode = False,
 ) -> None:

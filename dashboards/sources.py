@@ -25,7 +25,7 @@ from eadbench.harness.parquet.rows import SCHEMA, WHAT, Key, frame_of, keys_of
 from eadbench.harness.parquet.stored import StoredRows
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.snapshot import Snapshot
-from eadbench.harness.storage import is_local, located, refuse_links_out
+from eadbench.harness.storage import is_local, located
 
 _LINE = ["cell", "evaluated_on", "case"]
 """The columns that identify a line of the summary."""
@@ -141,7 +141,7 @@ def look_again() -> None:
 
 def _state(results: Results) -> str:
     """Return a digest of a folder: its spec and victims, and the names and times of its parts."""
-    refuse_links_out(results.root)
+    results.refuse_links_out()
     digest = hashlib.sha256()
     for name in ("spec.yaml", "victims.json", "tested.json"):
         path = results.root / name

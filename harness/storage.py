@@ -117,16 +117,21 @@ def refuse_links_out(root: Path) -> None:
 
 
 def read_at_most(path: Path, size: int) -> bytes:
-    """Read a file of at most `size` bytes.
+    """Read a file of at most `size` bytes. An object store is asked once: another process may replace the file.
 
     Raises
     ------
     UserError
         The file is larger.
     """
-    with path.open("rb") as file:
-        content: bytes = file.read(size + 1)
-    if len(content) > size:
+    content: bytes | None
+    if is_local(path):
+        with path.open("rb") as file:
+            content = file.read(size + 1)
+    else:
+        remote = cast(Any, path)
+        content = remote.fs.cat_file(remote.path) if (remote.fs.size(remote.path) or 0) <= size else None
+    if content is None or len(content) > size:
         raise UserError(f"{path}: is larger than {size:,} bytes, more than a sweep writes; delete it")
     return content
 

@@ -9,7 +9,7 @@ __all__ = ["PROJECTIONS", "l0", "l1", "l2", "linf"]
 
 
 def l0(delta: Tensor, radius: Tensor) -> Tensor:
-    """Keep the ⌊radius⌋ values of greatest magnitude; of equal ones, those that come first."""
+    """Keep the ⌊radius⌋ values of greatest magnitude, the first of equal ones."""
     flat = delta.flatten(1)
     order = flat.abs().argsort(dim=1, descending=True, stable=True)
     rank = order.argsort(dim=1)

@@ -1,30 +1,27 @@
-"""Minimum-norm attacks: walks of a fixed number of queries, which keep the nearest adversarial image that they meet.
+"""The queries of a minimum-norm attack, and the nearest adversarial image among them.
 
 Such an attack walks back and forth across the decision boundary, so each query counts, and not the last one alone.
 
-Shapes: N images, B rows of a batch, K classes, C × H × W values of an image.
+Shapes: B rows of a batch, K classes, C × H × W values of an image.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from eadbench.attacks import distances
 from eadbench.attacks.criterion import margin, succeeds
-from eadbench.attacks.engine.checks import per_example
-from eadbench.attacks.engine.confirm import confirmed
-from eadbench.attacks.engine.inputs import attacked
 from eadbench.attacks.engine.precision import exact_model, gradient_precision
-from eadbench.attacks.result import AttackResult
 
-__all__ = ["Answer", "Queries", "nearest"]
+__all__ = ["Answer", "Queries"]
 
 ROUNDING = 16
-"""Units in the last place of the greatest logit by which a margin may differ in the last test, in another batch.
+"""The rounding error of a margin, in units in the last place of the greatest logit.
 
-The nearest images lie on the decision boundary: without this, half of them would fail that test.
+The nearest images lie on the decision boundary. The last test runs them in another batch, where rounding differs: half
+of them would fail it without this guard.
 """
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -95,72 +92,3 @@ class Queries:
         nearer = adversarial & (distance < self.least)
         self.nearest[nearer], self.least = x[nearer], torch.where(nearer, distance, self.least)
         return Answer(lead, adversarial, distance, gradient.nan_to_num(0.0, 0.0, 0.0))
-
-
-class Walker(Protocol):
-    """An attack that queries a batch a fixed number of times."""
-
-    @property
-    def kappa(self) -> float | Tensor:
-        """κ, the margin of a success."""
-
-    @property
-    def steps(self) -> int:
-        """The queries of each example."""
-
-    @property
-    def targeted(self) -> bool:
-        """Whether labels are classes to reach."""
-
-    def walk(self, queries: Queries) -> None:
-        """Query a batch `steps` times."""
-
-
-def nearest(
-    attack: Walker, model: nn.Module, images: Tensor, labels: Tensor, *, norm: str, batch_size: int
-) -> AttackResult:
-    """Attack every example by its walk, and keep the nearest adversarial image that it queried.
-
-    Raises
-    ------
-    ValueError
-        Wrong images, labels or κ, or a model that does not return logits.
-    """
-    with attacked(model, images, labels, batch_size, targeted=attack.targeted) as call:
-        kappa = per_example("kappa", attack.kappa, call.images)
-        candidates, least = call.images.clone(), torch.full_like(kappa, torch.inf)
-        nonfinite = torch.zeros_like(call.labels)
-        begin = 0
-        while begin < len(call.images):
-            part = slice(begin, begin + batch_size)
-            queries = Queries(
-                call.model, call.images[part], call.labels[part], kappa[part], norm=norm, targeted=attack.targeted
-            )
-            try:
-                attack.walk(queries)
-            except torch.OutOfMemoryError:
-                if batch_size == 1:
-                    raise
-                batch_size = batch_size // 2
-                continue
-            candidates[part], least[part], nonfinite[part] = queries.nearest, queries.least, queries.nonfinite
-            begin += batch_size
-        kept = confirmed(
-            call.model,
-            call.images,
-            call.labels,
-            least.isfinite(),
-            candidates,
-            kappa=kappa,
-            targeted=attack.targeted,
-            batch_size=batch_size,
-        )
-        tests = 1 if exact_model(call.model) is call.model else 2
-    steps = torch.full_like(call.labels, attack.steps)
-    return AttackResult(
-        kept={norm: kept},
-        iterations=steps,
-        forward_passes=tests * steps + 1,
-        computed=attack.steps * len(call.images),
-        nonfinite_gradients=nonfinite,
-    )

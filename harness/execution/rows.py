@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eadbench.attacks import Adversarial, AttackResult
+from eadbench.attacks import survival as survival_of
 from eadbench.attacks.criterion import margin, succeeds
 from eadbench.harness.parquet.rows import Key, keys_of
 from eadbench.harness.plan.grid import Shard, other_parameters
@@ -25,6 +26,27 @@ _BATCH = 256
 
 CONST_ENDS = {-1: "least", 0: None, 1: "greatest"}
 """The column `const_end` by :attr:`AttackResult.const_end`."""
+
+
+def survivals(
+    shard: Shard, victim: nn.Module, rules: Mapping[str | None, Adversarial], *, times: int, batch_size: int
+) -> dict[str | None, Tensor | None]:
+    """Test the successes on a random victim again; return by rule the share of the tests that each passes."""
+    targeted = shard.examples[0].target is not None
+    labels = [example.label if example.target is None else example.target for example in shard.examples]
+    kappas = [example.kappa for example in shard.examples]
+    return {
+        rule: survival_of(
+            victim,
+            kept,
+            torch.tensor(labels, device=kept.images.device),
+            kappa=torch.tensor(kappas, device=kept.images.device),
+            targeted=targeted,
+            times=times,
+            batch_size=batch_size,
+        )
+        for rule, kept in rules.items()
+    }
 
 
 def crafted_rows(

@@ -33,8 +33,6 @@ def check_victims(
         A network cannot be built, its weights do not fit, it does not map images of the data set to logits, or a
         training split is missing.
     """
-    unstored = any(not models.is_stored(results.model(victim.recipe.digest)) for victim in planned)
-    suspicions = class_suspicions(data) if unstored else []  # a stored victim has its own
     images = sample(split)
     networks: set[str] = set()
     here, apart = list[Planned](), list[Planned]()
@@ -48,6 +46,7 @@ def check_victims(
             continue
         networks.add(network)
         (apart if _is_foreign(victim.recipe.arch) else here).append(victim)
+    suspicions = class_suspicions(data) if networks else []  # a stored victim has its own
     for victim in here:
         suspicions += suspicions_of(victim, images)
     return suspicions + (suspicions_apart(apart, images, seconds or SECONDS) if apart else [])

@@ -15,7 +15,8 @@ from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Shard, Victim
 from eadbench.harness.plan.recipes import Planned, defense_of, needs_of, planned
 from eadbench.harness.plan.tasks import VictimTask
-from eadbench.harness.results.folder import Evaluation, Results
+from eadbench.harness.results.folder import Results
+from eadbench.harness.results.records import Evaluation
 from eadbench.harness.spec import Images, Spec
 from eadbench.harness.spec.resolve import resolved_attack
 from eadbench.models import Recipe, is_stored

@@ -6,17 +6,16 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from eadbench import models
-from eadbench.attacks import Adversarial, AttackResult, survival
+from eadbench.attacks import Adversarial, AttackResult
 from eadbench.attacks.engine.inputs import ArgumentWarning
 from eadbench.attacks.engine.precision import LowerPrecision
 from eadbench.attacks.engine.throughput import fastest_batch_size
@@ -24,7 +23,7 @@ from eadbench.harness import datasets
 from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution.allocator import keep_freed_memory
 from eadbench.harness.execution.probing import probed, sample
-from eadbench.harness.execution.rows import crafted_images, crafted_rows, transferred_rows
+from eadbench.harness.execution.rows import crafted_images, crafted_rows, survivals, transferred_rows
 from eadbench.harness.execution.training_facts import training_facts, training_suspicions
 from eadbench.harness.execution.versions import cuda_version, device_name
 from eadbench.harness.execution.victim_checks import class_suspicions
@@ -34,9 +33,9 @@ from eadbench.harness.parquet.rows import read_rows, write_rows
 from eadbench.harness.plan.grid import Shard
 from eadbench.harness.plan.recipes import defense_of, needs_of
 from eadbench.harness.plan.tasks import Setup, Task, Transfer, VictimTask
-from eadbench.harness.results.folder import Evaluation, Results
+from eadbench.harness.results.folder import Results
 from eadbench.harness.results.model_files import load_model, read_model
-from eadbench.harness.results.records import ShardRecord
+from eadbench.harness.results.records import Evaluation, ShardRecord
 from eadbench.harness.storage import located
 
 Report = Callable[[str, int, int], None]
@@ -131,7 +130,7 @@ class Worker:
 
     def _evaluation(self, recipe: models.Recipe, split: datasets.Split) -> Evaluation:
         """Probe a stored victim, and test it on every image of a split."""
-        victim, _, facts = models.load(models.read(self.results.model(recipe.digest)), device=self.device)
+        victim, _, facts = models.load(read_model(self.results.model(recipe.digest)), device=self.device)
         suspicions = probed(victim, sample(split), recipe, f"victim {recipe.digest}, {recipe.arch}")
         predicted = models.predictions(victim, split, device=self.device)
         return Evaluation(
@@ -225,38 +224,15 @@ class Worker:
                 batch_size=batch_size,
             )
         rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
-        survival = self._survival(shard, victim, rules, labels, batch_size)
-        rows = crafted_rows(shard, self.data.name, rules, result, survival)
-        record = self._record(shard, rules, result, batch_size, started, time.perf_counter() - clock)
-        record = replace(record, random=any(shares is not None for shares in survival.values()))
+        with models.seeded(int(shard.digest, 16) >> 1, self.device):
+            shares = survivals(shard, victim, rules, times=self.setup.confirmations, batch_size=batch_size)
+        rows = crafted_rows(shard, self.data.name, rules, result, shares)
+        random = any(share is not None for share in shares.values())
+        record = self._record(shard, rules, result, batch_size, started, time.perf_counter() - clock, random=random)
         if shard.save_images:
             write_images(self.results.image_part(shard.digest), *crafted_images(shard, rules))
         self.results.commit(shard, rows, record)
         return record
-
-    def _survival(
-        self,
-        shard: Shard,
-        victim: nn.Module,
-        rules: Mapping[str | None, Adversarial],
-        labels: Tensor,
-        batch_size: int,
-    ) -> dict[str | None, Tensor | None]:
-        """Test the successes on a random victim again; return by rule the share of the tests that each passes."""
-        kappa = torch.tensor([example.kappa for example in shard.examples], device=self.device)
-        with models.seeded(int(shard.digest, 16) >> 1, self.device):
-            return {
-                rule: survival(
-                    victim,
-                    kept,
-                    labels.to(self.device),
-                    kappa=kappa,
-                    targeted=shard.examples[0].target is not None,
-                    times=self.setup.confirmations,
-                    batch_size=batch_size,
-                )
-                for rule, kept in rules.items()
-            }
 
     def _record(
         self,
@@ -266,6 +242,8 @@ class Worker:
         batch_size: int,
         started: datetime,
         seconds: float,
+        *,
+        random: bool,
     ) -> ShardRecord:
         gradient_evaluations = int(result.iterations.sum())
         return ShardRecord(
@@ -290,6 +268,7 @@ class Worker:
             batch_size=batch_size,
             torch=torch.__version__,
             cuda=cuda_version() if self.device == "cuda" else None,
+            random=random,
         )
 
     def transfer(self, task: Transfer) -> None:

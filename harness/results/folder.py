@@ -36,33 +36,11 @@ from eadbench.harness.plan.grid import Shard
 from eadbench.harness.registry import Facts
 from eadbench.harness.results.json_files import stored_json, write_text
 from eadbench.harness.results.model_files import read_recipe
-from eadbench.harness.results.records import Failed, ShardRecord
+from eadbench.harness.results.records import Evaluation, Failed, ShardRecord
 from eadbench.harness.spec import Spec
 from eadbench.harness.spec.stored import facts_named_in, remember_facts
 from eadbench.harness.storage import checked_name, refuse_links_out
 from eadbench.models import Recipe
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The accuracy of a victim on a split of a data set."""
-
-    dataset: str
-    """The data set's identity."""
-    size: int
-    wrong: Sequence[int]
-    """Indices of the misclassified images, with those whose logits are not finite."""
-    nonfinite: int = 0
-    """Images whose logits are not finite."""
-    warnings: Sequence[str] = ()
-    """What is suspicious about the victim, each in one line."""
-    examples: Sequence[int] = ()
-    """How many adversarial examples it learned from, and how many its training asked for; empty for other trainings."""
-
-    @property
-    def accuracy(self) -> float:
-        """Share of correctly classified images, in [0, 1]."""
-        return 1 - len(self.wrong) / self.size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +73,13 @@ class Results:
         self.failures = root / "failures"
         self.invocations = root / "invocations"
         self.report = root / "report"
+        self._has_own_files_alone = False
+
+    def refuse_links_out(self) -> None:
+        """Check once that nothing in the folder leads out of it; raise a UserError otherwise."""
+        if not self._has_own_files_alone:
+            refuse_links_out(self.root)
+            self._has_own_files_alone = True
 
     def model(self, digest: str) -> Path:
         """Return the folder of a model, given the digest of its recipe."""
@@ -118,7 +103,7 @@ class Results:
         UserError
             The folder has results of another format, or of a sweep of another name.
         """
-        refuse_links_out(self.root)
+        self.refuse_links_out()
         self._check_format()
         name = specs.name_of(self.root / "spec.yaml")
         if name is not None and name != spec.name:
@@ -147,7 +132,7 @@ class Results:
         UserError
             The folder has no results, or results of another format, or something in it leads out of it.
         """
-        refuse_links_out(self.root)
+        self.refuse_links_out()
         if not (self.root / "spec.yaml").is_file():
             raise UserError(f"{self.root}: no spec.yaml there; give the folder that `eadbench run` wrote")
         self._check_format()

@@ -23,12 +23,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from eadbench.harness.errors import EnvironmentFault
 from eadbench.harness.messages import ago
-from eadbench.harness.storage import is_local
+from eadbench.harness.storage import is_local, read_at_most
 from eadbench.models import lock, replace_file
 
 __all__ = ["FILE", "FolderInUse", "Owner", "OwnerRecord"]
 
 FILE = "owner.json"
+MOST_BYTES = 2**20
+"""Bytes of the file that are read."""
 BEAT = 5.0
 """Seconds between two heartbeats."""
 PATIENCE = 60.0
@@ -219,7 +221,7 @@ class Owner:
 
     def _content(self) -> bytes | None:
         try:
-            return self._file.read_bytes()
+            return read_at_most(self._file, MOST_BYTES)
         except FileNotFoundError:
             return None
 

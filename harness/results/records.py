@@ -1,4 +1,4 @@
-"""Records beside the rows: the costs of a shard, and the failure of a task."""
+"""Records beside the rows: the costs of a shard, the failure of a task, and the evaluation of a victim."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,3 +66,25 @@ class Failed:
 def last_line(text: str) -> str:
     """Return the last line of a text. In a traceback, this is the error and its message."""
     return text.strip().rpartition("\n")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The accuracy of a victim on a split of a data set."""
+
+    dataset: str
+    """The data set's identity."""
+    size: int
+    wrong: Sequence[int]
+    """Indices of the misclassified images, with those whose logits are not finite."""
+    nonfinite: int = 0
+    """Images whose logits are not finite."""
+    warnings: Sequence[str] = ()
+    """What is suspicious about the victim, each in one line."""
+    examples: Sequence[int] = ()
+    """How many adversarial examples it learned from, and how many its training asked for; empty for other trainings."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correctly classified images, in [0, 1]."""
+        return 1 - len(self.wrong) / self.size

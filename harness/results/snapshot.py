@@ -16,7 +16,6 @@ from eadbench.harness.plan.grid import blocks, examples_per_cell
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Failed, ShardRecord
 from eadbench.harness.spec import Spec
-from eadbench.harness.storage import refuse_links_out
 from eadbench.models import Recipe, canonical_json
 
 __all__ = ["Snapshot"]
@@ -48,7 +47,7 @@ class Snapshot:
     """
 
     def __init__(self, folder: Results, *, allow_code: bool = False, spec: Spec | None = None) -> None:
-        refuse_links_out(folder.root)
+        folder.refuse_links_out()
         self.folder, self._allow_code, self._spec = folder, allow_code, spec
 
     @cached_property

@@ -8,10 +8,10 @@ from pathlib import Path
 from eadbench.harness.errors import DamagedResults
 from eadbench.harness.parquet import adversarial, rows
 from eadbench.harness.parquet.notes import check_rows
-from eadbench.harness.results.folder import Evaluation, Results
+from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import stored_json
 from eadbench.harness.results.model_files import read_model
-from eadbench.harness.results.records import Failed
+from eadbench.harness.results.records import Evaluation, Failed
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.models import replace_file
 

@@ -139,8 +139,8 @@ class SpecFile(_Documented):
     ] = "all"
     """The target classes of each image: every incorrect class, some drawn at random, or none."""
     evaluated: Annotated[Literal["both_correct", "all"], Right("both_correct or all")] = "both_correct"
-    """Which images count where examples are tested on another victim: those that it classifies correctly too, or all.
-    On an image that it gets wrong anyway, a success says nothing of the attack."""
+    """Which images count in a transfer: those that both victims classify correctly, or all. On an image that the second
+    victim gets wrong anyway, a success says nothing of the attack."""
     victims: list[VictimFields] = Field(min_length=1)
     """The models that are attacked, or that examples are tested on."""
     attacks: Annotated[list[dict[str, Any]], Right("a list of at least one attack")] = Field(min_length=1)

@@ -70,7 +70,7 @@ def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, 
 
     tidy = pd.read_csv(io.StringIO(eadbench("report", "results/small", "--format", "csv").out))
     assert list(tidy.columns) == list(CSV_COLUMNS)
-    assert list(tidy.columns[: len(PAPER_COLUMNS) + 2]) == [*PAPER_COLUMNS, "targets", "images"]
+    assert list(tidy.columns[: len(PAPER_COLUMNS) + 3]) == [*PAPER_COLUMNS, "targets", "targets_per_image", "images"]
     assert set(tidy["attack"]) == {"cw", "fgm", "ifgm", "ead"}
     assert set(tidy["label"]) == {"C&W", "FGM-L1", "FGM-Linf", "I-FGM-L2", "EAD (EN)", "EAD (L1)"}
     assert set(tidy["images"]) == {3} and len(tidy) == 3 * 8

@@ -30,8 +30,14 @@ def test_a_lock_that_another_holds_is_said_once(tmp_path: Path, monkeypatch: pyt
     texts: list[str] = []
     with models.lock(tmp_path / "free", texts.append):
         assert not texts
-    other = FileLock(tmp_path / "model.lock", thread_local=False)
-    other.acquire()
-    threading.Timer(0.5, other.release).start()
+    held = threading.Event()
+
+    def hold() -> None:
+        with FileLock(tmp_path / "model.lock"):
+            held.set()
+            time.sleep(0.5)
+
+    threading.Thread(target=hold).start()
+    held.wait()
     with models.lock(tmp_path / "model", texts.append):
         assert texts == [f"waiting for {tmp_path}/model.lock, which another process holds"]
