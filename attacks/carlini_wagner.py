@@ -31,8 +31,23 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 class CarliniWagner(Attack):
     """C&W's L2 attack: ``result["l2"]`` keeps the successful iterate of least ‖δ‖₂.
 
-    The parameters are those of :class:`attacks.EAD` without β. `learning_rate` is Adam's; its moments are reset at
-    every search step.
+    Parameters
+    ----------
+    kappa : float or Tensor
+        κ ≥ 0, the margin (in logits) of a success; a tensor (N,) gives each example its own.
+    learning_rate : float
+        Adam's learning rate; its moments are reset at every search step.
+    binary_search_steps : int
+        Number of search steps over c.
+    max_iterations : int
+        I, the iterations of one search step.
+    initial_const : float
+        The first c.
+    abort_early : bool
+        End an example's search step if, over a tenth of the iterations, its loss fell by less than 0.01 % and no
+        success had less than the least distance of the earlier search steps.
+    targeted : bool
+        Whether labels are classes to reach (equation 3) or true classes to leave (equation 6).
     """
 
     LABEL: ClassVar[str] = "C&W"
@@ -81,7 +96,25 @@ class CarliniWagner(Attack):
 class COV(Attack):
     """EAD's objective by C&W's change of variable, β > 0 (paper, tables 1 and 5); rules "en", "l1" and "l2".
 
-    The parameters are those of :class:`attacks.EAD`; `learning_rate` is Adam's.
+    Parameters
+    ----------
+    beta : float or Tensor
+        β > 0, the weight of the L1 distance; a tensor (N,) gives each example its own.
+    kappa : float or Tensor
+        κ ≥ 0, the margin (in logits) of a success; a tensor (N,) gives each example its own.
+    learning_rate : float
+        Adam's learning rate.
+    binary_search_steps : int
+        Number of search steps over c.
+    max_iterations : int
+        I, the iterations of one search step.
+    initial_const : float
+        The first c.
+    abort_early : bool
+        End an example's search step if, over a tenth of the iterations, its loss fell by less than 0.01 % and no
+        success had less than the least distance of the earlier search steps.
+    targeted : bool
+        Whether labels are classes to reach (equation 3) or true classes to leave (equation 6).
     """
 
     LABEL: ClassVar[str] = "COV"

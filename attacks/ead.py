@@ -27,16 +27,18 @@ class EAD(Attack):
     beta : float or Tensor
         β ≥ 0, the weight of the L1 distance; a tensor (N,) gives each example its own.
     kappa : float or Tensor
-        κ ≥ 0, the confidence margin (in logits) of a success; a tensor (N,) gives each example its own.
+        κ ≥ 0, the margin (in logits) of a success; a tensor (N,) gives each example its own.
     learning_rate : float
         α₀ of the step size αₖ = α₀·√(1 - k/I).
-    binary_search_steps, initial_const : int, float
-        Number of search steps over c, and the first c.
+    binary_search_steps : int
+        Number of search steps over c.
     max_iterations : int
         I, the iterations of one search step.
+    initial_const : float
+        The first c.
     abort_early : bool
         End an example's search step if, over a tenth of the iterations, its loss fell by less than 0.01 % and no
-        success had less than the least distance of the earlier search steps (EAD: than twice that distance).
+        success had less than twice the least distance of the earlier search steps.
     targeted : bool
         Whether labels are classes to reach (equation 3) or true classes to leave (equation 6).
     method : "fista" or "ista"

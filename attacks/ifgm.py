@@ -19,7 +19,16 @@ from eadbench.attacks.result import AttackResult
 class IFGM(Attack):
     """FGM in steps of ε/`steps`, each projected to the ε-ball and [0, 1]; the smallest ε of a grid that succeeds.
 
-    The parameters are those of :class:`attacks.FGM`, and `steps`: ten in the paper.
+    Parameters
+    ----------
+    norm : "l1", "l2" or "linf"
+        The norm of the steps and of the ball.
+    steps : int
+        Steps at each ε; ten in the paper.
+    epsilons : sequence of float, optional
+        Ascending; by default the grid of the paper's table 4.
+    targeted : bool
+        Whether to lower J for target classes, or to raise J for true classes.
     """
 
     LABEL: ClassVar[str] = "I-FGM"

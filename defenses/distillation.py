@@ -23,7 +23,13 @@ __all__ = ["Distillation", "DistillationTeacher"]
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationTeacher(Defense):
-    """The teacher of defensive distillation: trained on the labels at temperature T."""
+    """The teacher of defensive distillation: trained on the labels at temperature T.
+
+    Parameters
+    ----------
+    temperature : float
+        T > 0, at which it is trained.
+    """
 
     LABEL: ClassVar[str] = "distillation teacher"
     AXES: ClassVar[tuple[str, ...]] = ("temperature",)
@@ -53,7 +59,13 @@ class DistillationTeacher(Defense):
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation(Defense):
-    """Defensive distillation at a temperature T above 0."""
+    """Defensive distillation: a student learns a teacher's probabilities.
+
+    Parameters
+    ----------
+    temperature : float
+        T > 0, at which teacher and student are trained; the student is used at T = 1.
+    """
 
     LABEL: ClassVar[str] = "distillation"
     AXES: ClassVar[tuple[str, ...]] = ("temperature",)

@@ -130,14 +130,14 @@ editor completes and checks specs with it (in VS Code's YAML extension:
 def markdown() -> str:
     """Return the page docs/spec.md."""
     parts = [_INTRODUCTION, *(_model_table(part) for part in _PARTS)]
-    for heading, registry, leave_out in (
-        ("Data sets", DATASETS, ()),
-        ("Attacks", ATTACKS, ("targeted",)),
-        ("Defences", DEFENSES, ()),
+    shared = {name: text for thing in DATASETS.table.values() for name, text in _meanings(thing).items()}
+    for heading, registry, meanings in (
+        ("Data sets", DATASETS, shared),
+        ("Attacks", ATTACKS, {}),
+        ("Defences", DEFENSES, {}),
     ):
         parts.append(f"## {heading}\n")
-        meanings = {name: text for thing in registry.table.values() for name, text in _meanings(thing).items()}
-        parts += [_thing_table(name, thing, meanings, leave_out) for name, thing in registry.table.items()]
+        parts += [_thing_table(name, thing, meanings | _meanings(thing)) for name, thing in registry.table.items()]
     return "\n".join(parts)
 
 
@@ -154,9 +154,9 @@ def _model_table(part: _Part) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _thing_table(name: str, thing: Any, meanings: Mapping[str, str], leave_out: Sequence[str]) -> str:
+def _thing_table(name: str, thing: Any, meanings: Mapping[str, str]) -> str:
     lines = [f"### `{name}`\n", _first_line(thing), ""]
-    fields: Mapping[str, Any] = parameters_of(thing, leave_out=leave_out).model_fields
+    fields: Mapping[str, Any] = parameters_of(thing, leave_out=("targeted",)).model_fields
     axes = getattr(thing, "AXES", ())
     if rules := getattr(thing, "RULES", ()):
         default_rules = ", ".join(getattr(thing, "DEFAULT_RULES", rules))
@@ -166,8 +166,7 @@ def _thing_table(name: str, thing: Any, meanings: Mapping[str, str], leave_out: 
     for parameter, field in fields.items():
         default = "needed" if field.is_required() else _default(field.default)
         axis = "*Axis.* " if parameter in axes else ""
-        meaning = _meanings(thing).get(parameter) or meanings.get(parameter, "")
-        lines.append(f"| `{parameter}` | {default} | {_cell(axis + meaning)} |")
+        lines.append(f"| `{parameter}` | {default} | {_cell(axis + meanings.get(parameter, ''))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -134,6 +134,7 @@ class SpecFile(_Documented):
     dataset: dict[str, Any]
     """The data set: {name: …} with its parameters; `eadbench datasets` lists names."""
     images: Images
+    """The images that are attacked."""
     targets: Annotated[
         Literal["all", "untargeted"] | RandomTargets, Right("all, untargeted or {random: how many, at least 1}")
     ] = "all"
@@ -161,3 +162,4 @@ class SpecFile(_Documented):
     """How often each success on a random victim is tested again, on a fresh draw of its noise. The share that holds
     stands in the column `survival` and in the report."""
     resources: Resources = Resources()
+    """What each worker takes of the machines."""

@@ -1,6 +1,7 @@
 """The JSON Schema accepts every spec that ships and refuses mistakes; docs/spec.md is what the models say."""
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,4 @@ def test_the_command_prints_the_schema_and_the_page() -> None:
     assert eadbench("schema").out.startswith('{\n  "$defs"')
     page = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
     assert eadbench("schema", "--markdown").out == page, "run: eadbench schema --markdown > docs/spec.md"
+    assert not re.search(r"\| (\*Axis\.\* )? ?\|$", page, re.MULTILINE), "a parameter without a meaning"
