@@ -5,15 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from eadbench.harness.errors import UserError
 from eadbench.harness.spec.overrides import apply_override, apply_scale
 from eadbench.harness.spec.parameters import validated
 from eadbench.harness.spec.resolve import resolved
 from eadbench.harness.spec.resolved import Spec, VictimEntry
 from eadbench.harness.spec.schema import SpecFile
-from eadbench.harness.spec.yaml import parsed, plain
+from eadbench.harness.spec.yaml import dumped, parsed, plain
 from eadbench.harness.storage import read_at_most
 
 MOST_BYTES = 2**24
@@ -81,7 +79,7 @@ def parse(content: object, overrides: Sequence[str] = (), *, scale: str | None =
 
 def dump(spec: Spec) -> str:
     """Return the resolved spec as YAML; :func:`load` reads an equal spec from it."""
-    return str(yaml.safe_dump(written(spec), sort_keys=False, allow_unicode=True))
+    return dumped(written(spec))
 
 
 def written(spec: Spec) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def parsed(text: str) -> Any:
         node = loader.get_single_node()
         _refuse_repeated_keys(node, set())
         return None if node is None else loader.construct_document(node)
-    # PyYAML's constructors raise other errors on values such as 0x_, 2024-13-01 or !!bool maybe.
+    # PyYAML's constructors raise other errors on values such as !!int x or !!bool maybe.
     except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         if isinstance(error, RecursionError) or "maximum nesting depth" in str(error):
             raise UserError("not valid YAML: it is nested too deeply") from error
@@ -108,7 +108,10 @@ def _type_and_value(value: object) -> str:
 
 
 class _Loader(yaml.CSafeLoader):
-    """Read 1e-3 as a number, as YAML 1.2 does, with libyaml's parser."""
+    """Read plain values as YAML 1.2 does, with libyaml's parser.
+
+    YAML 1.1, which PyYAML follows, takes 1e-3 for a text, `no` for false, 010 for 8, 1:30 for 90, and has dates.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -122,11 +125,34 @@ class _Loader(yaml.CSafeLoader):
         return super().resolve(*arguments)  # type: ignore[no-untyped-call]
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Put a text into quotes that the loader, or one of YAML 1.1, would take for something else."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+_FLOAT = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+for _kind, _pattern, _begins in (
+    ("int", r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+", "-+0123456789"),
+    ("float", _FLOAT, "-+.0123456789"),
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", "<<", "<"),
+):
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"(?:{_pattern})$"), list(_begins))
+
+
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    return int(text, 16 if text.startswith("0x") else 10)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+
+
+def dumped(content: object) -> str:
+    """Return plain data as a YAML document."""
+    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def _refuse_repeated_keys(node: yaml.Node | None, seen: set[int]) -> None:

@@ -72,7 +72,7 @@ BAD = {
     "no architecture's name": ("victims.0.arch=a b", "victims[0].arch: must be an architecture's name, or package"),
     "a name that is too long": (f"name={'x' * 101}", "name: must be letters, digits, '.', '_' and '-', at most 100"),
     "a date": (
-        "images.count=2024-01-01",
+        "images.count=!!timestamp 2024-01-01",
         "images.count: must be a number, text, true, false, null, a list or a mapping",
     ),
     "an integer of 65 bits": ("seed=9223372036854775808", "seed: must be a finite number, and an integer one of at"),
@@ -146,8 +146,8 @@ def test_overrides_that_fit_nowhere(override: str, message: str) -> None:
         ("- a", "must be a mapping"),
         ("!!python/name:os.system", "YAML"),
         ("name: a\nseed: 1\nname: b", "the key 'name' is given twice"),
-        ("seed: 0x_", "not valid YAML"),
-        ("seed: 2024-13-01", "not valid YAML: month must be in 1..12"),
+        ("seed: !!int x", "not valid YAML: invalid literal"),
+        ("seed: !!timestamp 2024-13-01", "not valid YAML: month must be in 1..12"),
         ("seed: !!bool maybe", "not valid YAML"),
         ("seed: !!timestamp x", "not valid YAML"),
         ("seed: " + "9" * 5000, "not valid YAML"),
@@ -156,7 +156,17 @@ def test_overrides_that_fit_nowhere(override: str, message: str) -> None:
         ("? 0x" + "f" * 5000 + "\n: 1", "keys: a key must be text, got a int: an integer of 20000 bits"),
     ],
     ids=[
-        *["missing", "no YAML", "a list", "a Python object", "a key twice", "hex", "a month", "a boolean", "a time"],
+        *[
+            "missing",
+            "no YAML",
+            "a list",
+            "a Python object",
+            "a key twice",
+            "no integer",
+            "a month",
+            "a boolean",
+            "a time",
+        ],
         *["an integer in text", "brackets", "a large integer", "a large key"],
     ],
 )

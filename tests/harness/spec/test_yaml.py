@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from eadbench.harness.errors import UserError
-from eadbench.harness.spec.yaml import MAX_VALUES, parsed
+from eadbench.harness.spec.yaml import MAX_VALUES, dumped, parsed
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,10 @@ from eadbench.harness.spec.yaml import MAX_VALUES, parsed
     [
         ("", None),
         ("[1e-3, -1E+2, .5e1, 1.e3, 1e-3x]", [1e-3, -100.0, 5.0, 1000.0, "1e-3x"]),
-        ("[1, 0x10, 1_000, 1.5, .inf, ~, yes, 'no']", [1, 16, 1000, 1.5, math.inf, None, True, "no"]),
+        ("[1, 0x10, 1_000, -1.5, 2., .5, -.inf, ~, null, true, 'true']",
+         [1, 16, 1000, -1.5, 2.0, 0.5, -math.inf, None, None, True, "true"]),
+        ("[yes, no, on, 010, 1:30, 2026-01-01, 0b1, 1.2.3]",
+         ["yes", "no", "on", 10, "1:30", "2026-01-01", "0b1", "1.2.3"]),
         ("{arch: package.module:name, <<: {a: 1}, b: &x {c: 2}, d: *x}",
          {"arch": "package.module:name", "a": 1, "b": {"c": 2}, "d": {"c": 2}}),
         ("\ufeffa: 1\r\nb: |\r\n  x\r\n", {"a": 1, "b": "x\n"}),
@@ -22,6 +25,11 @@ from eadbench.harness.spec.yaml import MAX_VALUES, parsed
 )  # fmt: skip
 def test_a_document(text: str, content: Any) -> None:
     assert parsed(text) == content
+
+
+def test_a_text_stays_a_text_when_it_is_written() -> None:
+    content = {"texts": ["1e5", "010", "1:30", "yes", "true", "null", "", "2026-01-01", "1_000", "0x10", ".inf", "<<"]}
+    assert parsed(dumped(content)) == content
 
 
 @pytest.mark.parametrize(
