@@ -1,5 +1,7 @@
-"""What the rows of a cell say against their own figures: searches that ended at an end of c, gradients that are not
-finite, and successes that do not last on a random victim.
+"""What the rows of a cell say against their own figures.
+
+Searches that ended at an end of c, gradients or logits that are not finite, successes that do not last on a random
+victim.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,7 +14,7 @@ from eadbench.harness.labels import Labels, series_of
 
 __all__ = ["COLUMNS", "Tally", "texts"]
 
-COLUMNS = ("success", "const_end", "nonfinite_gradients", "survival")
+COLUMNS = ("success", "const_end", "nonfinite", "survival")
 """The columns that a tally counts."""
 NAMED = 4
 """Cells that a sentence names; it counts the others."""
@@ -36,7 +38,7 @@ class Tally:
                     "successes": batch["success"],
                     "least": batch["const_end"] == "least",
                     "greatest": batch["const_end"] == "greatest",
-                    "nonfinite": batch["nonfinite_gradients"].fillna(0) > 0,
+                    "nonfinite": batch["nonfinite"].fillna(0) > 0,
                     "random": batch["survival"].notna(),
                     "surviving": batch["survival"].fillna(0.0),
                 }
@@ -62,10 +64,15 @@ def texts(counts: pd.DataFrame, labels: Labels) -> list[str]:
     """
     own = counts[counts["model"] == counts["evaluated_on"]]
     searches = own.drop_duplicates(["model", "attack", "norm", "parameters", "beta", "kappa"])  # rules share a search
-    return [
+    crafted = [
         f"{labels.victim[str(victim)]}: {sentence}"
         for victim, lines in own.groupby("model", sort=False)
         for sentence in _sentences(lines, searches[searches["model"] == victim], labels)
+    ]
+    others = counts[(counts["model"] != counts["evaluated_on"]) & (counts["nonfinite"] > 0)]
+    return crafted + [
+        f"{labels.victim[str(victim)]}: {_TRANSFER_CAUTION}: {_cells(lines, labels, partial(_share, 'nonfinite'))}"
+        for victim, lines in others.groupby("evaluated_on", sort=False)
     ]
 
 
@@ -88,6 +95,7 @@ _SEARCH_CAUTIONS: Mapping[str, str] = {
         "gradients were not finite in some pixels, which counted as 0; look for a root or a logarithm of 0; examples"
     ),
 }
+_TRANSFER_CAUTION = "its logits are not finite on examples of other victims, which count as failures"
 
 
 def _cells(lines: pd.DataFrame, labels: Labels, figure: Callable[[Mapping[Any, Any]], str]) -> str:

@@ -17,7 +17,7 @@ from eadbench.harness.parquet.rows import Key, keys_of
 from eadbench.harness.plan.grid import Shard, other_parameters
 from eadbench.models import canonical_json
 
-_SEARCH_COLUMNS = ("iterations", "forward_passes", "margin", "const_end", "nonfinite_gradients", "survival")
+_SEARCH_COLUMNS = ("iterations", "forward_passes", "margin", "const_end", "nonfinite", "survival")
 """Columns that say how an example was found on its own victim; null where it is tested on another."""
 
 _BATCH = 256
@@ -100,9 +100,7 @@ def _searches(result: AttackResult, count: int) -> list[dict[str, Any]]:
     """Return what each example's search says of itself; None where the attack does not tell."""
     ends = [0] * count if result.const_end is None else result.const_end.tolist()
     broken = [None] * count if result.nonfinite_gradients is None else result.nonfinite_gradients.tolist()
-    return [
-        {"const_end": CONST_ENDS[end], "nonfinite_gradients": number} for end, number in zip(ends, broken, strict=True)
-    ]
+    return [{"const_end": CONST_ENDS[end], "nonfinite": number} for end, number in zip(ends, broken, strict=True)]
 
 
 def _figures(kept: Adversarial, survival: Tensor | None) -> dict[str, Sequence[Any]]:
@@ -142,7 +140,8 @@ def transferred_rows(
     """Return a shard's rows as tested on another victim.
 
     An example succeeds if the other victim predicts its target class (untargeted: any class but the label), by any
-    margin: κ was a requirement of the search only. An example that failed on its own victim fails here too.
+    margin: κ was a requirement of the search only. An example that failed on its own victim fails here too, and so does
+    one whose logits are not finite, which is counted.
 
     Parameters
     ----------
@@ -164,8 +163,10 @@ def transferred_rows(
         if (i := positions.get(key)) is not None:
             targeted = row["target"] is not None
             labels = torch.tensor([row["target"] if targeted else row["label"]])
-            lead = margin(logits[i // _BATCH][i % _BATCH, None], labels, targeted=targeted)
-            success = bool(succeeds(lead, torch.zeros(1)))
+            answer = logits[i // _BATCH][i % _BATCH, None]
+            lead = margin(answer, labels, targeted=targeted)
+            row["nonfinite"] = int(not answer.isfinite().all())
+            success = not row["nonfinite"] and bool(succeeds(lead, torch.zeros(1)))
             row["margin"] = lead.item() if success else None
         if not success:
             row |= dict.fromkeys(("l0", "l1", "l2", "linf", "const", "epsilon"))

@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
         ("defense_parameters", _TEXT),
         ("parameters", _TEXT),
         ("const_end", _TEXT),
-        ("nonfinite_gradients", pa.int64()),
+        ("nonfinite", pa.int64()),
         ("survival", pa.float32()),
         ("precision", _TEXT),
     ]
@@ -58,7 +58,8 @@ SCHEMA = pa.schema(
 `defense_parameters` and `parameters` are JSON; `parameters` holds the attack's hyperparameters that have no column.
 `iterations` counts gradient evaluations, that is, backward passes. `const_end` is "least" if the search over c ended at
 its least c, still succeeding, "greatest" if no c succeeded. `survival` is the share of repeated tests that a success on
-a random victim passes.
+a random victim passes. `nonfinite` counts gradient evaluations with a value that is not finite; in a transfer, tests
+with such logits.
 """
 
 WHAT = "the rows of a sweep"

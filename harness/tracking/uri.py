@@ -35,9 +35,9 @@ def page_command(tracking_uri: str, experiment_id: str | None = None) -> str:
         scheme, address, path, _, _ = urlsplit(tracking_uri)
         page = urlunsplit((scheme, address.rpartition("@")[2], path.rstrip("/") + "/", "", ""))
         return page if experiment_id is None else f"{page}#/experiments/{experiment_id}"
-    if redact(tracking_uri) != tracking_uri:
-        return 'uv run mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'
-    return f"uv run mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
+    store = shlex.quote(tracking_uri) if redact(tracking_uri) == tracking_uri else '"$MLFLOW_TRACKING_URI"'
+    runner = "uv run " if "UV" in os.environ else ""  # uv says so to what it runs
+    return f"{runner}mlflow ui --backend-store-uri {store}"
 
 
 def database_file(tracking_uri: str) -> Path | None:

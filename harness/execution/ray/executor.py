@@ -142,9 +142,7 @@ class RayExecutor:
         try:
             record = ray.get(reference)
         except RayTaskError as fault:
-            if isinstance(
-                fault.cause, DamagedResults | EnvironmentFault | UserError
-            ):  # no other task or worker would fare better
+            if isinstance(fault.cause, DamagedResults | EnvironmentFault | UserError):  # others would fare no better
                 raise fault.cause from None
             return self._failed(run, str(fault), queue)
         except RayError as fault:

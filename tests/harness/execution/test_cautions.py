@@ -43,18 +43,25 @@ def rooted():
 
 def quiet():
     return Net(after=lambda z: 1e-6 * z)
+
+
+def brittle():
+    return Net(before=lambda x: torch.where(16 * x % 1 == 0, x, torch.nan))  # digits have 17 levels
 """
-VICTIMS = ("sound", "noisy", "rooted", "quiet")
+VICTIMS = ("sound", "noisy", "rooted", "quiet", "brittle")
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, pd.DataFrame, Done]:
-    """A sweep of four victims, three of them doubtful: the results, the rows, and what was done."""
+    """A sweep of five victims, four of them doubtful: the results, the rows, and what was done."""
     folder = tmp_path_factory.mktemp("cautions")
     (folder / "cautious_nets.py").write_text(CODE)
     training = {"epochs": 8, "batch_size": 32, "learning_rate": 1e-2}
+    victims = {name: {"name": name, "arch": f"cautious_nets:{name}", "training": training} for name in VICTIMS}
+    victims["sound"]["evaluated_on"] = ["brittle"]
+    victims["brittle"]["attacked"] = False
     what = {
-        "victims": [{"name": name, "arch": f"cautious_nets:{name}", "training": training} for name in VICTIMS],
+        "victims": list(victims.values()),
         "attacks": [{"name": "ead", "beta": [1e-3, 1e-2], "binary_search_steps": 4, "max_iterations": 30}],
         "targets": {"random": 2},
         "confirmations": 40,
@@ -66,7 +73,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, pd.DataFra
     results = Results(folder / "results")
     names = {victim.digest: victim.name for victim in results.snapshot.victims}
     frame = rows(folder / "results")
-    return results, frame.assign(victim=frame["model"].map(names)), done
+    return results, frame.assign(victim=frame["evaluated_on"].map(names)), done
 
 
 def test_a_random_victim_has_the_share_of_its_successes_that_last(swept: tuple[Results, pd.DataFrame, Done]) -> None:
@@ -87,10 +94,21 @@ def test_a_random_victim_has_the_share_of_its_successes_that_last(swept: tuple[R
 
 def test_gradients_that_are_not_finite_are_counted(swept: tuple[Results, pd.DataFrame, Done]) -> None:
     results, frame, _ = swept
-    broken = frame["nonfinite_gradients"] > 0
-    assert broken[frame["victim"] == "rooted"].all() and not broken[frame["victim"] != "rooted"].any()
+    broken = frame["nonfinite"] > 0
+    assert broken[frame["victim"] == "rooted"].all() and not broken[~frame["victim"].isin(["rooted", "brittle"])].any()
     [said] = [text for text in report.warnings(results.summary) if "gradients were not finite" in text]
     assert re.match(r"rooted: .*EAD \(EN\), β = 1e-3, κ = 0: 6 of 6; EAD \(EN\), β = 1e-2, κ = 0: 6 of 6$", said)
+
+
+def test_logits_that_are_not_finite_are_counted_in_a_transfer(swept: tuple[Results, pd.DataFrame, Done]) -> None:
+    results, frame, _ = swept
+    tested = frame[frame["victim"] == "brittle"]
+    crafted = frame[frame["victim"] == "sound"]
+    assert crafted["success"].any() and tested["nonfinite"].sum() == crafted["success"].sum()
+    assert not tested["success"].any() and tested["margin"].isna().all()
+    [said] = [text for text in report.warnings(results.summary) if "on examples of other victims" in text]
+    first = crafted[(crafted["beta"] == 1e-3) & (crafted["decision_rule"] == "en")]
+    assert said.startswith("brittle: ") and f"EAD (EN), β = 1e-3, κ = 0: {first['success'].sum()} of 6" in said
 
 
 def test_searches_that_end_at_an_end_of_c_are_counted(swept: tuple[Results, pd.DataFrame, Done]) -> None:

@@ -236,12 +236,15 @@ def test_redact(text: str, redacted: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "experiment_id", "command"),
     [
-        ("sqlite:////a/mlflow.db", None, "uv run mlflow ui --backend-store-uri sqlite:////a/mlflow.db"),
-        ("sqlite:////a b/mlflow.db", "3", "uv run mlflow ui --backend-store-uri 'sqlite:////a b/mlflow.db'"),
-        ("postgresql://u:p@h/db", None, 'uv run mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'),
+        ("sqlite:////a/mlflow.db", None, "mlflow ui --backend-store-uri sqlite:////a/mlflow.db"),
+        ("sqlite:////a b/mlflow.db", "3", "mlflow ui --backend-store-uri 'sqlite:////a b/mlflow.db'"),
+        ("postgresql://u:p@h/db", None, 'mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"'),
         ("http://host:5000", None, "http://host:5000/"),
         ("https://user:pass@host/mlflow/", "3", "https://host/mlflow/#/experiments/3"),
     ],
 )
-def test_page_command(uri: str, experiment_id: str | None, command: str) -> None:
+def test_page_command(uri: str, experiment_id: str | None, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UV", raising=False)
     assert page_command(uri, experiment_id) == command
+    monkeypatch.setenv("UV", "/usr/bin/uv")
+    assert page_command(uri, experiment_id) == (command if "://host" in command else f"uv run {command}")
