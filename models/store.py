@@ -92,7 +92,7 @@ def copy(source: Path, folder: Path) -> None:
     stored = read(source)
     check_weights(stored)
     replace_file(folder / WEIGHTS, stored.weights)
-    replace_file(folder / RECIPE, _record(json.loads(stored.recipe), stored.weights))
+    replace_file(folder / RECIPE, _record(_content(stored), stored.weights))
 
 
 class Stored(NamedTuple):
@@ -122,9 +122,9 @@ def check_weights(stored: Stored) -> None:
     Raises
     ------
     ValueError
-        The weights are not those of the record.
+        The record is damaged, or the weights are not its own.
     """
-    expected = json.loads(stored.recipe).get("sha256")
+    expected = _content(stored).get("sha256")
     if expected not in (None, _sha256(stored.weights)):
         raise ValueError(f"{stored.folder}/{WEIGHTS} does not have the SHA-256 that {RECIPE} says")
 
@@ -143,11 +143,11 @@ def load(stored: Path | Stored, *, device: str | torch.device = "cpu") -> tuple[
         The folder holds no complete model, or its weights do not fit its recipe or are not those of its record.
     """
     stored = stored if isinstance(stored, Stored) else read(stored)
-    folder, description, weights = stored
+    folder, _, weights = stored
+    content = _content(stored)
     try:
-        content = json.loads(description)
         recipe, facts = Recipe.from_json(content["recipe"]), dict(content["facts"])
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}/{RECIPE} does not describe a trained model: {error}") from error
     with seeded(0):  # the initial weights are random and will be replaced
         model = build_network(recipe, published=False)
@@ -155,3 +155,17 @@ def load(stored: Path | Stored, *, device: str | torch.device = "cpu") -> tuple[
     fit(model, tensors, f"{folder}/{WEIGHTS}")
     check_weights(stored)
     return model.to(device).eval(), recipe, facts
+
+
+def _content(stored: Stored) -> dict[str, Any]:
+    """Return the content of a model's record.
+
+    Raises
+    ------
+    ValueError
+        It is no mapping in JSON.
+    """
+    try:
+        return dict(json.loads(stored.recipe))
+    except (RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"{stored.folder}/{RECIPE} does not describe a trained model: {error}") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.model_files import read_model
 from eadbench.harness.tracking import pyfunc, values
 from eadbench.harness.tracking.records import VictimRecord
 from eadbench.models import is_stored
@@ -57,6 +58,11 @@ def write_weights(client: "MlflowClient", model: "LoggedModel", victim: VictimRe
     """Write the files of a model and mark it ready; if the results have lost its weights, mark it failed.
 
     Of weights above :data:`~eadbench.harness.tracking.pyfunc.MOST_BYTES`, write only the location.
+
+    Raises
+    ------
+    DamagedResults
+        The stored model is damaged.
     """
     from mlflow.entities import LoggedModelStatus
 
@@ -65,6 +71,7 @@ def write_weights(client: "MlflowClient", model: "LoggedModel", victim: VictimRe
     stored = Results(folder.absolute()).model(victim.digest)
     status = LoggedModelStatus.FAILED
     if is_stored(stored):
+        read_model(stored)
         with TemporaryDirectory() as temporary:
             pyfunc.write(stored, Path(temporary, DATA))
             _description(model, victim).save(Path(temporary, "MLmodel"))

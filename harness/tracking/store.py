@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from eadbench.harness.errors import TrackingFault
+from eadbench.harness.errors import EadbenchError, TrackingFault
 from eadbench.harness.home import ensure_home
 from eadbench.harness.messages import one_line, redact
 from eadbench.harness.tracking.uri import artifact_location, database_file
@@ -37,11 +37,13 @@ def open_store(tracking_uri: str, waiting: Callable[[str], None]) -> Iterator["M
     Raises
     ------
     TrackingFault
-        Anything in the block failed.
+        The store failed in the block.
     """
     try:
         with _only_writer(tracking_uri, waiting):
             yield _connect(tracking_uri)
+    except EadbenchError:
+        raise
     # MLflow passes on every error of its database drivers and artifact stores (boto, azure). None may end a sweep.
     # Cut the chain of causes: their messages quote the URI with its password.
     except Exception as error:

@@ -19,7 +19,7 @@ ESCAPE = "\x1b]0;pwned\x07\x1b[2J\u202e"
 CONTROL = set("\x1b\x07\u202e")
 TEXTS = [field.name for field in SCHEMA if pa.types.is_string(field.type)]
 OF_IDENTITY = ("cell", "model", "evaluated_on", "shard")
-ROWS = 60_000_000
+ROWS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def escapes(target: Target) -> None:
 
 
 def equal_rows(target: Target) -> None:
-    """Repeat one row 60 million times, in a file of kilobytes."""
+    """Repeat one row 20 million times, in a file of kilobytes."""
     part = one(target, "examples/*.parquet")
     row = pq.read_table(part, partitioning=None).slice(0, 1)
     many = 10_000_000
@@ -219,9 +219,9 @@ class Bomb:
 
 
 BOMBS = {
-    "equal rows": Bomb(equal_rows, ("report", "claims", "show")),
-    "a long text": Bomb(long_text, ("report", "claims", "show")),
-    "many images": Bomb(many_images, ("show", "report     ", "report    ")),
+    "equal rows": Bomb(equal_rows, ("report", "claims")),
+    "a long text": Bomb(long_text, ("show",)),
+    "many images": Bomb(many_images, ("report    ",)),
     "a sparse spec": Bomb(lambda target: sparse(target.folder / "spec.yaml"), ("report",)),
     "sparse victims": Bomb(lambda target: sparse(target.folder / "victims.json"), ("report",)),
     "a sparse invocation": Bomb(lambda target: sparse(one(target, "invocations/*.json")), ("log",)),

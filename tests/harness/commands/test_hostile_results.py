@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from eadbench.harness.registry import ATTACKS as KNOWN
 from eadbench.harness.registry import DEFENSES
@@ -50,6 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     failed = Failed(task="a", ended="2026-01-01T00:00:00+00:00", workers=["w"], error="Error: b")
     Results(folder).write_failure("a", failed)
     assert eadbench("report", folder, "--format", "html").code == 0
+    MlflowClient(f"sqlite:///{folder.parent}/mlflow.db").search_experiments()  # copied: making it takes seconds
     return folder
 
 
@@ -77,7 +79,7 @@ def target(
     finished: Path, tmp_path: Path, requests: tuple[str, list[object]], monkeypatch: pytest.MonkeyPatch
 ) -> Target:
     """A copy of the sweep to attack, and code that would leave a mark."""
-    shutil.copytree(finished, tmp_path / "theirs" / "small")
+    shutil.copytree(finished.parent, tmp_path / "theirs")
     for name in ("outside", "code"):
         (tmp_path / name).mkdir()
     (tmp_path / "outside" / "secret").write_text("secret")
@@ -100,8 +102,11 @@ def opened(target: Target, switch: list[str], command: str) -> Ended:
     return eadbench(*switch, command.strip(), target.folder, *COMMANDS[command])
 
 
-@pytest.mark.parametrize("switch", [[], ["--no-code"]], ids=["", "no-code"])
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize(
+    ("attack", "switch"),
+    [(attack, []) for attack in ATTACKS]
+    + [(name, ["--no-code"]) for name in ("code", "code without facts", "requests")],
+)
 def test_nothing_happens(
     attack: str, switch: list[str], target: Target, requests: tuple[str, list[object]], tmp_path: Path
 ) -> None:
