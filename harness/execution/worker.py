@@ -215,16 +215,16 @@ class Worker:
         batch_size = self.batch_size(shard.victim.digest)
         attack = shard.setting.build(shard.examples, self.device)
         victim, precision = self.victim(shard.victim.digest), shard.setting.precision
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ArgumentWarning)  # the probe of the victim says the same, once
-            result: AttackResult = attack(
-                victim if precision == "float32" else LowerPrecision(victim, precision),
-                images.to(self.device),
-                labels.to(self.device),
-                batch_size=batch_size,
-            )
-        rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
-        with models.seeded(int(shard.digest, 16) >> 1, self.device):
+        with models.seeded(int(shard.digest, 16) >> 1, self.device):  # the same noise if it is attacked again
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ArgumentWarning)  # the probe of the victim says the same, once
+                result: AttackResult = attack(
+                    victim if precision == "float32" else LowerPrecision(victim, precision),
+                    images.to(self.device),
+                    labels.to(self.device),
+                    batch_size=batch_size,
+                )
+            rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
             shares = survivals(shard, victim, rules, times=self.setup.confirmations, batch_size=batch_size)
         rows = crafted_rows(shard, self.data.name, rules, result, shares)
         random = any(share is not None for share in shares.values())

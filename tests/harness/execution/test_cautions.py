@@ -68,7 +68,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, pd.DataFra
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        done = run(small(**what), folder / "results")
+        done = run(small(**what), folder / "results", models=folder / "models")
+        run(small(**what), folder / "again", models=folder / "models")
     assert not done.failures
     results = Results(folder / "results")
     names = {victim.digest: victim.name for victim in results.snapshot.victims}
@@ -88,8 +89,16 @@ def test_a_random_victim_has_the_share_of_its_successes_that_last(swept: tuple[R
     first = noisy[(noisy["beta"] == 1e-3) & (noisy["decision_rule"] == "en")]
     share, rate = 100 * first["survival"].mean(), 100 * first["success"].mean()
     assert said.startswith("noisy: it is random")
-    assert f"EAD (EN), β = 1e-3, κ = 0: {share:.0f} % (ASR {rate:.0f} %)" in said
+    figures = re.search(r"EAD \(EN\), β = 1e-3, κ = 0: (\d+) % \(ASR (\d+) %\)", said)
+    assert figures and [int(figure) for figure in figures.groups()] == pytest.approx([share, rate], abs=0.51)
     assert done.random and done.unconfirmed
+
+
+def test_a_random_victim_is_attacked_with_the_same_noise_again(swept: tuple[Results, pd.DataFrame, Done]) -> None:
+    results, _, _ = swept
+    parts = list((results.folder / "examples").glob("*.parquet"))
+    again = results.folder.parent / "again" / "examples"
+    assert parts and all(part.read_bytes() == (again / part.name).read_bytes() for part in parts)
 
 
 def test_gradients_that_are_not_finite_are_counted(swept: tuple[Results, pd.DataFrame, Done]) -> None:
