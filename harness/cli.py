@@ -1,31 +1,33 @@
 """The command `eadbench`."""
 
-import functools
 import os
 import sys
-from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from eadbench.dashboards.command import dashboard
-from eadbench.harness.commands import checking, listing, planning, reporting, running, schema, showing, verifying
+from eadbench.harness.commands.group import CommandGroup
 from eadbench.harness.commands.options import err
 from eadbench.harness.commands.stopping import stopped_by_signals
 from eadbench.harness.commands.streams import steady
 from eadbench.harness.errors import EadbenchError, EnvironmentFault, Stopped, UserError
 from eadbench.harness.messages import one_line, printable, redact
-from eadbench.harness.places import FILES
-from eadbench.models.code import NO_CODE
 
 app = typer.Typer(
+    cls=CommandGroup,
     help="Benchmark of adversarial attacks on image classifiers: EAD, C&W, FGM and I-FGM.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"eadbench {version('eadbench')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -41,47 +43,19 @@ def refuse_own_code(
             help="With --no-code, specs may name files below the working folder, and below DIR; repeatable.",
         ),
     ] = None,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and exit.")
+    ] = False,
 ) -> None:
     """Benchmark of adversarial attacks on image classifiers: EAD, C&W, FGM and I-FGM."""
     if no_code:
+        from eadbench.harness.places import FILES
+        from eadbench.models.code import NO_CODE
+
         os.environ[NO_CODE] = "1"
         os.environ[FILES] = os.pathsep.join(str(folder.absolute()) for folder in allow_files or ())
     elif allow_files:
         raise UserError("--allow-files: needs --no-code, without which specs may name any file")
-
-
-def naming_spec(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command with the path of its spec before every error of the user."""
-
-    @functools.wraps(command)
-    def wrapper(spec_file: Path, **options: object) -> None:
-        try:
-            command(spec_file, **options)
-        except UserError as error:
-            text = str(error)
-            raise UserError(text if text.startswith(f"{spec_file}: ") else f"{spec_file}: {text}") from error
-
-    return wrapper
-
-
-for command in (
-    naming_spec(running.run),
-    naming_spec(planning.plan),
-    running.transfer,
-    running.log,
-    reporting.report,
-    reporting.claims,
-    showing.show,
-    verifying.verify,
-    dashboard,
-    listing.attacks,
-    listing.datasets,
-    listing.defenses,
-    listing.models,
-    checking.check,
-    schema.schema,
-):
-    app.command()(command)
 
 
 def main() -> None:

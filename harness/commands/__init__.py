@@ -1,1 +1,1 @@
-"""The commands of `eadbench`, one function each; `harness.cli` registers them."""
+"""The commands of `eadbench`, one function each; :mod:`eadbench.harness.commands.group` lists them."""

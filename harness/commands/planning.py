@@ -1,97 +1,30 @@
 """The command that previews a sweep: plan."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
-import pandas as pd
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
-from eadbench.harness import spec
 from eadbench.harness.commands.options import Overrides, ResultsFolder, Scale, SpecFile, err, out
-from eadbench.harness.labels import AXES, Labels, defense_label, series_of
-from eadbench.harness.numbers import parameter_text
-from eadbench.harness.plan import grid
-from eadbench.harness.plan.cells import Setting
-from eadbench.harness.plan.grid import Shard
-from eadbench.models import Recipe, canonical_json
-
-if TYPE_CHECKING:
-    from eadbench.harness.execution.sweep import Plan
 
 __all__ = ["plan"]
 
 
 def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None, overrides: Overrides = None) -> None:
     """Print what `run` would do, without doing it."""
-    from eadbench.harness import api
+    from eadbench.harness import api, spec
+    from eadbench.harness.commands import plan_table
+    from eadbench.harness.plan import grid
 
     resolved = spec.load(spec_file, overrides or (), scale=scale)
-    preview = api.plan(resolved, results=results)
-    blocks = grid.blocks(resolved, preview.data.identity, preview.victims)
+    planned = api.plan(resolved, results=results)
+    blocks = grid.blocks(resolved, planned.data.identity, planned.victims)
     out.print(
-        f"[bold]{resolved.name}[/]: {escape(preview.data.name)}, {len(preview.victims)} victims, "
-        f"{sum(len(block.cells()) for block in blocks)} cells; results in {escape(str(preview.folder))}"
+        f"[bold]{resolved.name}[/]: {escape(planned.data.name)}, {len(planned.victims)} victims, "
+        f"{sum(len(block.cells()) for block in blocks)} cells; results in {escape(str(planned.folder))}"
     )
-    for recipe in preview.unmade:
-        out.print(escape(f"  to make first: {recipe.arch}, {_training(recipe)} ({recipe.digest})"), highlight=False)
-    out.print(_table(blocks, preview))
-    for text in preview.warnings:
-        err.print(Text.assemble(("warning:", "yellow"), " ", text), highlight=False, soft_wrap=True)
-
-
-def _table(blocks: Sequence[Shard], preview: "Plan") -> Table:
-    """Return one line per victim and attack with the remaining work, and a line of totals."""
-    shards: Counter[tuple[str, Setting]] = Counter()
-    examples: Counter[tuple[str, Setting]] = Counter()
-    for shard in preview.remaining:
-        shards[shard.victim.digest, shard.setting] += 1
-        examples[shard.victim.digest, shard.setting] += shard.size
-    table = Table("victim", "attack", "cells", "examples", "shards", "passes", box=None)
-    victims = Labels.of_victims(preview.victims).victim
-    attacks = _attack_labels([block.setting for block in blocks])
-    total_passes = 0
-    for block in blocks:
-        key = block.victim.digest, block.setting
-        passes = examples[key] * block.setting.build(()).most_passes
-        total_passes += passes
-        table.add_row(
-            Text(victims[block.victim.digest]),
-            Text(attacks[block.setting]),
-            str(len(block.cells())),
-            f"{examples[key]:,}",
-            f"{shards[key]:,}",
-            f"≤ {passes:,}",
+    for recipe in planned.unmade:
+        out.print(
+            escape(f"  to make first: {recipe.arch}, {plan_table.training(recipe)} ({recipe.digest})"), highlight=False
         )
-    table.add_section()
-    totals = f"{examples.total():,}", f"{shards.total():,}", f"≤ {total_passes:,}"
-    table.add_row("all", "", "", *totals, style="bold")
-    for column in table.columns[2:]:
-        column.justify = "right"
-    return table
-
-
-def _attack_labels(settings: Sequence[Setting]) -> Mapping[Setting, str]:
-    """Return the label of every setting. Labels of one attack and norm include the hyperparameters that differ."""
-    lines = pd.DataFrame(map(_label_line, settings))
-    labels = Labels(lines=lines, victims=()).series
-    return {setting: labels[series] for setting, series in zip(settings, series_of(lines), strict=True)}
-
-
-def _label_line(setting: Setting) -> dict[str, str | None]:
-    """Return a setting as a line for `Labels`, with its grid and its decision rules among the hyperparameters."""
-    parameters = {name: value for name, value in setting.parameters.items() if name != "norm"}
-    parameters["decision_rules"] = ", ".join(filter(None, setting.decision_rules))
-    for name, values in (("beta", setting.betas), ("kappa", setting.kappas)):
-        parameters[AXES[name]] = ", ".join(parameter_text(value) for value in values if value is not None)
-    norm = setting.parameters.get("norm")
-    return {"attack": setting.attack, "norm": norm, "decision_rule": None, "parameters": canonical_json(parameters)}
-
-
-def _training(recipe: Recipe) -> str:
-    """Return a recipe's defence and its number of epochs."""
-    parameters = {name: value for name, value in recipe.defense.items() if name != "name"}
-    label = defense_label(recipe.defense["name"], parameters)
-    return label if recipe.training is None else f"{label}, {recipe.training.epochs} epochs"
+    out.print(plan_table.table(blocks, planned))
+    for text in planned.warnings:
+        err.print(Text.assemble(("warning:", "yellow"), " ", text), highlight=False, soft_wrap=True)

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.markup import escape
 
-from eadbench.harness.analysis import summary as summaries
-from eadbench.harness.api import Results, write_report
 from eadbench.harness.commands.options import (
     SHARDS_FAILED,
     AllowCode,
@@ -21,7 +19,9 @@ from eadbench.harness.commands.options import (
     write_text,
 )
 from eadbench.harness.errors import UserError
-from eadbench.harness.reporting import report as reports
+
+if TYPE_CHECKING:
+    from eadbench.harness.api import Results
 
 
 class Format(StrEnum):
@@ -52,6 +52,9 @@ def report(
     allow_code: AllowCode = False,
 ) -> None:
     """Print the tables of a sweep."""
+    from eadbench.harness.api import Results
+    from eadbench.harness.reporting import report as reports
+
     results = Results(folder, allow_code=allow_code)
     if format is Format.html:
         print_place("Report", _write(results))
@@ -71,9 +74,10 @@ def report(
         _end_incomplete({str(folder): results.summary.missing})
 
 
-def _print_comparison(results: Results, format: Format) -> None:
+def _print_comparison(results: "Results", format: Format) -> None:
     """Print the results beside the paper's figures."""
     from eadbench.harness.paper import comparison
+    from eadbench.harness.reporting import report as reports
 
     lines = reports.compared(results.summary)
     if format is Format.table:
@@ -82,8 +86,10 @@ def _print_comparison(results: Results, format: Format) -> None:
         write_text(comparison.render(lines, format.value))
 
 
-def _write(results: Results) -> Path:
+def _write(results: "Results") -> Path:
     """Write the report as one page, and return its path."""
+    from eadbench.harness.api import write_report
+
     with err.status("writing the report"):
         return write_report(results)
 
@@ -94,6 +100,8 @@ def claims(
     allow_code: AllowCode = False,
 ) -> None:
     """Test the paper's claims on the results of sweeps: each holds, fails, or lacks data."""
+    from eadbench.harness.analysis import summary as summaries
+    from eadbench.harness.api import Results
     from eadbench.harness.paper import claims as paper
 
     pool = summaries.pool([Results(folder, allow_code=allow_code).snapshot for folder in folders])

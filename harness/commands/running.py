@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from eadbench.harness import spec
 from eadbench.harness.commands.options import (
     SHARDS_FAILED,
     Address,
@@ -24,7 +23,6 @@ from eadbench.harness.commands.options import (
     print_place,
 )
 from eadbench.harness.storage import located
-from eadbench.harness.tracking.uri import default_tracking_uri, page_command
 
 if TYPE_CHECKING:
     from eadbench.harness.api import Ended
@@ -40,7 +38,7 @@ def run(
     overrides: Overrides = None,
 ) -> None:
     """Run the remaining work of a sweep, and print its table."""
-    from eadbench.harness import api
+    from eadbench.harness import api, spec
 
     ended = api.sweep(
         spec.load(spec_file, overrides or (), scale=scale),
@@ -64,7 +62,7 @@ def transfer(
     overrides: Overrides = None,
 ) -> None:
     """Test the stored adversarial images of a sweep on other victims, and print the table."""
-    from eadbench.harness import api
+    from eadbench.harness import api, spec
 
     ended = api.transfer(
         folder,
@@ -83,6 +81,7 @@ def log(folder: Folder, allow_code: AllowCode = False) -> None:
     """Write to MLflow what it lacks of a sweep."""
     from eadbench.harness import api
     from eadbench.harness.execution.progress import Progress
+    from eadbench.harness.tracking.uri import default_tracking_uri, page_command
 
     with Progress(err) as progress, progress.waiting("logging to MLflow"):
         invocations = api.log(folder, allow_code=allow_code)
@@ -96,6 +95,7 @@ def _print_end(ended: "Ended") -> None:
     """Print the table, the paths of all outputs, and the failures; exit with `SHARDS_FAILED` if there are any."""
     from eadbench.harness.reporting import report
     from eadbench.harness.tracking.invocation import REPORT
+    from eadbench.harness.tracking.uri import default_tracking_uri, page_command
 
     results, folder, done = ended.results, ended.results.snapshot.folder, ended.done
     out.print(report.terminal(results.summary, width=out.width))

@@ -80,7 +80,7 @@ class TestCommands:
         for code in codes:
             name, *words = code.removeprefix("eadbench ").removeprefix("--no-code ").split()
             assert name in known, code
-            options = {text for parameter in known[name].params for text in parameter.opts}
+            options = {text for parameter in known[name].loaded().params for text in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= options | {"--help"}, code
 
     def test_every_command_is_in_the_readme(self) -> None:

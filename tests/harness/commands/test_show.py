@@ -11,8 +11,8 @@ from rich.text import Text
 from eadbench.harness import datasets
 from eadbench.harness.analysis import example as one_example
 from eadbench.harness.analysis.example import Named, named
-from eadbench.harness.commands import showing
 from eadbench.harness.parquet.adversarial import read_images
+from eadbench.harness.reporting.drawn_example import shown
 from eadbench.harness.reporting.pixels import in_terminal, signed
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.snapshot import Snapshot
@@ -131,7 +131,7 @@ def test_rows_are_of_every_cell_and_victim(done: Path, example: Named) -> None:
 def test_a_narrow_terminal_has_fewer_columns_and_no_line_too_long(done: Path, example: Named, width: int) -> None:
     found = one_example.find(snapshot(done), example)
     console = Console(file=io.StringIO(), width=width, color_system="truecolor", force_terminal=True)
-    console.print(*showing.shown(found, console), sep="\n\n")
+    console.print(*shown(found, console), sep="\n\n")
     plain = Text.from_ansi(console.file.getvalue()).plain  # type: ignore[attr-defined]
     assert max(map(len, plain.splitlines())) <= width
     assert "…" not in plain and all(head in plain for head in ("attack", "L1", "L2", "L∞"))
