@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Adversarial:
     """The examples that one decision rule keeps; N rows, in the order of the attacked images.
 
@@ -38,8 +38,18 @@ class Adversarial:
     epsilon: Tensor
     unconfirmed: Tensor
 
+    def __repr__(self) -> str:
+        """How many succeed, and their mean distances: ``8 of 9 succeed; mean L1 3.21, L2 0.81, L∞ 0.402``."""
+        count = int(self.success.sum())
+        means = ((name, getattr(self, field).nanmean().item()) for field, name in _DISTANCES.items())
+        distances = "; mean " + ", ".join(f"{name} {mean:.4g}" for name, mean in means) if count else ""
+        return f"{count} of {len(self.success)} succeed{distances}"
 
-@dataclass(frozen=True, kw_only=True)
+
+_DISTANCES = {"l1": "L1", "l2": "L2", "linf": "L∞"}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class AttackResult(Mapping[str, Adversarial]):
     """Decision rule ("en", "l1", "l2") or norm ("l1", "l2", "linf") to its adversarial examples.
 
@@ -74,3 +84,8 @@ class AttackResult(Mapping[str, Adversarial]):
 
     def __len__(self) -> int:
         return len(self.kept)
+
+    def __repr__(self) -> str:
+        """A line for each rule: ``AttackResult of 9 examples, 1,204 gradient evaluations`` and ``en: 8 of 9 …``."""
+        head = f"AttackResult of {len(self.iterations)} examples, {int(self.iterations.sum()):,} gradient evaluations"
+        return "\n".join([head, *(f"{rule}: {kept!r}" for rule, kept in self.kept.items())])

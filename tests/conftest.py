@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import MODELS
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
@@ -28,6 +30,13 @@ def own_s3_clients() -> Iterator[None]:
     yield
     if "eadbench.harness.s3" in sys.modules:
         sys.modules["eadbench.harness.s3"].S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_models(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The sweeps of the tests train the same few networks."""
+    base = tmp_path_factory.getbasetemp()
+    os.environ[MODELS] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models")
 
 
 @pytest.fixture(scope="session", autouse=True)

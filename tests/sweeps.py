@@ -1,5 +1,6 @@
 """Small sweeps on the digits, and ways to run them."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from eadbench.harness.execution.serial import SerialExecutor
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.owner import Owner
+from tests import MODELS
 
 SMALL = """
 name: small
@@ -40,7 +42,11 @@ def small(**changes: Any) -> spec.Spec:
 
 
 def run(what: spec.Spec, folder: Path, *, ray_workers: int | None = None, models: Path | None = None) -> sweep.Done:
-    """Run a sweep in this process, or by a number of Ray workers."""
+    """Run a sweep in this process, or by a number of Ray workers.
+
+    Unless `models` is given, the sweeps of all tests share the models that they train.
+    """
+    models = Path(os.environ[MODELS]) if models is None else models
 
     def executor(setup: Setup, data: DataSet, progress: Progress) -> Executor:
         if ray_workers is None:

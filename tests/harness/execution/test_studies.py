@@ -32,7 +32,7 @@ name: study
 dataset: {name: digits}
 images: {count: 3, correct_on: all}
 victims:
-  - {arch: digits, training: &brief {epochs: 4, batch_size: 32, learning_rate: 3e-3}, evaluated_on: [distilled]}
+  - {arch: digits, training: &brief {epochs: 2, batch_size: 32, learning_rate: 3e-3}, evaluated_on: [distilled]}
   - {name: distilled, arch: digits, training: *brief, defense: {distillation: {temperature: [1, 20]}}}
   - arch: digits
     training: *brief
@@ -44,7 +44,7 @@ victims:
           - {name: ead, decision_rules: [l1], binary_search_steps: 2, max_iterations: 20, initial_const: 0.1}
           - {name: cw, binary_search_steps: 2, max_iterations: 20, initial_const: 0.1}
 attacks:
-  - {name: ead, kappa: [0, 5], binary_search_steps: 4, max_iterations: 30, initial_const: 0.1}
+  - {name: ead, kappa: [0, 5], binary_search_steps: 3, max_iterations: 20, initial_const: 0.1}
 shard_size: 20
 batch_size: 16
 """
@@ -57,7 +57,7 @@ def study(**changes: Any) -> spec.Spec:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("studies") / "study"
-    assert not run(study(), folder).failures
+    assert not run(study(), folder, models=folder.parent / "models").failures
     return folder
 
 
@@ -87,13 +87,13 @@ class TestVictims:
             for r in recipes
         )
         assert trained == [
-            ("adversarial_training", None, 4),
-            ("distillation", 1.0, 4),
-            ("distillation", 20.0, 4),
-            ("distillation_teacher", 1.0, 4),
-            ("distillation_teacher", 20.0, 4),
+            ("adversarial_training", None, 2),
+            ("distillation", 1.0, 2),
+            ("distillation", 20.0, 2),
+            ("distillation_teacher", 1.0, 2),
+            ("distillation_teacher", 20.0, 2),
             ("none", None, 1),
-            ("none", None, 4),
+            ("none", None, 2),
         ]
 
     def test_correct_on_all_draws_one_set(self, finished: Path, digits: datasets.DataSet) -> None:
@@ -193,9 +193,8 @@ class TestTransfer:
         assert run(plain, folder).nothing
 
     def test_a_changed_spec_shows_its_own_transfers(self, finished: Path, tmp_path: Path) -> None:
-        folder, plain = tmp_path / "changed", study(images={"count": 3})
-        shutil.copytree(finished / "models", folder / "models")
-        run(plain, folder)
+        folder, plain = tmp_path / "changed", study()
+        shutil.copytree(finished, folder)
         alone = [replace(victim, evaluated_on=[]) for victim in plain.victims[:1]]
         for what, transferred in ((replace(plain, victims=alone), False), (plain, True)):
             assert run(what, folder).nothing
@@ -203,7 +202,7 @@ class TestTransfer:
             assert (frame["model"] != frame["evaluated_on"]).any() == transferred
 
     def test_by_ray_to_the_bit(self, finished: Path, tmp_path: Path) -> None:
-        run(study(), tmp_path / "ray", ray_workers=2)
+        run(study(), tmp_path / "ray", ray_workers=2, models=tmp_path / "models")
         parts = [
             {path.name: path.read_bytes() for path in (folder / "examples").iterdir()}
             for folder in (finished, tmp_path / "ray")
