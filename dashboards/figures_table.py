@@ -9,12 +9,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from eadbench.dashboards.rendering import render
-from eadbench.harness.analysis.aggregate import ALL_TARGETS, CASES, FIGURES
+from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.labels import AXES, OWN, dataset_label, targets_label
 from eadbench.harness.labels import FIGURES as FIGURE_LABELS
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
-from eadbench.harness.reporting.tables.pages import MARK, best_figures, missing_text
+from eadbench.harness.reporting.tables.pages import MARK, best_figures, group_heads, missing_text
 
 __all__ = ["HEADS", "LINE_LIMIT", "PublishedFigures", "figures_of", "published_figures", "table_html"]
 
@@ -22,7 +22,6 @@ LINE_LIMIT = 400
 """Lines that one table shows at most."""
 
 HEADS = {**FIGURE_LABELS, "asr": f"{FIGURE_LABELS['asr']}, %"}
-_GROUP_HEADS = {**{case: f"{case} case" for case in CASES}, "all_targets": "all targets"}
 _LABEL_HEADS = {"series": "attack", "beta": AXES["beta"], "kappa": AXES["kappa"], "tested": "tested on"}
 _LINE = ["cell", "evaluated_on"]
 
@@ -102,7 +101,7 @@ def table_html(
     texts
         Of those lines, from ``dashboards.lines.described``.
     groups
-        Cases, and all_targets, in the order of the columns.
+        Cases, and all_targets, in the order of the columns; one of them is shown if they coincide.
     intervals
         Whether 95 % intervals stand below the figures.
     paper
@@ -110,6 +109,8 @@ def table_html(
     aria_label
         The table's name for screen readers.
     """
+    group_titles = group_heads(lines)
+    groups = [group for group in groups if group in group_titles] or list(group_titles)
     labels = [name for name in _LABEL_HEADS if name == "series" or texts[name].replace(OWN, "").ne("").any()]
     sections = [
         _Section(
@@ -122,7 +123,7 @@ def table_html(
         "figures_table.html.j2",
         sections=sections,
         labels={name: _LABEL_HEADS[name] for name in labels},
-        groups=[_GROUP_HEADS[group] for group in groups],
+        groups=[group_titles[group] for group in groups],
         heads=[HEADS[name] for name in FIGURES],
         note=missing_text(lines[~lines.duplicated(_LINE)]),
         aria_label=aria_label,

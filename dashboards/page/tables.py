@@ -17,6 +17,7 @@ from eadbench.harness.labels import AXES
 from eadbench.harness.numbers import parameter_text
 from eadbench.harness.paper import comparison
 from eadbench.harness.reporting import report
+from eadbench.harness.reporting.tables.pages import group_heads
 
 __all__ = ["attacks", "transfer"]
 
@@ -25,6 +26,7 @@ _GROUPS = {
     "Worst case, and all targets": ("worst", "all_targets"),
 }
 """The groups of columns of each table: four groups with intervals are wider than a page."""
+_ONE_GROUP = {"Success and distortion": ("average",)}
 _HEADS = ("crafted on", "attack", AXES["beta"], AXES["kappa"])
 _RATE_LIMIT = 8_000
 """Rates that the transfer matrix shows."""
@@ -98,7 +100,7 @@ def _tables(summary: Summary, lines: pd.DataFrame, where: str = "") -> _Tables:
     compared = comparison.compare(first, summary.victims) if summary.spec.targeted else None
     paper = published_figures(compared)
     tables = {}
-    for groups_title, groups in _GROUPS.items():
+    for groups_title, groups in (_GROUPS if len(group_heads(first)) > 1 else _ONE_GROUP).items():
         title = f"{groups_title}{where}"
         tables[title] = table_html(summary, first, texts, groups=groups, intervals=True, paper=paper, aria_label=title)
     return _Tables(tables=tables, paper=bool(paper), shown=len(first) // len(CASES), total=len(lines) // len(CASES))

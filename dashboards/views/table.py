@@ -13,6 +13,7 @@ from eadbench.dashboards.sources import Source
 from eadbench.dashboards.views.parts import rows_or_stop
 from eadbench.harness.analysis.aggregate import CASES, GROUPS
 from eadbench.harness.reporting import report, tables
+from eadbench.harness.reporting.tables.pages import group_heads
 
 _FORMATS = {"CSV": ("csv", "text/csv"), "Markdown": ("md", "text/markdown"), "LaTeX": ("tex", "application/x-tex")}
 """File ending and media type of each download."""
@@ -27,7 +28,9 @@ def show(source: Source) -> None:
     chosen = choices.filters(texts)
     compared = source.compared()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        groups = choices.select_several("Cases", GROUPS, key="case", default=CASES, labels=_GROUP_LABELS)
+        groups = list(group_heads(summary.lines))
+        if len(groups) > 1:
+            groups = choices.select_several("Cases", GROUPS, key="case", default=CASES, labels=_GROUP_LABELS)
         intervals = choices.toggle("95 % intervals", key="intervals", help="With images as clusters.")
         paper = compared is not None and choices.toggle("The paper's figures", key="paper", value=True)
     lines = summary.lines[chosen]

@@ -8,9 +8,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from eadbench.harness.analysis.aggregate import CASES, FIGURES, GROUPS
+from eadbench.harness.analysis.aggregate import FIGURES
 from eadbench.harness.plan.grid import Victim
-from eadbench.harness.reporting.tables.pages import GROUP_HEADS, HEADS, Line, Page, pages
+from eadbench.harness.reporting.tables.pages import HEADS, Line, Page, pages
 
 __all__ = ["terminal"]
 
@@ -24,7 +24,8 @@ def terminal(summary: pd.DataFrame, victims: Sequence[Victim] = (), *, width: in
     unlimited = Console(width=10_000)
     parts: list[Text | Table] = []
     for page in pages(summary, victims):
-        choices = (_side_by_side(page, GROUPS), _side_by_side(page, CASES), _stacked(page))
+        groups = list(page.heads)
+        choices = (_side_by_side(page, groups), _side_by_side(page, _cases(page)), _stacked(page))
         fitting = (table for table in choices if unlimited.measure(table).maximum <= width)
         parts += [Text(page.title, style="italic"), next(fitting, choices[-1])]
         parts += [*(Text(note, style="dim") for note in page.notes), Text()]
@@ -38,7 +39,7 @@ def _side_by_side(page: Page, groups: Sequence[str]) -> Table:
         labels.add_row(Text(line.attack), *line.parameters)
     tables = [labels]
     for group in groups:
-        tables.append(_table(*(HEADS[figure] for figure in FIGURES), title=GROUP_HEADS[group]))
+        tables.append(_table(*(HEADS[figure] for figure in FIGURES), title=page.heads[group]))
         for line in page.lines:
             tables[-1].add_row(*_cells(line, group))
     grid = Table.grid(padding=(0, 3, 0, 0))
@@ -48,14 +49,20 @@ def _side_by_side(page: Page, groups: Sequence[str]) -> Table:
 
 def _stacked(page: Page) -> Table:
     """Return one line per attack and case, for narrow terminals."""
-    table = _table("attack", "case", *(HEADS[name] for name in (*page.parameters, *FIGURES)), wrap=True)
+    cases = _cases(page)
+    names = ("attack", *(["case"] if len(cases) > 1 else []))
+    table = _table(*names, *(HEADS[name] for name in (*page.parameters, *FIGURES)), wrap=True)
     for line in page.lines:
-        for case in CASES:
-            labels = [line.attack, case, *line.parameters]
-            if case != CASES[0]:
-                labels = [label if label == case else "" for label in labels]
-            table.add_row(*map(Text, labels), *_cells(line, case), end_section=case == CASES[-1])
+        for case in cases:
+            labels = {"attack": line.attack, "case": case, **dict(zip(page.parameters, line.parameters, strict=True))}
+            shown = [labels[name] if name == "case" or case == cases[0] else "" for name in (*names, *page.parameters)]
+            table.add_row(*map(Text, shown), *_cells(line, case), end_section=case == cases[-1] and len(cases) > 1)
     return table
+
+
+def _cases(page: Page) -> list[str]:
+    """Return the groups without the mean over all targets."""
+    return [group for group in page.heads if group != "all_targets"]
 
 
 def _table(*heads: str, title: str | None = None, wrap: bool = False) -> Table:

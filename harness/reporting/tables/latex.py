@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from eadbench.harness.analysis.aggregate import CASES, FIGURES
+from eadbench.harness.analysis.aggregate import FIGURES
 from eadbench.harness.numbers import NO_VALUE
 from eadbench.harness.plan.grid import Victim
-from eadbench.harness.reporting.tables.pages import GROUP_HEADS, HEADS, MARK, Page, pages
+from eadbench.harness.reporting.tables.pages import HEADS, MARK, Page, pages
 
 __all__ = ["escape", "power_of_ten", "render_latex", "symbols"]
 
@@ -28,15 +28,16 @@ def render_latex(summary: pd.DataFrame, victims: Sequence[Victim]) -> str:
 
 def _table(page: Page) -> str:
     label_count, figure_count = 1 + len(page.parameters), len(FIGURES)
-    spans = [rf"\multicolumn{{{figure_count}}}{{c}}{{{GROUP_HEADS[case].capitalize()}}}" for case in CASES]
-    starts = [label_count + 1 + figure_count * index for index in range(len(CASES))]
-    heads = ["Attack", *(symbols(HEADS[name]) for name in (*page.parameters, *FIGURES * len(CASES)))]
+    cases = [group for group in page.heads if group != "all_targets"]
+    spans = [rf"\multicolumn{{{figure_count}}}{{c}}{{{page.heads[case].capitalize()}}}" for case in cases]
+    starts = [label_count + 1 + figure_count * index for index in range(len(cases))]
+    heads = ["Attack", *(symbols(HEADS[name]) for name in (*page.parameters, *FIGURES * len(cases)))]
     rows = []
     for line in page.lines:
         attack = symbols(escape(line.attack))
         figures = [
             text.replace(NO_VALUE, "N.A.").replace("<", "$<$").replace(">", "$>$")
-            for text in line.texts(CASES, r"\textbf{{{}}}")
+            for text in line.texts(cases, r"\textbf{{{}}}")
         ]
         rows.append([attack, *map(power_of_ten, line.parameters), *figures])
     lines = [

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from eadbench.harness.analysis.aggregate import FIGURES, GROUPS
+from eadbench.harness.analysis.aggregate import FIGURES
 from eadbench.harness.plan.grid import Victim
-from eadbench.harness.reporting.tables.pages import GROUP_HEADS, HEADS, Page, pages
+from eadbench.harness.reporting.tables.pages import HEADS, Page, pages
 
 __all__ = ["escape", "render_markdown"]
 
@@ -19,12 +19,12 @@ def render_markdown(summary: pd.DataFrame, victims: Sequence[Victim]) -> str:
 
 def _table(page: Page) -> str:
     heads = ["attack", *(HEADS[name] for name in page.parameters)]
-    for group in GROUPS:
+    for head in page.heads.values():
         # Markdown has no heading over several columns: the first column of a group carries its name.
-        heads += [f"{GROUP_HEADS[group]}: ASR", *(HEADS[figure] for figure in FIGURES[1:])]
+        heads += [f"{head}: ASR", *(HEADS[figure] for figure in FIGURES[1:])]
     rows = [heads, [":--", *["--:"] * (len(heads) - 1)]]
     for line in page.lines:
-        rows.append([escape(line.attack), *line.parameters, *line.texts(GROUPS, "**{}**")])
+        rows.append([escape(line.attack), *line.parameters, *line.texts(list(page.heads), "**{}**")])
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     notes = "".join(f"\n{escape(note)}\n" for note in page.notes)
     return f"**{escape(page.title)}**\n\n{table}{notes}"

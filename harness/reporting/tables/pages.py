@@ -12,14 +12,14 @@ from eadbench.harness.labels import FIGURES as FIGURE_LABELS
 from eadbench.harness.numbers import figure_text, parameter_text, rate_text
 from eadbench.harness.plan.grid import Victim
 
-__all__ = ["GROUP_HEADS", "HEADS", "MARK", "Figure", "Line", "Page", "best_figures", "missing_text", "pages"]
+__all__ = ["HEADS", "MARK", "Figure", "Line", "Page", "best_figures", "group_heads", "missing_text", "pages"]
 
 MARK = "†"
 """What marks a line with images that lack rows."""
 
 HEADS: Mapping[str, str] = {**AXES, **FIGURE_LABELS}
 """Column heads of parameters and figures."""
-GROUP_HEADS: Mapping[str, str] = {case: f"{case} case" for case in CASES} | {"all_targets": "all targets"}
+_GROUP_HEADS: Mapping[str, str] = {case: f"{case} case" for case in CASES} | {"all_targets": "all targets"}
 
 
 class Figure(NamedTuple):
@@ -48,6 +48,8 @@ class Page:
     """One table: one victim on one data set. ``parameters`` names the parameters that have a column."""
 
     title: str
+    heads: Mapping[str, str]
+    """The heads of the groups of figures."""
     parameters: tuple[str, ...]
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
@@ -74,8 +76,19 @@ def pages(summary: pd.DataFrame, victims: Sequence[Victim]) -> Iterator[Page]:
         )
         notes = missing_text(by_case["best"])
         yield Page(
-            title=_title(part, labels, victims), parameters=parameters, lines=lines, notes=(notes,) if notes else ()
+            title=_title(part, labels, victims),
+            heads=group_heads(part),
+            parameters=parameters,
+            lines=lines,
+            notes=(notes,) if notes else (),
         )
+
+
+def group_heads(lines: pd.DataFrame) -> Mapping[str, str]:
+    """Return the heads of a table's groups of figures: one group where each image has one target, or none."""
+    if lines["targets_per_image"].max() > 1:
+        return _GROUP_HEADS
+    return {"average": "untargeted" if (lines["targets"] == "untargeted").all() else "one target each"}
 
 
 def missing_text(lines: pd.DataFrame) -> str:

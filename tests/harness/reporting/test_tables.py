@@ -171,6 +171,18 @@ def test_every_format_says_over_how_many_targets(kind: str, count: int, words: s
     assert set(table["targets"]) == {kind} and set(table["targets_per_image"]) == {count}
 
 
+@pytest.mark.parametrize(("kind", "head"), [("untargeted", "untargeted"), ("random", "one target each")])
+def test_cases_that_coincide_stand_once(kind: str, head: str) -> None:
+    summary = summary_of(TABLE_8).assign(targets=kind, targets_per_image=1)
+    markdown, latex = render(summary, "markdown"), render(summary, "latex")
+    assert f"| {head}: ASR | L1 | L2 | L∞ |\n" in markdown and "case" not in markdown
+    assert rf"\multicolumn{{4}}{{c}}{{{head.capitalize()}}} \\" in latex and r"\cmidrule(lr){4-7}" + "\n" in latex
+    assert latex.count("22.46") == markdown.count("22.46") == 1
+    for width in (60, 200):
+        text = shown(summary, width)
+        assert text.count("22.46") == 1 and "case" not in text
+
+
 def test_the_accuracy_of_a_victim_stands_above_its_table() -> None:
     tested = replace(victim("a" * 16), accuracy=0.98765)
     for format in ("markdown", "latex"):
