@@ -165,7 +165,7 @@ class VictimPlanner:
             images=images,
             labels=split.labels[images].tolist(),
             attacked=attacked,
-            warnings=_suspicions(evaluation) if evaluation else (),
+            warnings=_suspicions(evaluation, recipe, self._data.name) if evaluation else (),
             examples=evaluation.examples if evaluation else (),
         )
 
@@ -175,9 +175,26 @@ class VictimPlanner:
         return evaluation.wrong if evaluation else ()
 
 
-def _suspicions(evaluation: Evaluation) -> list[str]:
+LEAST_ACCURACY = 0.5
+"""Accuracy below which something is wrong with a victim, rather than with an attack."""
+USUAL = {"mnist": 0.98, "cifar10": 0.7}
+"""Accuracy that a small network reaches in minutes, by the data set's name: C&W's have 0.995 and 0.80."""
+
+
+def _suspicions(evaluation: Evaluation, recipe: Recipe, dataset: str) -> list[str]:
     """Return what is suspicious about a victim after its evaluation."""
-    if not evaluation.nonfinite:
-        return list(evaluation.warnings)
-    share = f"its logits are not finite on {evaluation.nonfinite:,} of {evaluation.size:,} images"
-    return [f"{share}, which count as misclassified; look for a division or a logarithm of 0", *evaluation.warnings]
+    suspicions = list(evaluation.warnings)
+    accuracy = f"its accuracy is {100 * evaluation.accuracy:.1f} %"
+    usual = USUAL.get(dataset, LEAST_ACCURACY)
+    if evaluation.accuracy < usual and recipe.training is None:
+        suspicions.insert(
+            0,
+            f"{accuracy}: if its weights are sound, it was trained on other inputs: check mean and std, the size and "
+            "the channels of the images, and class_map",
+        )
+    elif evaluation.accuracy < usual:
+        suspicions.insert(0, f"{accuracy}, below the usual {100 * usual:.0f} %: train it longer")
+    if evaluation.nonfinite:
+        share = f"its logits are not finite on {evaluation.nonfinite:,} of {evaluation.size:,} images"
+        suspicions.insert(0, f"{share}, which count as misclassified; look for a division or a logarithm of 0")
+    return suspicions

@@ -13,7 +13,7 @@ from eadbench.harness import spec
 from eadbench.harness.errors import UserError
 from eadbench.harness.results.folder import Results
 from tests.harness.execution.test_studies import STUDY, study
-from tests.sweeps import rows, run
+from tests.sweeps import rows, run, small
 
 
 class TestMistakes:
@@ -85,3 +85,24 @@ def test_inception_on_a_folder_of_images(tmp_path: Path) -> None:
     assert frame["target"].nunique() == 2 and set(frame["dataset"]) == {"imagenet"}
     [victim] = Results(tmp_path / "results").victims()[1]
     assert victim.accuracy is not None and 0 < victim.accuracy <= 1
+
+
+def test_a_low_accuracy_is_said(tmp_path: Path) -> None:
+    """A wrong preprocessing of given weights looks like a weak network."""
+    network = models.build("digits", num_classes=10)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    victims = [
+        {"name": "given", "arch": "digits", "weights": str(tmp_path / "w.pt")},
+        {"name": "trained", "arch": "digits", "training": {"epochs": 1, "learning_rate": 1e-6}},
+        {"name": "good", "arch": "digits", "training": {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3}},
+    ]
+    attacks = [{"name": "fgm", "norm": "linf", "epsilons": [0.1]}]
+    run(small(victims=victims, attacks=attacks, images={"count": 1}), tmp_path / "sweep")
+    [given, trained, good] = Results(tmp_path / "sweep").victims()[1]
+    assert given.warnings[0].startswith(
+        "its accuracy is 10.0 %: if its weights are sound, it was trained on other inputs"
+    )
+    assert trained.warnings[0].endswith(" %, below the usual 50 %: train it longer") and not good.warnings
