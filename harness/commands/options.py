@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
 
+import eadbench
 from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.messages import printable
 from eadbench.harness.storage import is_local, located, writable
@@ -51,6 +52,9 @@ class ExecutorName(StrEnum):
     serial = "serial"
 
 
+SPECS = Path(eadbench.__file__).parent / "sweeps"
+"""The specs that come with eadbench."""
+
 CONNECT_TIMEOUT = 10.0
 """Seconds to wait for a connection to a cluster."""
 
@@ -71,6 +75,13 @@ def results_folder(text: str) -> Path:
     return place
 
 
+def spec_path(text: str) -> Path:
+    """Return the path of a spec: a file, or one that comes with eadbench, by its name without the ending."""
+    path, shipped = located(text), SPECS / f"{text}.yaml"
+    inside = is_local(path) and not path.is_absolute() and ".." not in path.parts
+    return shipped if inside and not path.exists() and shipped.is_file() else path
+
+
 def reachable_address(address: str) -> str:
     """Return a cluster's address after a test connection, because Ray itself would wait for minutes.
 
@@ -88,7 +99,14 @@ def reachable_address(address: str) -> str:
     return address
 
 
-SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", parser=located, help="YAML file that describes the sweep.")]
+SpecFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SPEC",
+        parser=spec_path,
+        help="YAML file that describes the sweep, or a spec that comes with eadbench: digits, mnist, paper/table_08.",
+    ),
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", parser=located, help="Results of a sweep: a folder or a URI.")]
 Folders = Annotated[
     list[Path], typer.Argument(metavar="DIR...", parser=located, help="Results of sweeps: folders or URIs.")

@@ -60,3 +60,13 @@ def test_summaries_are_those_of_the_commands(name: str) -> None:
 def test_the_version_is_that_of_the_package() -> None:
     pyproject = (Path(__file__).parents[3] / "pyproject.toml").read_text()
     assert f'version = "{eadbench("--version").out.split()[1]}"' in pyproject
+
+
+def test_a_spec_that_comes_with_eadbench_is_named_without_a_path(tmp_path: Path) -> None:
+    assert eadbench("plan", "digits", "--scale", "tiny").code == 2  # it has no such scale
+    planned = eadbench("plan", "digits", "--set", "images.count=2")
+    assert planned.code == 0 and planned.out.startswith("digits: digits, ")
+    Path("digits").write_text("name: mine")
+    assert "digits: dataset: is missing" in eadbench("plan", "digits").err
+    for name in ("../sweeps/digits", "digit"):
+        assert "cannot be read: No such file" in eadbench("plan", name).err
