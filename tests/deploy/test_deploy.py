@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -209,3 +211,47 @@ class TestDashboard:
         provider = yaml.safe_load((ROOT / "dashboards/grafana/provider.yaml").read_text())
         [one] = provider["providers"]
         assert provider["apiVersion"] == 1 and one["type"] == "file" and one["options"]["path"].startswith("$")
+
+
+STUBS = {
+    "scontrol": 'echo "$@" >> calls; echo node-a; echo node-b',
+    "srun": 'if [ "$4" = hostname ]; then echo "10.0.0.1 10.0.1.1"; else printf "%s\\n" "$@"; fi',
+    "ray": 'echo "$@" >> calls',
+}
+"""What the script calls, each of them a script that says how it was called."""
+
+
+def slurm_job(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the script as Slurm would, with stubs for its commands and Ray's."""
+    for name, script in STUBS.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    slurm = {"SLURM_JOB_ID": "1234567", "SLURM_JOB_NODELIST": "node-[a-b]", "SLURM_JOB_NUM_NODES": "2"}
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_CPUS_PER_TASK": "8", **slurm}
+    command = ["bash", ROOT / "deploy/slurm.sbatch", *words]
+    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+
+def test_a_slurm_job_runs_the_sweep_on_its_first_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = slurm_job(tmp_path, "paper/table_08", "--results", "/shared/table 8")
+    address = "10.0.0.1:24567"
+    start, _, sweep = done.stdout.partition("\n--\n")
+    assert start.split("\n") == [
+        *("ray", "symmetric-run", "--address", address, "--min-nodes", "2", "--num-cpus", "8", "--num-gpus", "0"),
+    ]
+    assert (tmp_path / "calls").read_text() == "get-auth-token --generate\nshow hostnames node-[a-b]\n"
+    words = sweep.strip().split("\n")
+    monkeypatch.setattr("eadbench.harness.commands.options.socket.create_connection", lambda *_, **__: io.BytesIO())
+    name, parameters = taken(typer.main.get_command(cli.app), words)
+    assert words[0] == "eadbench" and name == "run" and parameters["address"] == address
+    assert parameters["spec_file"].name == "table_08.yaml" and str(parameters["results"]) == "/shared/table 8"
+    assert (refused := slurm_job(tmp_path)).returncode == 2 and refused.stderr.startswith("give a spec: ")
+
+
+def test_ray_starts_on_the_nodes_of_a_job() -> None:
+    """`ray symmetric-run` passes to `ray start` what the script gives it."""
+    from ray.scripts import symmetric_run
+
+    resources = ["--num-cpus", "8", "--num-gpus", "4"]
+    words = ["--address", "10.0.0.1:24567", "--min-nodes", "2", *resources]
+    assert symmetric_run.curate_and_validate_ray_start_args(words) == resources
