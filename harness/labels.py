@@ -101,9 +101,14 @@ def defense_label(defense: str, parameters: Mapping[str, Any]) -> str:
 
 
 def targets_label(kind: str, count: int) -> str:
-    """Return the targets of each image: ``all 9 targets each``, ``3 random targets each``, ``untargeted``."""
+    """Return the targets of each image: ``all 9 targets each``, ``3 random targets each``, ``untargeted``.
+
+    Those of a file: ``targets from targets.csv, 1 per image``.
+    """
     if kind == "untargeted":
         return kind
+    if kind.startswith("file "):
+        return printable(f"targets from {kind.removeprefix('file ')}, {'up to ' if count > 1 else ''}{count} per image")
     first = "all " if kind == "all" and count > 1 else ""
     return f"{first}{count} {'random ' if kind == 'random' else ''}target{'' if count == 1 else 's'} each"
 

@@ -48,22 +48,22 @@ def html(snapshot: Snapshot, summary: Summary) -> Markup:
 
 def _completion(snapshot: Snapshot) -> _Completion | None:
     """Return how much is done; None before the victims are ready."""
-    per_line = snapshot.rows_per_line
-    if per_line is None:
+    if not snapshot.rows_per_line:
         return None
     lines, tests = snapshot.stored_rows.lines, snapshot.folder.tests()
+    per_line = lines["model"].map(snapshot.rows_per_line).astype("int64")
     rows = lines["rows"].clip(upper=per_line)
     own = lines["model"] == lines["evaluated_on"]
     pairs = zip(lines["model"], lines["evaluated_on"], strict=True)
     tested = pd.Series([tested in tests[model] for model, tested in pairs], index=lines.index, dtype=bool)
-    cells = len(snapshot.cells)
+    planned = [(len(tests[cell.victim]) - 1, snapshot.rows_per_line[cell.victim]) for cell in snapshot.cells.values()]
     return _Completion(
-        cells_done=int((rows[own] == per_line).sum()),
-        cells=cells,
+        cells_done=int((rows == per_line)[own].sum()),
+        cells=len(planned),
         rows_done=int(rows[own].sum()),
-        rows=cells * per_line,
+        rows=sum(count for _, count in planned),
         transfer_rows_done=int(rows[~own & tested].sum()),
-        transfer_rows=sum(len(tests[cell.victim]) - 1 for cell in snapshot.cells.values()) * per_line,
+        transfer_rows=sum(others * count for others, count in planned),
     )
 
 
@@ -82,6 +82,13 @@ def _rows_text(completion: _Completion | None, missing: str | None) -> str:
     return f"Unfinished: {share} are there{transfers}; {cells}."
 
 
+def _images_text(summary: Summary) -> str:
+    """Return how many images of each victim are attacked: ``10``, or ``9 to 10``."""
+    count = summary.spec.images.count
+    counts = {len(victim.images) for victim in summary.victims if victim.attacked} if count is None else {count}
+    return " to ".join(f"{each:,}" for each in dict.fromkeys((min(counts, default=0), max(counts, default=0))))
+
+
 def _facts(snapshot: Snapshot, summary: Summary) -> dict[str, str]:
     attacked = sum(victim.attacked for victim in summary.victims)
     others = len(summary.victims) - attacked
@@ -89,7 +96,7 @@ def _facts(snapshot: Snapshot, summary: Summary) -> dict[str, str]:
     facts = {
         "data set": datasets,
         "victims": f"{attacked:,}" + (f", and {others:,} tested on" if others else ""),
-        "images of each": f"{summary.spec.images.count:,}",
+        "images of each": _images_text(summary),
     }
     records = attacked_shards(snapshot)
     if records:

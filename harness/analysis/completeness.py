@@ -18,23 +18,20 @@ def missing_text(snapshot: Snapshot, rows: Mapping[LineKey, int]) -> str | None:
     rows
         The number of rows of each line of a table, each example once.
     """
-    per_line = snapshot.rows_per_line
-    if per_line is None:
-        return None
-    lines = list(_lines(snapshot))
-    missing = [per_line - rows.get(line, 0) for line in lines]
+    planned = dict(_lines(snapshot))
+    missing = [count - rows.get(line, 0) for line, count in planned.items()]
     incomplete = sum(count > 0 for count in missing)
     if not incomplete:
         return None
     return (
-        f"{sum(missing):,} of {len(lines) * per_line:,} rows are missing, in {incomplete:,} of {len(lines):,} lines; "
+        f"{sum(missing):,} of {sum(planned.values()):,} rows are missing, in {incomplete:,} of {len(planned):,} lines; "
         "the command that was to compute them goes on where it stopped"
     )
 
 
-def _lines(snapshot: Snapshot) -> Iterator[LineKey]:
-    """Yield every line that a complete sweep has: of its cells, and of its transfers."""
-    tests = snapshot.folder.tests()
-    for digest, cell in snapshot.cells.items():
+def _lines(snapshot: Snapshot) -> Iterator[tuple[LineKey, int]]:
+    """Yield every line that a complete sweep has, of its cells and of its transfers, and its number of rows."""
+    tests, per_line = snapshot.folder.tests(), snapshot.rows_per_line
+    for digest, cell in snapshot.cells.items() if per_line else ():
         for victim in tests[cell.victim]:
-            yield digest, victim
+            yield (digest, victim), per_line[cell.victim]

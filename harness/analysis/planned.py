@@ -39,7 +39,7 @@ class Planned:
     """The examples that a sweep plans."""
 
     choice: str
-    """How target classes are chosen: all, random or untargeted."""
+    """How target classes are chosen: all, random, untargeted, or file and its name."""
     images: Mapping[str, PlannedImages]
     """By the digest of the attacked victim."""
     wrong: Mapping[str, Ints]
@@ -66,9 +66,12 @@ def planned(snapshot: Snapshot) -> Planned | None:
     spec, images = snapshot.spec, {}
     for victim in snapshot.victims:
         if victim.attacked:
-            drawn = sorted(victim.images)
+            drawn = np.array(victim.images, dtype=np.int64)
             targets = np.full(len(drawn), targets_per_image(spec, classes), dtype=np.int64)
-            images[victim.digest] = PlannedImages(images=np.array(drawn, dtype=np.int64), targets=targets)
+            if victim.targets:
+                targets = np.array([len(given) for given in victim.targets], dtype=np.int64)
+            order = drawn.argsort()
+            images[victim.digest] = PlannedImages(images=drawn[order], targets=targets[order])
     evaluations = {
         victim.digest: snapshot.folder.evaluation(victim.digest, snapshot.dataset, spec.images.split)
         for victim in snapshot.victims

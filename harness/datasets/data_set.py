@@ -47,6 +47,12 @@ class Split(Dataset[tuple[Tensor, int]]):
         self.labels = _integers(labels)
         self._read = read
 
+    @property
+    def names(self) -> Sequence[str] | None:
+        """The names of the image files, relative to the data set's folder; None if the images are no files."""
+        names: Sequence[str] | None = getattr(self._read, "names", None)
+        return names
+
     def __len__(self) -> int:
         return len(self.labels)
 

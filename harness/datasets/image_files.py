@@ -72,6 +72,11 @@ class FileImages:
     def where(self, index: int) -> str:
         return str(self[index])
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the files, relative to the folder."""
+        return [os.fsdecode(name) for name in self._names.tolist()]
+
 
 class Decoder:
     """Decode images at every access; the `read` function of a split.
@@ -88,6 +93,11 @@ class Decoder:
 
     def __init__(self, images: Encoded, mode: str, transform: Transform) -> None:
         self._images, self._mode, self._transform = images, mode, transform
+
+    @property
+    def names(self) -> list[str] | None:
+        """The names of the images' files, if they are files."""
+        return self._images.names if isinstance(self._images, FileImages) else None
 
     def __call__(self, indices: Sequence[int]) -> Tensor:
         """Return images, uint8 (n, C, H, W)."""

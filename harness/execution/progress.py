@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from threading import Timer
@@ -108,8 +108,8 @@ class Progress:
         self._sweep = None
         self._refresh()
 
-    def begin_sweep(self, size: Size, examples_per_cell: int) -> None:
-        """Start a bar for the shards of a sweep."""
+    def begin_sweep(self, size: Size, examples_per_cell: Mapping[str, int]) -> None:
+        """Start a bar for the shards of a sweep, given the number of examples of a cell by its victim."""
         self.begin("attacking", size.examples)
         self._sweep = _SweepCounts(size, examples_per_cell)
         self._refresh()
@@ -171,7 +171,7 @@ def _can_draw(console: Console) -> bool:
 class _SweepCounts:
     """Counts of a sweep's cells, shards and gradient evaluations."""
 
-    def __init__(self, size: Size, examples_per_cell: int) -> None:
+    def __init__(self, size: Size, examples_per_cell: Mapping[str, int]) -> None:
         self._size, self._examples_per_cell = size, examples_per_cell
         self._shards = self._cells = self.gradients = 0
         self._started = time.monotonic()
@@ -184,7 +184,7 @@ class _SweepCounts:
         for (beta, kappa), number in Counter((example.beta, example.kappa) for example in examples).items():
             key = (shard.victim.digest, shard.setting, beta, kappa)
             self._begun[key] += number
-            if self._begun[key] >= self._examples_per_cell:
+            if self._begun[key] >= self._examples_per_cell[shard.victim.digest]:
                 del self._begun[key]
                 self._cells += len(shard.setting.decision_rules)
 

@@ -1,6 +1,6 @@
 """Run the phases of a sweep on its workers: victims, shards, transfers. Collect what they took and what failed."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -134,8 +134,8 @@ class Runner:
             self._progress.complete()
         return models_made
 
-    def attack(self, remaining: Remaining, size: Size, *, examples_per_cell: int) -> None:
-        """Run the shards that are left of a sweep of that size."""
+    def attack(self, remaining: Remaining, size: Size, *, examples_per_cell: Mapping[str, int]) -> None:
+        """Run the shards that are left of a sweep of that size; a cell's examples are counted by its victim."""
         self._progress.begin_sweep(size, examples_per_cell)
         shards = self._counted(remaining)
         first = next(shards, None)

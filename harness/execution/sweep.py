@@ -19,7 +19,7 @@ from eadbench.harness.plan.grid import Victim
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.owner import Owner
-from eadbench.harness.spec import Spec
+from eadbench.harness.spec import FileTargets, Spec
 from eadbench.harness.storage import is_read_only
 from eadbench.models import Recipe
 
@@ -134,8 +134,10 @@ def run(
         results.write_victims(data.identity, victims, data.shape, data.target_classes)
         runner.attack(
             _remaining(spec, data, results, victims),
-            grid.size(spec, len(data.target_classes), sum(victim.attacked for victim in victims)),
-            examples_per_cell=grid.examples_per_cell(spec, len(data.target_classes)),
+            grid.size(spec, len(data.target_classes), victims),
+            examples_per_cell={
+                victim.digest: grid.examples_per_cell(spec, len(data.target_classes), victim) for victim in victims
+            },
         )
         runner.transfer(remaining_transfers(results, planner.others(), spec.images.split))
     return _done(runner, models_made)
@@ -209,11 +211,15 @@ def _suspicions(victims: Sequence[Victim]) -> list[str]:
 def _check_image_counts(spec: Spec, victims: Sequence[Victim]) -> None:
     """Refuse a victim that classifies fewer images correctly than the spec asks for."""
     for victim in victims:
-        if victim.attacked and len(victim.images) < spec.images.count:
+        if victim.attacked and len(victim.images) < (spec.images.count or 1):
             right = "every victim classifies" if spec.images.correct_on == "all" else f"{victim.arch} classifies"
+            where = f"of the {spec.images.split} split"
+            if isinstance(spec.targets, FileTargets):
+                where += f" in {spec.targets.file}"
+            asked = "images.count: 1" if spec.images.count is None else f"images.count: {spec.images.count}"
             raise UserError(
-                f"images.count: {spec.images.count} asked for, but {right} only {len(victim.images)} images of "
-                f"the {spec.images.split} split correctly (victim {victim.digest})"
+                f"{asked} asked for, but {right} only {len(victim.images)} images {where} correctly "
+                f"(victim {victim.digest})"
             )
 
 

@@ -5,7 +5,7 @@ crafted on the undefended one. :meth:`VictimPlanner.next_tasks` returns all task
 Call it again after they have run, until it returns none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from eadbench.defenses.defense import Crafting
@@ -14,10 +14,11 @@ from eadbench.harness.errors import UserError
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Shard, Victim
 from eadbench.harness.plan.recipes import Planned, defense_of, needs_of, planned
+from eadbench.harness.plan.target_rows import given_targets
 from eadbench.harness.plan.tasks import VictimTask
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Evaluation
-from eadbench.harness.spec import Images, Spec
+from eadbench.harness.spec import FileTargets, Images, Spec
 from eadbench.harness.spec.resolve import resolved_attack
 from eadbench.models import Recipe, is_stored
 
@@ -50,6 +51,11 @@ class VictimPlanner:
     def __init__(self, spec: Spec, data: DataSet, results: Results) -> None:
         self._spec, self._data, self._results = spec, data, results
         self.planned = planned(spec, data)
+        self._targets: Mapping[int, Sequence[int]] = (
+            given_targets(spec.targets, getattr(data, spec.images.split), data.class_names)
+            if isinstance(spec.targets, FileTargets)
+            else {}
+        )
 
     def victims(self) -> list[Victim]:
         """Return the victims with the images that the spec draws for each.
@@ -153,7 +159,8 @@ class VictimPlanner:
         """Return what rows say of a model, and the images that a spec draws for it."""
         split = getattr(self._data, spec.images.split)
         evaluation = self._results.evaluation(recipe.digest, self._data.identity, spec.images.split)
-        images = grid.drawn_images(spec, len(split), excluded) if attacked else []
+        targets = self._targets if isinstance(spec.targets, FileTargets) else None
+        images = grid.drawn_images(spec, len(split), excluded, candidates=targets) if attacked else []
         return Victim(
             digest=recipe.digest,
             name=name,
@@ -164,6 +171,7 @@ class VictimPlanner:
             accuracy=evaluation.accuracy if evaluation else None,
             images=images,
             labels=split.labels[images].tolist(),
+            targets=[targets[image] for image in images] if targets else (),
             attacked=attacked,
             warnings=_suspicions(evaluation, recipe, self._data.name) if evaluation else (),
             examples=evaluation.examples if evaluation else (),

@@ -1,4 +1,4 @@
-"""Image data sets in Parquet files, in the column layout of the Hugging Face hub."""
+"""Image data sets in Parquet files, in the column layout of the Hugging Face hub, and tables beside them."""
 
 import json
 from collections.abc import Sequence
@@ -10,9 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eadbench.harness.errors import UserError
-from eadbench.harness.messages import one_line
+from eadbench.harness.messages import one_line, shown
 
-__all__ = ["ImageTable", "column_of", "read_image_table"]
+__all__ = ["PARQUET", "ImageTable", "column_of", "read_columns", "read_image_table"]
+
+PARQUET = b"PAR1"
+"""The first bytes of every Parquet file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,30 @@ def read_image_table(paths: Sequence[Path], image_column: str, label_column: str
     if paths and not encoded:
         raise UserError(f"{', '.join(map(str, paths))} holds no images")
     return ImageTable(encoded=encoded, labels=labels, class_names=names, rows=rows)
+
+
+def read_columns(content: bytes, columns: Sequence[str], where: str) -> list[list[str]]:
+    """Return columns of integers or texts of a Parquet file as texts.
+
+    Raises
+    ------
+    UserError
+        The file is damaged, or a column is missing, of another type, or has a null.
+    """
+    try:
+        with pq.ParquetFile(pa.BufferReader(content)) as file:
+            present = file.schema_arrow.names
+            missing = [name for name in columns if name not in present]
+            table = None if missing else file.read(columns=list(columns))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"{where}: must be a whole Parquet file: {one_line(error)}") from error
+    if table is None:
+        raise UserError(f"{where}: has no column {missing[0]!r}; its columns are {', '.join(present)}")
+    lists = [table.column(name).to_pylist() for name in columns]
+    for name, values in zip(columns, lists, strict=True):
+        if wrong := [value for value in values if isinstance(value, bool) or not isinstance(value, int | str)]:
+            raise UserError(f"{where}: column {name!r} must hold integers or texts, got {shown(wrong[0])}")
+    return [list(map(str, values)) for values in lists]
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

@@ -53,6 +53,8 @@ class Victim:
     """Accuracy on the attacked split, in [0, 1]; None before it is known."""
     images: Sequence[int] = field(repr=False)
     labels: Sequence[int] = field(repr=False)
+    targets: Sequence[Sequence[int]] = field(default=(), repr=False)
+    """The target classes of each image, if a file gives them."""
     attacked: bool = True
     """False if examples are only tested on the victim."""
     evaluated_on: Sequence[str] = field(default=(), repr=False)
@@ -78,7 +80,8 @@ class Cell:
     split: str
     victim: str
     targets: str | Mapping[str, Any]
-    """How the target classes of an image are chosen: ``all``, ``untargeted``, or ``{"random": 3, "seed": 0}``."""
+    """How the target classes of an image are chosen: ``all``, ``untargeted``, ``{"random": 3, "seed": 0}``, or
+    ``{"file": DIGEST}`` with the digest of the file's rows."""
     attack: str
     parameters: Mapping[str, Any]
     beta: float | None

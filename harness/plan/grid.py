@@ -6,10 +6,10 @@ from the spec and its victims alone. The digest of its content identifies each.
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import islice, product
+from itertools import islice, product, repeat
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -133,16 +133,24 @@ def _settings(entry: AttackEntry, spec: Spec) -> Iterator[Setting]:
         )
 
 
-def drawn_images(spec: Spec, size: int, wrong: Sequence[int]) -> list[int]:
+def drawn_images(
+    spec: Spec, size: int, wrong: Sequence[int], *, candidates: Collection[int] | None = None
+) -> list[int]:
     """Draw the images to attack from a split of `size` images, without the misclassified images in `wrong`.
 
     The order depends on the spec's seed alone. So victims share the images that they classify correctly, and a greater
     count only adds images.
+
+    Parameters
+    ----------
+    candidates
+        The images that may be drawn, if not all.
     """
     order = list(range(size))
     random.Random(f"images/{spec.seed}/{spec.images.split}").shuffle(order)
     excluded = set(wrong)
-    return list(islice((image for image in order if image not in excluded), spec.images.count))
+    allowed = range(size) if candidates is None else candidates
+    return list(islice((image for image in order if image in allowed and image not in excluded), spec.images.count))
 
 
 def targets(spec: Spec, dataset: str, image: int, label: int, classes: Sequence[int]) -> list[int | None]:
@@ -181,24 +189,26 @@ class Size(NamedTuple):
     examples: int
 
 
-def size(spec: Spec, classes: int, victims: int) -> Size:
-    """Compute the size of a sweep of a number of target classes and attacked victims, without its shards."""
-    per_cell = examples_per_cell(spec, classes)
+def size(spec: Spec, classes: int, victims: Sequence[Victim]) -> Size:
+    """Compute the size of a sweep of a number of target classes, without its shards."""
+    counts = [examples_per_cell(spec, classes, victim) for victim in victims if victim.attacked]
     grids = [(len(setting.betas) * len(setting.kappas), len(setting.decision_rules)) for setting in settings(spec)]
     return Size(
-        cells=victims * sum(points * rules for points, rules in grids),
-        shards=victims * sum(ceil(points * per_cell / spec.shard_size) for points, _ in grids),
-        examples=victims * sum(points for points, _ in grids) * per_cell,
+        cells=len(counts) * sum(points * rules for points, rules in grids),
+        shards=sum(ceil(points * count / spec.shard_size) for count in counts for points, _ in grids),
+        examples=sum(points for points, _ in grids) * sum(counts),
     )
 
 
-def examples_per_cell(spec: Spec, classes: int) -> int:
-    """Return the number of images times that of their target classes."""
-    return spec.images.count * targets_per_image(spec, classes)
+def examples_per_cell(spec: Spec, classes: int, victim: Victim) -> int:
+    """Return the number of examples of each cell of a victim: its images, each with its target classes."""
+    if victim.targets:
+        return sum(map(len, victim.targets))
+    return (spec.images.count or len(victim.images)) * targets_per_image(spec, classes)
 
 
 def targets_per_image(spec: Spec, classes: int) -> int:
-    """Return the number of targets of each image, one fewer than the target classes; 1 if untargeted."""
+    """Return the number of targets of each image if no file gives them: one fewer than the target classes, or less."""
     if not spec.targeted:
         return 1
     return min(spec.targets.random, classes - 1) if isinstance(spec.targets, RandomTargets) else classes - 1
@@ -208,13 +218,14 @@ def shards(spec: Spec, dataset: str, classes: Sequence[int], victims: Sequence[V
     """Yield every shard of a sweep, lazily: image after image, each at every β, κ and target."""
     for block in blocks(spec, dataset, victims):
         victim = block.victim
+        targets_given = victim.targets or repeat((), len(victim.images))
         examples = (
             Example(image, label, target, beta, kappa)
-            for image, label in zip(victim.images, victim.labels, strict=True)
+            for image, label, given in zip(victim.images, victim.labels, targets_given, strict=True)
             for beta, kappa in product(block.setting.betas, block.setting.kappas)
-            for target in targets(spec, dataset, image, label, classes)
+            for target in given or targets(spec, dataset, image, label, classes)
         )
         # Shards are small to send.
-        template = replace(block, victim=replace(victim, images=(), labels=(), evaluated_on=()))
+        template = replace(block, victim=replace(victim, images=(), labels=(), targets=(), evaluated_on=()))
         while part := tuple(islice(examples, spec.shard_size)):
             yield replace(template, examples=part)

@@ -17,7 +17,7 @@ from eadbench.harness.reporting import tables
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import write_text
 from eadbench.harness.results.snapshot import Snapshot
-from eadbench.harness.spec import Spec
+from eadbench.harness.spec import FileTargets, Spec
 
 __all__ = ["compared", "draw", "examples_texts", "images_text", "terminal", "text", "warnings", "write"]
 
@@ -49,7 +49,11 @@ def images_text(spec: Spec) -> str:
     classifiers = (
         "every victim of the spec classifies" if images.correct_on == "all" else "the attacked victim classifies"
     )
-    return f"Images: the first {images.count} of the {images.split} split's seeded order that {classifiers} correctly."
+    which = f"the first {images.count} of the {images.split} split's seeded order that {classifiers} correctly"
+    if isinstance(spec.targets, FileTargets):
+        first = "all" if images.count is None else f"the first {images.count}, in a seeded order,"
+        which = f"{first} of {spec.targets.file} that {classifiers} correctly, of the {images.split} split"
+    return f"Images: {printable(which)}."
 
 
 def examples_texts(summary: Summary) -> list[str]:

@@ -124,10 +124,15 @@ class Snapshot:
         """Number of classes that examples may be aimed at; None before the first victim is stored."""
         return len(self.folder.target_classes()) or None
 
-    @property
-    def rows_per_line(self) -> int | None:
-        """Number of rows of a complete cell on one victim; None before the first victim is stored."""
-        return None if self.classes is None else examples_per_cell(self.spec, self.classes)
+    @cached_property
+    def rows_per_line(self) -> Mapping[str, int]:
+        """Number of rows of a complete cell on one victim, by the cell's victim; none before the first is stored."""
+        classes = self.classes
+        if classes is None:
+            return {}
+        return {
+            victim.digest: examples_per_cell(self.spec, classes, victim) for victim in self.victims if victim.attacked
+        }
 
 
 def _setting(digest: str, cell: Cell, victim: Victim) -> dict[str, Any]:

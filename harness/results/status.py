@@ -75,25 +75,25 @@ class Watched:
         if not victims:
             return None
         cells = {cell.digest: cell.victim for block in blocks(spec, dataset, victims) for cell in block.cells()}
-        classes = len(self._results.target_classes())
-        per_line, tests = examples_per_cell(spec, classes), self._results.tests()
-        planned = size(spec, classes, sum(victim.attacked for victim in victims))
+        classes, tests = len(self._results.target_classes()), self._results.tests()
+        per_line = {victim.digest: examples_per_cell(spec, classes, victim) for victim in victims if victim.attacked}
         with self._lock:
             parts = sorted(path.stem for path in self._results.examples.glob("[!.]*.parquet"))
             shards = [part for part in parts if "-" not in part]
             self._count_rows(parts, cells, victims)
             self._read_records(shards)
             lines = [(cell, tested) for cell, model in cells.items() for tested in tests[model]]
-            rows = {line: min(self._rows[line], per_line) for line in lines}
+            rows = {(cell, on): min(self._rows[cell, on], per_line[cells[cell]]) for cell, on in lines}
             own = [rows[cell, model] for cell, model in cells.items()]
+            planned = [per_line[model] for model in cells.values()]
             return Progress(
-                cells_done=sum(count == per_line for count in own),
+                cells_done=sum(count == whole for count, whole in zip(own, planned, strict=True)),
                 cells=len(cells),
                 rows_done=sum(own),
-                rows=len(cells) * per_line,
-                shards=planned.shards,
+                rows=sum(planned),
+                shards=size(spec, classes, victims).shards,
                 transfer_rows_done=sum(rows.values()) - sum(own),
-                transfer_rows=(len(lines) - len(cells)) * per_line,
+                transfer_rows=sum(per_line[cells[cell]] for cell, _ in lines) - sum(planned),
                 records=_frame(self._records, spec),
             )
 

@@ -2,12 +2,13 @@
 
 from eadbench.harness.spec.files import dump, load, name_of, parse, written
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
-from eadbench.harness.spec.schema import Images, RandomTargets, Resources, SpecFile
+from eadbench.harness.spec.schema import FileTargets, Images, RandomTargets, Resources, SpecFile
 
 __all__ = [
     "AttackEntry",
     "DatasetEntry",
     "DefenseEntry",
+    "FileTargets",
     "Images",
     "RandomTargets",
     "Resources",

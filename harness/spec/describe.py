@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from eadbench.harness.datasets import DATASETS
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
 from eadbench.harness.spec.parameters import Right, parameters_of
-from eadbench.harness.spec.schema import Images, RandomTargets, Resources, SpecFile, VictimFields
+from eadbench.harness.spec.schema import FileTargets, Images, RandomTargets, Resources, SpecFile, VictimFields
 from eadbench.models import Training
 
 __all__ = ["json_schema", "markdown"]
@@ -32,6 +32,7 @@ def json_schema() -> dict[str, Any]:
         "description": _SCALES,
         "additionalProperties": {"type": "object"},
     }
+    schema |= _COUNT
     victim = schema["$defs"]["VictimFields"]["properties"]
     victim["defense"] = {"description": victim["defense"]["description"], **_defense()}
     victim["training"] = {"description": victim["training"]["description"], "anyOf": [_inline(Training), _NULL]}
@@ -39,6 +40,10 @@ def json_schema() -> dict[str, Any]:
 
 
 _NULL = {"type": "null"}
+_FROM_FILE = {"required": ["targets"], "properties": {"targets": {"type": "object", "required": ["file"]}}}
+_COUNTED = {"required": ["images"], "properties": {"images": {"required": ["count"]}}}
+_COUNT = {"if": _FROM_FILE, "else": _COUNTED}
+"""Only with targets from a file may the number of images be left out."""
 
 
 def _named(
@@ -102,6 +107,7 @@ _PARTS = (
     _Part("The spec", SpecFile),
     _Part("`images`", Images),
     _Part("`targets: {random: …}`", RandomTargets),
+    _Part("`targets: {file: …}`", FileTargets),
     _Part("A victim", VictimFields),
     _Part("`training` of a victim", parameters_of(Training)),
     _Part("`resources`", Resources),

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     create_model,
     field_validator,
 )
@@ -33,6 +34,8 @@ _NORMS = {"0": "l0", "1": "l1", "2": "l2", "inf": "linf", "infinity": "linf", "â
 }
 """Our names of norms, by how people write them after an L."""
 _FRACTION = re.compile(r"\s*(\d+(?:\.\d*)?)\s*/\s*(\d+(?:\.\d*)?)\s*")
+
+_FRACTIONS = Annotated[str, WithJsonSchema({"type": "string", "pattern": f"^{_FRACTION.pattern}$"})]
 
 
 class Right(NamedTuple):
@@ -178,10 +181,36 @@ def _without_tensors(annotation: Any) -> Any:
 
 
 def _as_written(annotation: Any) -> Any:
-    """Return an annotation that takes norms and fractions as people write them: 2, inf, L2 and 8/255."""
+    """Return an annotation that takes norms and fractions as people write them: 2, inf, L2 and 8/255.
+
+    The JSON Schema takes them too.
+    """
     if get_origin(annotation) is Literal and set(get_args(annotation)) <= set(_NORMS.values()):
-        return Annotated[annotation, BeforeValidator(_norm)]
-    return Annotated[annotation, BeforeValidator(_fraction)] if _takes(annotation, float) else annotation
+        return Annotated[annotation, BeforeValidator(_norm, json_schema_input_type=_written_norms(annotation))]
+    if not _takes(annotation, float):
+        return annotation
+    return Annotated[annotation, BeforeValidator(_fraction, json_schema_input_type=_written_numbers(annotation))]
+
+
+def _written_norms(annotation: Any) -> Any:
+    """Return a type whose JSON Schema has every way to write some norms."""
+    names = get_args(annotation)
+    spellings = [spelling for spelling, name in _NORMS.items() if name in names]
+    numbers = [int(spelling) for spelling in spellings if spelling.isdecimal()]
+    letters = "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in "|".join(spellings))
+    pattern = f"^([lL][_ ]?)?({letters.replace(re.escape('|'), '|')})$"
+    schema = {"anyOf": [{"enum": [*names, *numbers]}, {"type": "string", "pattern": pattern}]}
+    return Annotated[Any, WithJsonSchema(schema)]
+
+
+def _written_numbers(annotation: Any) -> Any:
+    """Return an annotation whose JSON Schema has fractions wherever it has floats."""
+    if annotation is float:
+        return Union[float, _FRACTIONS]  # noqa: UP007
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated or not _takes(annotation, float):
+        return annotation
+    return (Union if origin is types.UnionType else origin)[tuple(map(_written_numbers, parts))]
 
 
 def _norm(value: Any) -> Any:

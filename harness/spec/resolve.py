@@ -16,8 +16,9 @@ from eadbench.harness.places import refuse_elsewhere
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
 from eadbench.harness.spec.parameters import parameters_of, takes_tensor, validated
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
-from eadbench.harness.spec.schema import SpecFile, VictimFields
+from eadbench.harness.spec.schema import FileTargets, SpecFile, VictimFields
 from eadbench.harness.spec.stored import stored_attack, stored_dataset, stored_defense
+from eadbench.harness.spec.target_file import with_rows
 from eadbench.models import Training, default_init, is_hub
 from eadbench.models.code import refuse_code
 
@@ -39,13 +40,15 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
         One line: the field's path, what was given, what would be right.
     """
     _check_evaluated_on(file)
+    if file.images.count is None and not isinstance(file.targets, FileTargets):
+        raise UserError("images.count: is missing")
     transfers = any(victim.evaluated_on for victim in file.victims)
     spec = Spec(
         name=file.name,
         seed=file.seed,
         dataset=_dataset(file.dataset, code),
         images=file.images,
-        targets=file.targets,
+        targets=with_rows(file.targets, code=code) if isinstance(file.targets, FileTargets) else file.targets,
         evaluated=file.evaluated,
         victims=[_victim(victim, f"victims[{i}]", code) for i, victim in enumerate(file.victims)],
         attacks=[resolved_attack(entry, f"attacks[{i}]", code=code) for i, entry in enumerate(file.attacks)],

@@ -6,11 +6,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import PurePath
 from typing import Any, Literal
 
 from eadbench.attacks.engine.precision import Precision
-from eadbench.harness.spec.schema import Images, RandomTargets, Resources
-from eadbench.models import Training
+from eadbench.harness.spec.schema import FileTargets, Images, RandomTargets, Resources
+from eadbench.models import Training, digest_of
 
 __all__ = ["AttackEntry", "DatasetEntry", "DefenseEntry", "Spec", "VictimEntry"]
 
@@ -94,7 +95,7 @@ class Spec:
     seed: int
     dataset: DatasetEntry
     images: Images
-    targets: Literal["all", "untargeted"] | RandomTargets
+    targets: Literal["all", "untargeted"] | RandomTargets | FileTargets
     evaluated: Literal["both_correct", "all"]
     victims: Sequence[VictimEntry]
     attacks: Sequence[AttackEntry]
@@ -115,9 +116,13 @@ class Spec:
         """How the target classes of an image are chosen, as cells and shards are identified by it."""
         if isinstance(self.targets, RandomTargets):
             return {"random": self.targets.random, "seed": self.seed}
+        if isinstance(self.targets, FileTargets):
+            return {"file": digest_of(self.targets.rows)}
         return self.targets
 
     @property
     def target_kind(self) -> str:
-        """How the target classes of an image are chosen, in one word: all, random or untargeted."""
+        """How the target classes of an image are chosen: all, random, untargeted, or file and its name."""
+        if isinstance(self.targets, FileTargets):
+            return f"file {PurePath(self.targets.file).name}"
         return next(iter(self.target_choice)) if isinstance(self.target_choice, dict) else self.target_choice

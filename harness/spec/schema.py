@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, ByteSize, ConfigDict, Field, field_validat
 from eadbench.attacks.engine.precision import Precision
 from eadbench.harness.spec.parameters import Right, Strict
 
-__all__ = ["Images", "RandomTargets", "Resources", "SpecFile", "VictimFields"]
+__all__ = ["FileTargets", "Images", "RandomTargets", "Resources", "SpecFile", "VictimFields"]
 
 
 def _short(amount: object) -> object:
@@ -33,8 +33,9 @@ class _Documented(Strict):
 class Images(_Documented):
     """The images that are attacked: the first `count` of a seeded order that are classified correctly."""
 
-    count: int = Field(ge=1)
-    """How many images are attacked on each victim."""
+    count: int | None = Field(default=None, ge=1)
+    """How many images are attacked on each victim. It may be left out where `targets` names a file: all images of the
+    file are attacked then."""
     split: Literal["test", "train"] = "test"
     """The split that they are drawn from."""
     correct_on: Literal["each", "all"] = "each"
@@ -47,6 +48,17 @@ class RandomTargets(_Documented):
 
     random: int = Field(ge=1)
     """How many."""
+
+
+class FileTargets(_Documented):
+    """The target classes of images, from a file. Other images are not attacked."""
+
+    file: str = Field(min_length=1)
+    """A CSV or Parquet file with the columns `image` and `target`, and a row for each target of an image. An image is
+    given by its index in the split or, in a data set of image files, by its file's name; a target by the class's name
+    or number."""
+    rows: list[str] | None = Field(default=None, min_length=1)
+    """The rows of the file. The spec in a results folder has them, so that the file is not needed again."""
 
 
 class VictimFields(_Documented):
@@ -133,12 +145,14 @@ class SpecFile(_Documented):
     """The seed of the order of images and of random targets."""
     dataset: dict[str, Any]
     """The data set: {name: …} with its parameters; `eadbench datasets` lists names."""
-    images: Images
+    images: Images = Images()
     """The images that are attacked."""
     targets: Annotated[
-        Literal["all", "untargeted"] | RandomTargets, Right("all, untargeted or {random: how many, at least 1}")
+        Literal["all", "untargeted"] | RandomTargets | FileTargets,
+        Right("all, untargeted, {random: how many, at least 1} or {file: a CSV or Parquet file}"),
     ] = "all"
-    """The target classes of each image: every incorrect class, some drawn at random, or none."""
+    """The target classes of each image: every incorrect class, some drawn at random, those that a file gives, or
+    none."""
     evaluated: Annotated[Literal["both_correct", "all"], Right("both_correct or all")] = "both_correct"
     """Which images count in a transfer: those that both victims classify correctly, or all. On an image that the second
     victim gets wrong anyway, a success says nothing of the attack."""

@@ -66,7 +66,7 @@ def keep(
         artifacts={"spec.yaml": specs.dump(spec), **texts},
         params={
             "seed": spec.seed,
-            "images": spec.images.count,
+            "images": spec.images.count or "all of the file",
             "targets": describe.targets_text(spec.target_choice),
             "dataset": dataset,
         },

@@ -3,6 +3,7 @@
 import pickle
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,18 @@ def test_random_targets_are_drawn_image_by_image() -> None:
     assert all(len(set(targets)) == 3 and 0 not in targets for targets in drawn)
     counts = Counter(target for targets in drawn for target in targets)
     assert min(counts.values()) > 40  # 66.7 expected of each class
+
+
+def test_a_file_s_targets_are_each_image_s_own() -> None:
+    spec = small(images={}, targets={"file": "t.csv", "rows": ["3,1", "14,0", "14,9"]})
+    one = replace(victim([3, 14]), targets=[[1], [0, 9]])
+    shards = list(grid.shards(spec, "digits", range(10), [one]))
+    first = {(example.image, example.target) for example in shards[0].examples}
+    assert first == {(3, 1), (14, 0), (14, 9)}
+    assert grid.examples_per_cell(spec, 10, one) == 3
+    size = grid.size(spec, 10, [one, replace(one, digest="b" * 16, images=[3], labels=[3], targets=[[1]])])
+    assert (size.cells, size.examples, size.shards) == (2 * 8, (3 + 1) * 6, len(shards) + 5)
+    assert grid.drawn_images(spec, 400, wrong=[14], candidates={3, 14}) == [3]
 
 
 def test_an_attack_is_built_with_each_example_s_own_axes() -> None:

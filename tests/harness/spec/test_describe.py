@@ -65,6 +65,57 @@ def test_a_mistake_is_invalid_and_refused(mistake: str) -> None:
         spec.parse(content)
 
 
+FGM = {"name": "fgm", "norm": "l2"}
+
+
+@pytest.mark.parametrize(
+    ("attack", "valid"),
+    [
+        *(
+            ({"name": "fgm", "norm": norm}, True)
+            for norm in (1, 2.0, "2", "inf", "L2", "l_inf", "Linf", "∞", [1, "L2"])
+        ),
+        *(({"name": "fgm", "norm": norm}, False) for norm in (3, 0, "l3", "l0", "one", "", None, ["l2", "x"])),
+        ({"name": "sigma_zero", "steps": 3}, True),
+        ({"name": "fmn", "norm": 0}, True),
+        (FGM | {"epsilons": [" 4 / 255 ", "8/255", 0.1]}, True),
+        *((FGM | {"epsilons": [text]}, False) for text in ("8/", "/255", "8//255", "a/b")),
+        ({"name": "ead", "beta": "1/1000", "kappa": ["1/2", 3]}, True),
+        ({"name": "ead", "beta": ["1/1000", 1e-2], "learning_rate": "1/100"}, True),
+        ({"name": "ead", "max_iterations": "8/2"}, False),
+    ],
+)
+def test_norms_and_fractions_are_valid_where_they_are_read(attack: dict[str, Any], valid: bool) -> None:
+    content = document(ROOT / "sweeps" / "digits.yaml") | {"attacks": [attack]}
+    assert validator().is_valid(content) == valid
+    try:
+        spec.parse(content)
+    except UserError:
+        assert not valid
+    else:
+        assert valid
+
+
+@pytest.mark.parametrize("written", ["8/255", 0.03, ["8/255", 0.1]])
+def test_fractions_of_defences_are_valid(written: Any) -> None:
+    defense = {"pgd_training": {"epsilon": written, "steps": 2, "norm": "L2"}}
+    victims = [{"arch": "digits", "training": {"epochs": 1, "learning_rate": "1/1000"}, "defense": defense}]
+    content = document(ROOT / "sweeps" / "digits.yaml") | {"victims": victims}
+    validator().validate(content)
+    spec.parse(content)
+
+
+def test_targets_from_a_file_need_no_count(tmp_path: Path) -> None:
+    path = tmp_path / "targets.csv"
+    path.write_text("image,target\n1,2\n")
+    content = document(ROOT / "sweeps" / "digits.yaml") | {"targets": {"file": str(path)}}
+    for images in ({}, {"count": 3}, {"split": "train"}, None):
+        content = {key: value for key, value in content.items() if key != "images"}
+        content |= {} if images is None else {"images": images}
+        validator().validate(content)
+        validator().validate(parsed(spec.dump(spec.parse(content))))
+
+
 def test_own_code_is_valid() -> None:
     content = document(ROOT / "sweeps" / "digits.yaml")
     content |= {"attacks": [{"name": "mine:Attack", "epsilon": [0.1, 0.3]}], "dataset": {"name": "mine:data"}}
