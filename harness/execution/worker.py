@@ -132,7 +132,8 @@ class Worker:
         """Probe a stored victim, and test it on every image of a split."""
         victim, _, facts = models.load(read_model(self.results.model(recipe.digest)), device=self.device)
         suspicions = probed(victim, sample(split), recipe, f"victim {recipe.digest}, {recipe.arch}")
-        predicted = models.predictions(victim, split, device=self.device)
+        with models.seeded(int(recipe.digest, 16) >> 1, self.device):  # a random victim gets the same images again
+            predicted = models.predictions(victim, split, device=self.device)
         return Evaluation(
             dataset=self.data.identity,
             size=len(split),

@@ -102,11 +102,13 @@ def _parameters_of(thing: Callable[..., Any], axes: Sequence[str], leave_out: Se
 
 
 def _default(thing: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """Return the default of a parameter; a dataclass may make it anew each time."""
+    """Return the default of a parameter; a dataclass may make it anew each time. A spec has lists, and no tuples."""
     field = getattr(thing, "__dataclass_fields__", {}).get(parameter.name)
     factory = dataclasses.MISSING if field is None else field.default_factory
     default = parameter.default if factory is dataclasses.MISSING else factory()
-    return list(default) if isinstance(default, tuple) else default
+    kinds = (parameter.annotation, *get_args(parameter.annotation))
+    takes_tuple = any(tuple in (kind, get_origin(kind)) for kind in kinds)
+    return list(default) if isinstance(default, tuple) and not takes_tuple else default
 
 
 def takes_tensor(thing: Callable[..., Any], parameter: str) -> bool:
