@@ -21,6 +21,7 @@ from eadbench.harness.commands.options import (
 from eadbench.harness.errors import UserError
 
 if TYPE_CHECKING:
+    from eadbench.harness.analysis.summary import Summary
     from eadbench.harness.api import Results
 
 
@@ -48,24 +49,37 @@ def report(
     compare: Annotated[
         Published | None, typer.Option(help="Print the paper's figures beside the results; html always shows them.")
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CONDITION", help="Lines to show: 'attack == \"ead\" and beta < 0.1'; columns as in the CSV."
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Order of the lines: l1, or -asr for descending; of the average case."),
+    ] = None,
     figures: Annotated[bool, typer.Option("--figures", help="Also draw curves and galleries into DIR/report.")] = False,
     allow_code: AllowCode = False,
 ) -> None:
     """Print the tables of a sweep."""
+    from eadbench.harness.analysis.selection import selected
     from eadbench.harness.api import Results
     from eadbench.harness.reporting import report as reports
 
     results = Results(folder, allow_code=allow_code)
     if format is Format.html:
+        if only or sort:
+            raise UserError("--format html: shows every line; filter them in `eadbench dashboard`")
         print_place("Report", _write(results))
     elif compare:
         if format is Format.latex:
             raise UserError("--format latex: must be table, markdown or csv with --compare")
-        _print_comparison(results, format)
+        _print_comparison(selected(results.summary, only=only, sort=sort), format)
     elif format is Format.table:
-        out.print(reports.terminal(results.summary, width=out.width))
+        out.print(reports.terminal(selected(results.summary, only=only, sort=sort), width=out.width))
     else:
-        write_text(reports.text(results.summary, format.value))
+        write_text(reports.text(selected(results.summary, only=only, sort=sort), format.value))
     if figures:
         with err.status("drawing"):
             paths = reports.draw(results.snapshot, results.summary)
@@ -74,12 +88,12 @@ def report(
         _end_incomplete({str(folder): results.summary.missing})
 
 
-def _print_comparison(results: "Results", format: Format) -> None:
+def _print_comparison(summary: "Summary", format: Format) -> None:
     """Print the results beside the paper's figures."""
     from eadbench.harness.paper import comparison
     from eadbench.harness.reporting import report as reports
 
-    lines = reports.compared(results.summary)
+    lines = reports.compared(summary)
     if format is Format.table:
         out.print(comparison.terminal(lines, out.width))
     else:
