@@ -218,27 +218,29 @@ def write_page(results: Results) -> Path:
 def _conclude(
     results: Results, done: "Done", started: datetime, seconds: float, scale: str | None, progress: "Progress"
 ) -> Ended:
-    """Write the report and tell MLflow, if anything was done. The caller owns the folder."""
+    """Write the report and tell MLflow, if anything is new. The caller owns the folder."""
     from eadbench.harness.tracking import invocation
 
-    folder, warning = results.snapshot.folder, ""
+    folder, uri, warning = results.snapshot.folder, default_tracking_uri(results.folder), ""
     with progress.waiting("writing the report"):
         if not done.nothing:
             _keep(results, done, started, seconds, scale)
         elif not _keep_owed(results):
             reports.write(folder, results.summary)
-            return Ended(results=results, done=done, warning="")
-    uri = default_tracking_uri(folder.root)
+    if not invocation.unlogged(folder):
+        return Ended(results=results, done=done, warning="")
     with progress.waiting(f"logging to MLflow at {redact(uri)}"):
         try:
             invocation.log(folder, uri, seconds=LOGGING_SECONDS, waiting=progress.notice)
         except TrackingFault as fault:
             warning = str(fault)
+        else:
+            invocation.mark_logged(folder)
     return Ended(results=results, done=done, warning=warning)
 
 
 def _pay(results: Results, *, patience: float) -> None:
-    """Write the report and record of a run that ended before it could, unless a command works in the folder."""
+    """Write what a run that ended early did not, its record or report, unless a command works in the folder."""
     from eadbench.harness.tracking import invocation
 
     if not invocation.owed(results.snapshot.folder):
@@ -252,7 +254,7 @@ def _pay(results: Results, *, patience: float) -> None:
 
 
 def _keep_owed(results: Results) -> bool:
-    """Write the report and record of a run that ended before it could. Return whether there was one."""
+    """Write what a run that ended early did not, its record or report. Return whether there was one."""
     from eadbench.harness.tracking import invocation
 
     owed = invocation.owed(results.snapshot.folder)

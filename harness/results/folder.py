@@ -14,6 +14,7 @@
     DIR/shards/<shard>.json           when and where the shard ran, and what it cost
     DIR/failures/<task>.json          the error of an abandoned task, its workers and its examples
     DIR/invocations/<id>.json         the MLflow record of an invocation; its files are in the folder of that name
+    DIR/invocations/<id>.logged       an empty file: a run has logged that invocation to MLflow
     DIR/report/                       the tables and figures
 
 Each file is written under a temporary name and then renamed. A shard is done when its part is in `examples` (and in

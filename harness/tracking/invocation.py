@@ -3,7 +3,8 @@
 ::
 
     DIR/invocations/<id>.json         the record, texts included
-    DIR/invocations/<id>/             copies of the figures and the report
+    DIR/invocations/<id>/             copies of the figures and, written last, of the report
+    DIR/invocations/<id>.logged       an empty file: a run has logged it all
 """
 
 import json
@@ -51,8 +52,10 @@ def keep(
     Parameters
     ----------
     done
-        What the invocation did; None for one that ended before it wrote its record.
+        What the invocation did; None for one that ended early: if it wrote its record, that one stays.
     """
+    if done is None and (unfinished := _without_files(snapshot.folder)):
+        return unfinished[-1].stem
     spec, victims, dataset = summary.spec, summary.victims, snapshot.dataset
     identity = f"{started:%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
     tables = places(summary.lines, victims) if spec.targeted else Places(cells={}, sweep=())
@@ -83,9 +86,35 @@ def keep(
 
 
 def owed(results: Results) -> bool:
-    """Return whether there are rows that no stored record is of: a run ended before it wrote its record."""
+    """Return whether a run ended before it wrote the record of its rows, or the record's files."""
     parts = _parts(results)
-    return parts != _NO_PARTS and all(record.covered != parts for record in invocation_records(results).values())
+    return parts != _NO_PARTS and not any(_has_files(path) for path in _records_of(results, parts))
+
+
+def _without_files(results: Results) -> list[Path]:
+    """Return the records of the present rows whose files are missing."""
+    return [path for path in _records_of(results, _parts(results)) if not _has_files(path)]
+
+
+def unlogged(results: Results) -> list[Path]:
+    """Return the files of the records that no run has logged to its end."""
+    logged = {path.stem for path in results.invocations.glob("[!.]*.logged")}
+    return [path for path in results.invocations.glob("[!.]*.json") if path.stem not in logged]
+
+
+def mark_logged(results: Results) -> None:
+    """Note that MLflow has every record."""
+    for record in unlogged(results):
+        write_text(record.with_suffix(".logged"), "")
+
+
+def _records_of(results: Results, parts: str) -> list[Path]:
+    """Return the files of the records that are of these parts."""
+    return [path for path, record in invocation_records(results).items() if record.covered == parts]
+
+
+def _has_files(record: Path) -> bool:
+    return (record.with_suffix("") / REPORT).is_file()
 
 
 def _parts(results: Results) -> str:

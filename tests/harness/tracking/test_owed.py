@@ -22,19 +22,50 @@ def cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def _words(command: str, folder: Path) -> list[object]:
+    """The words of a command that pays what a run owes."""
+    commands: dict[str, list[object]] = {
+        "run": ["run", spec_file(), "--executor", "serial", "--results", folder],
+        "log": ["log", folder],
+        "report": ["report", folder, "--format", "html"],
+    }
+    return commands[command]
+
+
 @pytest.mark.parametrize("command", ["run", "log", "report"])
 def test_the_record_is_written_once(command: str, cut_off: Path) -> None:
-    words = {
-        "run": ["run", spec_file(), "--executor", "serial", "--results", cut_off],
-        "log": ["log", cut_off],
-        "report": ["report", cut_off, "--format", "html"],
-    }[command]
     for _ in range(2):
-        eadbench(*words)
+        eadbench(*_words(command, cut_off))
         [record] = (cut_off / "invocations").glob("*.json")
         assert len(json.loads(record.read_text())["cells"]) == 1
         assert (record.with_suffix("") / "report.html").is_file()
     assert not invocation.owed(Results(cut_off))
+
+
+@pytest.mark.parametrize("command", ["run", "log", "report"])
+def test_the_files_of_a_record_are_written_once(command: str, cut_off: Path) -> None:
+    """A run that ends after its record, and before the report: the record stays, and gets its files."""
+    eadbench("report", cut_off, "--format", "html")
+    [record] = (cut_off / "invocations").glob("*.json")
+    before, report = record.read_bytes(), record.with_suffix("") / "report.html"
+    (cut_off / "report" / "report.html").unlink()
+    report.unlink()
+    assert invocation.owed(Results(cut_off))
+    eadbench(*_words(command, cut_off))
+    assert [*(cut_off / "invocations").glob("*.json")] == [record] and record.read_bytes() == before
+    assert report.is_file() and (cut_off / "report" / "report.html").is_file()
+    assert not invocation.owed(Results(cut_off))
+
+
+def test_a_run_goes_on_logging(cut_off: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a run has told MLflow everything, though there is nothing else to do."""
+    for _ in range(2):
+        assert "warning: cannot log to MLflow" in eadbench(*_words("run", cut_off)).err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert "warning" not in eadbench(*_words("run", cut_off)).err
+    assert "1 invocations, 0 cells written, 1 were there" in eadbench("log", cut_off).out
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert "warning" not in eadbench(*_words("run", cut_off)).err, "it asks MLflow nothing any more"
 
 
 def test_more_rows_are_owed_again(cut_off: Path) -> None:
