@@ -17,6 +17,7 @@ from eadbench.harness.labels import Labels
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.plan.tasks import Setup
+from eadbench.harness.results.cells import add_cells
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.owner import Owner
 from eadbench.harness.spec import FileTargets, Spec
@@ -132,6 +133,7 @@ def run(
         for text in _suspicions(victims):
             progress.warn(text)
         results.write_victims(data.identity, victims, data.shape, data.target_classes)
+        add_cells(results.root, (cell for block in grid.blocks(spec, data.identity, victims) for cell in block.cells()))
         runner.attack(
             _remaining(spec, data, results, victims),
             grid.size(spec, len(data.target_classes), victims),

@@ -6,6 +6,7 @@
     DIR/owner.json                    the command that writes here now; see :mod:`eadbench.harness.results.owner`
     DIR/spec.yaml                     the spec as resolved
     DIR/victims.json                  the victims, their accuracy, and the images drawn for each
+    DIR/cells.json                    what each cell stands for: its victim, attack and parameters
     DIR/tested.json                   the victims that `eadbench transfer` tested on
     DIR/models/<recipe>/              weights.safetensors, recipe.json, evaluation-<split>.json
     DIR/examples/<shard>.parquet      one row per example and decision rule

@@ -8,6 +8,7 @@ from pathlib import Path
 from eadbench.harness.errors import DamagedResults
 from eadbench.harness.parquet import adversarial, rows
 from eadbench.harness.parquet.notes import check_rows
+from eadbench.harness.results.cells import stored_cells
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import stored_json
 from eadbench.harness.results.model_files import read_model
@@ -77,6 +78,7 @@ def _records(results: Results) -> Iterator[Damage]:
     for file in _listed(results.failures, "*.json"):
         yield from _checked([file], partial(stored_json, file, Failed))
     yield from _checked([results.root / "victims.json"], results.image_shape)
+    yield from _checked([results.root / "cells.json"], partial(stored_cells, results.root))
     yield from _checked([results.root / "tested.json"], results.tested)
 
 

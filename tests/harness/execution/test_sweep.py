@@ -63,6 +63,15 @@ class TestRows:
     def test_columns_are_the_contract(self, finished: Path) -> None:
         assert list(rows(finished).columns) == SCHEMA.names
 
+    def test_every_cell_is_described(self, finished: Path) -> None:
+        cells = json.loads((finished / "cells.json").read_text())
+        frame = rows(finished).drop_duplicates("cell").set_index("cell")
+        assert set(cells) == set(frame.index)
+        for digest, cell in cells.items():
+            row = frame.loc[digest]
+            assert (cell["victim"], cell["attack"], cell["targets"]) == (row["model"], row["attack"], "all")
+            assert cell["beta"] == (None if pd.isna(row["beta"]) else row["beta"])
+
     def test_one_row_per_example_and_rule(self, finished: Path) -> None:
         examples = 3 * 9
         frame = rows(finished)

@@ -22,8 +22,18 @@ from tests.sweeps import rows, run, small
 STUDY: dict[str, Any] = {
     "attacks": [{"name": "fgm", "norm": "linf", "epsilons": [0.3, 1]}],
     "victims": [
-        {"name": "first", "arch": "digits", "training": {"epochs": 4, "batch_size": 32}, "evaluated_on": ["second"]},
-        {"name": "second", "arch": "digits", "training": {"epochs": 3, "batch_size": 32, "seed": 1}, "attacked": False},
+        {
+            "name": "first",
+            "arch": "digits",
+            "training": {"epochs": 4, "batch_size": 32, "learning_rate": 3e-3},
+            "evaluated_on": ["second"],
+        },
+        {
+            "name": "second",
+            "arch": "digits",
+            "training": {"epochs": 3, "batch_size": 32, "learning_rate": 3e-3, "seed": 1},
+            "attacked": False,
+        },
     ],
     "shard_size": 9,
 }
