@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eadbench.models import hubs
+from eadbench.models.normalised import Normalised
 from eadbench.models.recipe import Recipe
 from eadbench.models.registry import build, classes_of, initial_parameters
 
@@ -75,6 +76,8 @@ def build_network(recipe: Recipe, *, published: bool = True) -> nn.Module:
         The architecture or a parameter is unknown, or `class_map` does not fit the network.
     """
     network = _network(recipe, _classes(recipe), published)
+    if recipe.normalise is not None:
+        network = Normalised(network, recipe.normalise["mean"], recipe.normalise["std"])
     if recipe.outputs == "logits" and recipe.class_map is None:
         return network
     return Adapted(network, probabilities=recipe.outputs == "probabilities", class_map=recipe.class_map)

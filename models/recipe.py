@@ -86,6 +86,9 @@ class Recipe:
         SHA-256 (64 hex digits) of the user's weights file.
     outputs
         What the network returns: "logits", or "probabilities", whose logarithm is taken.
+    normalise
+        The mean that is subtracted from images, and the standard deviation that they are divided by, before the
+        network: `{"mean": […], "std": […]}`, one number for each channel.
     class_map
         The network's class of each class of the data set; None if they are the same.
     network_classes
@@ -111,13 +114,14 @@ class Recipe:
     training: Training | None
     weights: str | None = None
     outputs: Literal["logits", "probabilities"] = "logits"
+    normalise: Mapping[str, Any] | None = None
     class_map: tuple[int, ...] | None = None
     network_classes: int | None = None
     hub: Mapping[str, Any] | None = None
     precision: Literal["float32", "tf32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("parameters", "defense", "hub"):
+        for name in ("parameters", "defense", "hub", "normalise"):
             object.__setattr__(self, name, _json_value(getattr(self, name), name))
         if self.training is not None and self.training.init is None:
             object.__setattr__(self, "training", replace(self.training, init=default_init(self.arch)))
@@ -134,7 +138,19 @@ class Recipe:
             raise ValueError(f'recipe.outputs must be "logits" or "probabilities", got {self.outputs!r}')
         if self.precision not in ("float32", "tf32", "bf16"):
             raise ValueError(f'recipe.precision must be "float32", "tf32" or "bf16", got {self.precision!r}')
+        self._check_normalise()
         self._check_class_map()
+
+    def _check_normalise(self) -> None:
+        if self.normalise is None:
+            return
+        if set(self.normalise) != {"mean", "std"}:
+            raise ValueError(f"recipe.normalise must have mean and std, has {', '.join(self.normalise) or 'neither'}")
+        mean, std = self.normalise["mean"], self.normalise["std"]
+        if not (isinstance(mean, list) and isinstance(std, list) and len(mean) == len(std) > 0):
+            raise ValueError(f"recipe.normalise must have a number for each channel, has mean {mean} and std {std}")
+        if min(std) <= 0:
+            raise ValueError(f"recipe.normalise.std must be above 0, got {std}")
 
     def _check_class_map(self) -> None:
         if self.class_map is None:
@@ -173,7 +189,7 @@ class Recipe:
         Fields that most recipes leave at their defaults are left out.
         """
         content = asdict(self)
-        defaults: dict[str, str | None] = {"class_map": None, "network_classes": None, "hub": None}
+        defaults: dict[str, str | None] = {"normalise": None, "class_map": None, "network_classes": None, "hub": None}
         defaults |= {"outputs": "logits", "precision": "float32"}
         for name, default in defaults.items():
             if content[name] == default:

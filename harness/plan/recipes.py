@@ -97,6 +97,7 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
             training=victim.training,
             weights=None if weights is None else sha256_of_file(weights),
             outputs=victim.outputs,
+            normalise=_normalise(victim, data, where),
             class_map=mapped,
             network_classes=victim.network_classes,
             hub=hub,
@@ -104,6 +105,14 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
         for values in victim.defense.combinations()
     ]
     return [_crafted_in(spec.precision, recipe) for recipe in recipes]
+
+
+def _normalise(victim: VictimEntry, data: DataSet, where: str) -> Mapping[str, Any] | None:
+    """Return a victim's normalisation, if it fits the channels of the data set; grey images fit any."""
+    channels = data.shape[0]
+    if victim.normalise is not None and channels > 1 and len(victim.normalise["mean"]) not in (1, channels):
+        raise UserError(f"{where}.normalise: must have a number for each of {channels} channels, or one for all")
+    return victim.normalise
 
 
 def _hub_facts(victim: VictimEntry, where: str) -> Mapping[str, Any] | None:

@@ -11,7 +11,15 @@ from pydantic import BaseModel
 from eadbench.harness.datasets import DATASETS
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
 from eadbench.harness.spec.parameters import Right, parameters_of
-from eadbench.harness.spec.schema import FileTargets, Images, RandomTargets, Resources, SpecFile, VictimFields
+from eadbench.harness.spec.schema import (
+    FileTargets,
+    Images,
+    Normalise,
+    RandomTargets,
+    Resources,
+    SpecFile,
+    VictimFields,
+)
 from eadbench.models import Training
 
 __all__ = ["json_schema", "markdown"]
@@ -109,6 +117,7 @@ _PARTS = (
     _Part("`targets: {random: …}`", RandomTargets),
     _Part("`targets: {file: …}`", FileTargets),
     _Part("A victim", VictimFields),
+    _Part("`normalise` of a victim", Normalise),
     _Part("`training` of a victim", parameters_of(Training)),
     _Part("`resources`", Resources),
 )

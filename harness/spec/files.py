@@ -122,6 +122,7 @@ def _adaptation(victim: VictimEntry) -> dict[str, Any]:
     fields = {
         "strict": (victim.strict, True),
         "outputs": (victim.outputs, "logits"),
+        "normalise": (victim.normalise, None),
         "class_map": (victim.class_map, None),
         "network_classes": (victim.network_classes, None),
     }

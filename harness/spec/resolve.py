@@ -195,6 +195,7 @@ def _victim(given: VictimFields, where: str, code: bool) -> VictimEntry:
         weights=given.weights,
         strict=given.strict,
         outputs=given.outputs,
+        normalise=None if given.normalise is None else given.normalise.model_dump(),
         class_map=given.class_map,
         network_classes=given.network_classes,
         attacked=given.attacked,

@@ -81,6 +81,7 @@ class VictimEntry:
     weights: str | None
     strict: bool
     outputs: Literal["logits", "probabilities"]
+    normalise: Mapping[str, Sequence[float]] | None
     class_map: Sequence[int] | Mapping[str, int] | str | None
     network_classes: int | None
     attacked: bool

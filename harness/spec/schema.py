@@ -61,6 +61,15 @@ class FileTargets(_Documented):
     """The rows of the file. The spec in a results folder has them, so that the file is not needed again."""
 
 
+class Normalise(_Documented):
+    """The normalisation of a network's input."""
+
+    mean: list[float] = Field(min_length=1)
+    """The mean of each channel, for pixels in [0, 1]."""
+    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    """The standard deviation of each channel."""
+
+
 class VictimFields(_Documented):
     """A victim: trained by `training`, or given by a file of `weights`.
 
@@ -90,6 +99,9 @@ class VictimFields(_Documented):
     """Whether weights that the architecture lacks are refused; false ignores them."""
     outputs: Annotated[Literal["logits", "probabilities"], Right("logits or probabilities")] = "logits"
     """What the network returns. The logarithm of probabilities is taken, because attacks need logits."""
+    normalise: Normalise | None = None
+    """What is done to images before a network that does not do it itself: subtract a mean, divide by a standard
+    deviation."""
     class_map: Annotated[
         list[int] | dict[str, int] | str | None,
         Right("a list of the network's classes, a mapping {class name: class of the network}, or a file of them"),
