@@ -40,6 +40,11 @@ COMMANDS: Mapping[str, _Entry] = {
         "harness.commands.verifying",
         "Check every file of a sweep: the rows and images against their checksums, the models against their records.",
     ),
+    "list": _Entry("harness.commands.inventory", "List the sweeps in a folder: their state, rows, size and age."),
+    "export": _Entry(
+        "harness.commands.inventory",
+        "Write the rows of a sweep as CSV, and its adversarial images as PNG, for other programs.",
+    ),
     "dashboard": _Entry(
         "dashboards.command",
         "Serve a web page of the tables, curves, images and progress of sweeps, and of their differences.",

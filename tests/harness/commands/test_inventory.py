@@ -1,0 +1,68 @@
+"""`eadbench list` says what there is, and `eadbench export` writes it for other programs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from eadbench.harness.parquet.adversarial import read_images
+from tests.command import eadbench, refusal
+from tests.sweeps import rows, run, small
+
+FGM = [{"name": "fgm", "norm": "linf", "epsilons": [0.3]}]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished sweep, one that lacks half of its rows and has a failure, and a damaged one."""
+    root = tmp_path_factory.mktemp("inventory")
+    run(small(attacks=FGM, save_images="successes", images={"count": 2}), root / "whole")
+    run(small(attacks=FGM, images={"count": 2}, shard_size=9), root / "more" / "half")
+    min((root / "more" / "half" / "examples").iterdir()).unlink()
+    (root / "more" / "half" / "failures").mkdir()
+    (root / "more" / "half" / "failures" / "a.json").write_text("{}")
+    (root / "broken").mkdir()
+    (root / "broken" / "spec.yaml").write_text("name: [")
+    return root
+
+
+def test_every_sweep_is_a_line(root: Path) -> None:
+    ended = eadbench("list", root)
+    lines = [" ".join(line.split()) for line in ended.out.strip().split("\n")]
+    assert ended.code == 0 and len(lines) == 4
+    assert lines[1].startswith(f"{root}/broken 0 cannot be read 0 7 B ")
+    assert ended.err.startswith(f"warning: {root}/broken: an earlier eadbench wrote these results (format 1, not 3)")
+    assert lines[2].startswith(f"{root}/more/half small 1 50 %, 1 failed 9 ")
+    assert (
+        lines[3].startswith(f"{root}/whole small 1 complete 18 ") and " kB " in lines[3] and lines[3].endswith(" ago")
+    )
+
+
+def test_a_folder_without_sweeps_is_said(tmp_path: Path) -> None:
+    assert refusal(eadbench("list", tmp_path)).endswith("there are no results in it, nor up to three folders below")
+    assert refusal(eadbench("list")) == "results: there is no such folder; give one that holds results"
+
+
+def test_rows_and_images_are_exported(root: Path, tmp_path: Path) -> None:
+    folder = root / "whole"
+    assert eadbench("export", folder, "--to", tmp_path, "--images").code == 0
+    written = pd.read_csv(tmp_path / "rows.csv").sort_values(["cell", "image", "target"], ignore_index=True)
+    stored = rows(folder)
+    assert list(written.columns) == list(stored.columns)
+    for name in ("image", "target", "success", "linf", "margin"):
+        pd.testing.assert_series_equal(written[name].astype(stored[name].dtype), stored[name], check_exact=True)
+    keys, images = read_images(sorted((folder / "images").iterdir()))
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
+    assert files == sorted(f"images/{key.cell}/{key.image}-{key.target}.png" for key in keys.itertuples())
+    for key, pixels in zip(keys.itertuples(), images, strict=True):
+        levels = np.asarray(Image.open(tmp_path / "images" / key.cell / f"{key.image}-{key.target}.png"))
+        np.testing.assert_allclose(levels / 255, pixels[0], atol=0.5 / 255 + 1e-6)
+    assert set(json.loads((folder / "cells.json").read_text())) == set(keys["cell"])
+
+
+def test_a_sweep_without_images_is_said(root: Path, tmp_path: Path) -> None:
+    ended = eadbench("export", root / "more" / "half", "--to", tmp_path, "--images")
+    assert ended.code == 2 and "no images are stored there" in ended.err
