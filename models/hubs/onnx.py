@@ -1,6 +1,7 @@
 """Networks in ONNX files: `onnx:file.onnx`, converted by onnx2torch so that they have gradients."""
 
 import base64
+import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -106,5 +107,10 @@ def _converted(model: Any) -> nn.Module:
         dims = value.type.tensor_type.shape.dim
         if len(dims) and dims[0].dim_value == 1:
             dims[0].dim_param = "N"
-    network: nn.Module = onnx2torch.convert(model)
+    try:
+        network: nn.Module = onnx2torch.convert(model)
+    except NotImplementedError as error:
+        name, version = (re.search(rf"{field}='?(\w+)", str(error)) for field in ("operation_type", "version"))
+        operator = f"the operator {name[1]} of opset {version[1]}" if name and version else str(error)
+        raise ValueError(f"onnx2torch cannot convert {operator}; export the model with opset_version=13") from error
     return network.eval()

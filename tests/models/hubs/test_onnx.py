@@ -101,6 +101,7 @@ def test_weights_are_not_in_the_facts(tmp_path: Path) -> None:
         ("Gemm", {"num_classes": 3}, "has weights for 10 classes, not 3; give class_map"),
         ("Gemm", {"parameters": {"depth": 3}}, "takes the parameters mean and std only, not depth"),
         ("Det", {}, "architecture 'onnx:"),
+        ("Hardmax", {}, r"onnx2torch cannot convert the operator Hardmax of opset \d+; export the model with opset_v"),
     ],
 )
 def test_refused_in_one_line(last: str, changes: dict[str, Any], message: str, tmp_path: Path) -> None:
