@@ -100,6 +100,8 @@ def _imported(arch: str) -> Callable[..., Any]:
 
 
 def _call(arch: str, function: Callable[..., Any], num_classes: int, parameters: Mapping[str, Any]) -> nn.Module:
+    if isinstance(function, nn.Module):
+        raise ValueError(f"architecture {arch!r} is a network; name a function or class that returns one")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:

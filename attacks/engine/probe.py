@@ -155,6 +155,11 @@ def _probability_warnings(logits: Tensor) -> Iterator[str]:
             "it seems to return probabilities, which hide gradients and margins; return logits, "
             "or give outputs: probabilities, which takes their logarithm"
         )
+    elif (logits >= 0).all() and (logits <= 1).all() and logits.max() > 0.5:
+        yield (
+            "all that it returns lies in [0, 1], as after a sigmoid, or for some classes of a softmax, which hides "
+            "gradients and margins; return logits, or give outputs: probabilities after a softmax"
+        )
 
 
 def seem_probabilities(logits: Tensor) -> bool:

@@ -34,6 +34,9 @@ def two_layers(*, num_classes: int, width: int = 3) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, num_classes))
 
 
+NETWORK = nn.Flatten()
+
+
 def not_a_model(*, num_classes: int) -> int:
     return num_classes
 
@@ -146,6 +149,7 @@ class TestBuild:
             ("math:no_such", {}, "module 'math' has no function 'no_such'"),
             (f"{__name__}:two_layers", {"depth": 1}, "takes .*width.*: got an unexpected .* 'depth'"),
             (f"{__name__}:not_a_model", {}, "must return a torch.nn.Module, got int"),
+            (f"{__name__}:NETWORK", {}, "is a network; name a function or class that returns one"),
             (f"{__name__}:fails", {"error": "AssertionError"}, "architecture '.*:fails': AssertionError: two lines$"),
             (f"{__name__}:fails", {"error": "KeyError"}, "architecture '.*:fails': KeyError: 'two"),
             (f"{__name__}:fails", {"error": "ImportError"}, "architecture '.*:fails': ImportError: two lines$"),

@@ -76,6 +76,12 @@ def test_refusals(function: Callable[[nn.Module, Tensor], object], refusal: str)
             "it is random: its logits for one image differ by up to",
         ),
         (lambda net, x: net(x).softmax(1), IMAGES, "it seems to return probabilities"),
+        (lambda net, x: (9 * net(x)).sigmoid(), IMAGES, "all that it returns lies in [0, 1], as after a sigmoid"),
+        (
+            lambda net, x: torch.cat([9 * net(x), x[:, 0, 0]], 1).softmax(1)[:, :4],
+            IMAGES,
+            "all that it returns lies in",
+        ),
         (lambda net, x: net(x.sqrt()), BINARY, "its gradient is not finite on 6 of 6 images"),
         (lambda net, x: net((x * 9).round() + 0 * x), IMAGES, "its gradient is zero on 6 of 6 images"),
         (lambda net, x: net(nn.functional.hardtanh(x, 0, 1)), BINARY, "pixels at exactly 0 or 1 have no gradient"),
