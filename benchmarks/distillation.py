@@ -2,8 +2,9 @@
 
     uv run python benchmarks/distillation.py --data ROOT
 
-ROOT holds MNIST in torchvision's format. The network is Carlini and Wagner's, trained as in sweeps/table2.yaml: SGD at
-0.01 with momentum 0.9, batches of 128. `--init torch` begins with torch's initial weights in place of Keras's.
+ROOT holds MNIST in torchvision's format. The network is Carlini and Wagner's, trained as in
+sweeps/paper/table_11.yaml: SGD at 0.01 with momentum 0.9, batches of 128. `--init torch` begins with torch's initial
+weights in place of Keras's.
 """
 
 import argparse
