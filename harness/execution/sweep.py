@@ -218,10 +218,9 @@ def _check_image_counts(spec: Spec, victims: Sequence[Victim]) -> None:
             where = f"of the {spec.images.split} split"
             if isinstance(spec.targets, FileTargets):
                 where += f" in {spec.targets.file}"
-            asked = "images.count: 1" if spec.images.count is None else f"images.count: {spec.images.count}"
             raise UserError(
-                f"{asked} asked for, but {right} only {len(victim.images)} images {where} correctly "
-                f"(victim {victim.digest})"
+                f"images.count: {spec.images.count or 1} asked for, but {right} only {len(victim.images)} images "
+                f"{where} correctly (victim {victim.digest})"
             )
 
 

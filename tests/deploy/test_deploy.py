@@ -235,6 +235,7 @@ def slurm_job(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_a_slurm_job_runs_the_sweep_on_its_first_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = slurm_job(tmp_path, "paper/table_08", "--results", "/shared/table 8")
     address = "10.0.0.1:24567"
+    assert done.returncode == 0, done.stderr
     start, _, sweep = done.stdout.partition("\n--\n")
     assert start.split("\n") == [
         *("ray", "symmetric-run", "--address", address, "--min-nodes", "2", "--num-cpus", "8", "--num-gpus", "0"),

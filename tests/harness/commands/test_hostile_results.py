@@ -124,20 +124,26 @@ def test_nothing_happens(
                    if name.endswith((".csv", ".md", ".tex")))  # fmt: skip
 
 
+def _build(bomb: str, target: Target) -> None:
+    BOMBS[bomb].build(target)
+
+
 def _peak(target: Target, command: str, results: "multiprocessing.SimpleQueue[tuple[int, int]]") -> None:
+    """Open the folder in a process of its own; put the exit code and the greatest memory into a queue."""
     ended = opened(target, [], command)
     results.put((ended.code, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_memory_is_bounded(bomb: str, target: Target) -> None:
-    context = multiprocessing.get_context("fork")
-    build = context.Process(target=BOMBS[bomb].build, args=(target,))  # whose memory is not counted
+    context = multiprocessing.get_context("forkserver")  # a fork of this process would have DuckDB without its threads
+    context.set_forkserver_preload([__name__])
+    build = context.Process(target=_build, args=(bomb, target))  # whose memory is not counted
     build.start()
     build.join(SECONDS)
     assert build.exitcode == 0
     for command in BOMBS[bomb].commands:
-        results: multiprocessing.SimpleQueue[tuple[int, int]] = context.SimpleQueue()
+        results = context.SimpleQueue()
         process = context.Process(target=_peak, args=(target, command, results))
         process.start()
         process.join(SECONDS)

@@ -129,7 +129,7 @@ class TestAdversarialExamples:
         given = undefended(torch.from_numpy(images)).argmax(1)
         assert torch.equal(given, torch.tensor(keys["target"].astype(int).tolist()))
         labels = digits.train.labels[keys["image"].tolist()]
-        assert not (given == labels).any() and len(set(keys["image"])) == 10
+        assert not (given == labels).any() and 5 < len(set(keys["image"])) <= 10
 
     def test_more_images_train_another_network(self, finished: Path, tmp_path: Path) -> None:
         """Its shards are not those of fewer images, although they share examples."""
@@ -193,8 +193,9 @@ class TestTransfer:
         assert run(plain, folder).nothing
 
     def test_a_changed_spec_shows_its_own_transfers(self, finished: Path, tmp_path: Path) -> None:
-        folder, plain = tmp_path / "changed", study()
-        shutil.copytree(finished, folder)
+        folder, plain = tmp_path / "changed", study(images={"count": 3})
+        shutil.copytree(finished / "models", folder / "models")
+        run(plain, folder)
         alone = [replace(victim, evaluated_on=[]) for victim in plain.victims[:1]]
         for what, transferred in ((replace(plain, victims=alone), False), (plain, True)):
             assert run(what, folder).nothing
