@@ -37,7 +37,8 @@ class Sweep:
 def sweeps(root: Path) -> Iterator[Sweep]:
     """Yield the sweeps in a folder and below it, sorted by their paths."""
     for spec in sorted(path for depth in range(DEPTH + 1) for path in root.glob("*/" * depth + "spec.yaml")):
-        yield _sweep(spec.parent)
+        if (spec.parent / "victims.json").is_file() or (spec.parent / "format.json").is_file():
+            yield _sweep(spec.parent)
 
 
 def _sweep(folder: Path) -> Sweep:

@@ -26,6 +26,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "more" / "half" / "failures" / "a.json").write_text("{}")
     (root / "broken").mkdir()
     (root / "broken" / "spec.yaml").write_text("name: [")
+    (root / "broken" / "format.json").write_text('{"format": 3}')
+    (root / "artifacts").mkdir()
+    (root / "artifacts" / "spec.yaml").write_text("name: a copy, as MLflow has it")
     return root
 
 
@@ -33,8 +36,8 @@ def test_every_sweep_is_a_line(root: Path) -> None:
     ended = eadbench("list", root)
     lines = [" ".join(line.split()) for line in ended.out.strip().split("\n")]
     assert ended.code == 0 and len(lines) == 4
-    assert lines[1].startswith(f"{root}/broken 0 cannot be read 0 7 B ")
-    assert ended.err.startswith(f"warning: {root}/broken: an earlier eadbench wrote these results (format 1, not 3)")
+    assert lines[1].startswith(f"{root}/broken 0 cannot be read 0 20 B ")
+    assert ended.err.startswith(f"warning: {root}/broken/spec.yaml: not valid YAML: ")
     assert lines[2].startswith(f"{root}/more/half small 1 50 %, 1 failed 9 ")
     assert (
         lines[3].startswith(f"{root}/whole small 1 complete 18 ") and " kB " in lines[3] and lines[3].endswith(" ago")
