@@ -125,9 +125,6 @@ def shard_table(
         "norm": setting.parameters.get("norm"),
         "parameters": other_parameters(setting.parameters),
         "shard": shard,
-        "margin": None,
-        "const": None,
-        "epsilon": None,
     }
     columns = {
         **{name: pa.repeat(pa.scalar(value, SCHEMA.field(name).type), count) for name, value in constants.items()},
@@ -142,7 +139,8 @@ def shard_table(
         **distances,
         **{name: generator.integers(100, 9000, count) for name in ("iterations", "forward_passes")},
     }
-    return pa.table([pa.array(columns[name]).cast(SCHEMA.field(name).type) for name in SCHEMA.names], schema=SCHEMA)
+    arrays = [pa.array(columns[f.name]).cast(f.type) if f.name in columns else pa.nulls(count, f.type) for f in SCHEMA]
+    return pa.table(arrays, schema=SCHEMA)
 
 
 def measure(folder: Path) -> None:

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from eadbench.harness.commands.options import Folder, err, out
 from eadbench.harness.errors import DamagedResults
+from eadbench.harness.messages import printable
 
 
 def verify(
@@ -30,7 +31,7 @@ def verify(
         while damages := list(checks.damages(results)):
             count += len(damages)
             for damage in damages:
-                err.print(escape(damage.problem), soft_wrap=True, highlight=False)
+                err.print(escape(printable(damage.problem)), soft_wrap=True, highlight=False)
             moved = sum(checks.set_aside(results, damage) for damage in damages) if repair else 0
             left = not moved
             if left:

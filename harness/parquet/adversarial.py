@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from eadbench.harness.errors import DamagedResults, UserError
 from eadbench.harness.messages import one_line, shown
-from eadbench.harness.parquet.notes import noted
+from eadbench.harness.parquet.notes import check_rows, noted
 from eadbench.harness.parquet.query import FILES, Files
 from eadbench.harness.parquet.rows import Key, frame_of
 from eadbench.harness.storage import for_arrow, is_fault_of_storage
 from eadbench.models import replace_file
 
-__all__ = ["WHAT", "Images", "read_images", "write_images"]
+__all__ = ["Images", "check_images", "read_images", "write_images"]
 
 Images = NDArray[np.float32]
 
@@ -122,6 +122,17 @@ def read_images(
     if len(values) != size * len(table) or pixels.null_count:
         raise UserError(f"{parts[0].parent}: its images are not of the shape {shape} that their files state")
     return frame_of(table.select(_COLUMNS)), values.reshape(len(table), *shape)
+
+
+def check_images(part: Path) -> None:
+    """Read a whole part, and check its columns, the number of its images and their checksum.
+
+    Raises
+    ------
+    DamagedResults
+        The part is not as it was written.
+    """
+    check_rows(part, WHAT, _schema(_shape(part)))
 
 
 def _shape(part: Path) -> tuple[int, ...]:

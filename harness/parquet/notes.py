@@ -3,12 +3,13 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eadbench.harness.errors import DamagedResults
@@ -23,6 +24,13 @@ Computed = Mapping[str, str | int | None]
 _KEY = b"eadbench"
 _AT_ONCE = 16
 """Files read at the same time; this speeds up object stores."""
+MOST_ROWS = 2**22
+"""Rows of a part that a sweep writes."""
+MOST_BYTES = 2**29
+"""Bytes of a column of a part's row group, of those that a sweep writes. A few kilobytes of Parquet can hold more."""
+MOST_CHARACTERS = 2**16
+"""Characters of a text of a part that a sweep writes."""
+_BATCH_BYTES = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,22 +44,39 @@ class Note:
 
 def noted(table: pa.Table, computed: Computed) -> pa.Table:
     """Return a table with a note in its metadata."""
-    note = Note(rows=table.num_rows, sha256=checksum(table), computed=computed)
+    digest = checksum((name, table.column(name).chunks) for name in table.column_names)
+    note = Note(rows=table.num_rows, sha256=digest, computed=computed)
     text = json.dumps(asdict(note), sort_keys=True).encode()
     return table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: text})
 
 
-def checksum(table: pa.Table) -> str:
-    """Return the SHA-256 of a table's values, column by column, as 64 hex digits."""
+def checksum(columns: Iterable[tuple[str, Iterable[pa.Array]]]) -> str:
+    """Return the SHA-256 of values, column by column, as 64 hex digits.
+
+    Parameters
+    ----------
+    columns
+        The name of each column, and its values in any number of arrays.
+    """
     digest = hashlib.sha256()
-    for name in table.column_names:
-        column = table.column(name)
+    for name, arrays in columns:
         digest.update(name.encode())
-        if pa.types.is_fixed_size_list(column.type):  # pixels
-            digest.update(column.combine_chunks().flatten().to_numpy(zero_copy_only=False).tobytes())
-        else:
-            digest.update(json.dumps(column.to_pylist()).encode())
+        for content in _content(arrays):
+            digest.update(content)
     return digest.hexdigest()
+
+
+def _content(arrays: Iterable[pa.Array]) -> Iterator[bytes]:
+    """Yield the values of a column: pixels as they are in memory, others as a list of JSON."""
+    separator = b"["
+    for array in arrays:
+        if pa.types.is_fixed_size_list(array.type):  # pixels
+            separator = b""
+            yield array.flatten().to_numpy(zero_copy_only=False).tobytes()
+        elif len(array):
+            yield separator + json.dumps(array.to_pylist())[1:-1].encode()
+            separator = b", "
+    yield {b"[": b"[]", b", ": b"]"}.get(separator, b"")
 
 
 def read_notes(parts: Sequence[Path], content: str) -> list[Note]:
@@ -89,8 +114,10 @@ def _read_note(part: Path, content: str) -> Note:
     return note
 
 
-def check_rows(part: Path, content: str, schema: pa.Schema | None = None) -> None:
+def check_rows(part: Path, content: str, schema: pa.Schema) -> None:
     """Read a whole part, and check its columns, the number of its rows and their checksum.
+
+    Only some rows of one column are in memory at a time.
 
     Raises
     ------
@@ -99,16 +126,64 @@ def check_rows(part: Path, content: str, schema: pa.Schema | None = None) -> Non
     """
     note = _read_note(part, content)
     [path], filesystem = for_arrow([part])
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
     try:
-        table = pq.read_table(path, filesystem=filesystem, partitioning=None)
+        if not pq.read_schema(path, filesystem=filesystem).equals(schema):
+            raise DamagedResults.of(part, f"not {content}: its columns are others")
+        with pq.ParquetFile(path, filesystem=filesystem, read_dictionary=texts) as file:
+            _refuse_large(file.metadata)
+            digest = checksum(_columns(file, schema))
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and is_fault_of_storage(error):
             raise
         raise DamagedResults.of(part, f"not {content}: {one_line(error)}") from error
-    if schema is not None and not table.schema.equals(schema):
-        raise DamagedResults.of(part, f"not {content}: its columns are others")
-    if checksum(table) != note.sha256:
+    if digest != note.sha256:
         raise DamagedResults.of(part, "its rows do not have the checksum that was written with them")
+
+
+def _refuse_large(metadata: pq.FileMetaData) -> None:
+    """Refuse a file that would take too much time, or of which one column would take too much memory."""
+    if metadata.num_rows > MOST_ROWS:
+        raise ValueError(f"it has {metadata.num_rows:,} rows")
+    for group in range(metadata.num_row_groups):
+        for column in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(column)
+            if chunk.total_uncompressed_size > MOST_BYTES:
+                raise ValueError(f"its column {chunk.path_in_schema} takes {chunk.total_uncompressed_size:,} bytes")
+
+
+def _columns(file: pq.ParquetFile, schema: pa.Schema) -> Iterator[tuple[str, Iterable[pa.Array]]]:
+    """Yield the name of each column, and its values: all of a small file at once, else some megabytes of one column."""
+    if file.metadata.num_rows <= min(map(_rows_at_once, schema)) and _size(file.metadata) <= _BATCH_BYTES:
+        table = file.read()
+        for field in schema:
+            yield field.name, map(_without_long_texts, table.column(field.name).chunks)
+        return
+    for field in schema:
+        batches = file.iter_batches(_rows_at_once(field), columns=[field.name])
+        yield field.name, (_without_long_texts(batch.column(0)) for batch in batches)
+
+
+def _rows_at_once(field: pa.Field) -> int:
+    """Return how many rows of a column are read at a time."""
+    width = 4 * field.type.list_size if pa.types.is_fixed_size_list(field.type) else 2**12
+    if width > MOST_BYTES:
+        raise ValueError(f"a row takes {width:,} bytes")
+    return max(1, int(_BATCH_BYTES // width))
+
+
+def _size(metadata: pq.FileMetaData) -> int:
+    return sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+
+
+def _without_long_texts(array: pa.Array) -> pa.Array:
+    """Return an array without a dictionary; refuse one with a text that no sweep writes."""
+    if not pa.types.is_dictionary(array.type):
+        return array
+    longest = pc.max(pc.utf8_length(array.dictionary)).as_py() or 0
+    if longest > MOST_CHARACTERS:
+        raise ValueError(f"it has a text of {longest:,} characters")
+    return array.dictionary_decode()
 
 
 def mixture(notes: Sequence[Note]) -> str | None:

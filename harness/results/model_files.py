@@ -1,5 +1,6 @@
 """Read stored models, checked against their folder's name and their record."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from eadbench.harness.storage import read_at_most
 from eadbench.models import Recipe, Stored
 from eadbench.models.code import refuse_code
 
-__all__ = ["check_recipe", "load_model", "read_model", "read_recipe"]
+__all__ = ["check_model", "check_recipe", "load_model", "read_model", "read_recipe"]
 
 MOST_BYTES = 2**24
 """Bytes of a recipe that are read."""
@@ -71,6 +72,26 @@ def read_model(folder: Path) -> Stored:
             raise error.__cause__ from None  # the storage failed; the file may be sound
         raise _damaged(folder / "weights.safetensors", str(error)) from error
     return stored
+
+
+def check_model(folder: Path) -> None:
+    """Check a stored model against its record, without its weights in memory.
+
+    Raises
+    ------
+    DamagedResults
+        A file is missing or damaged, or belongs to another model.
+    """
+    recipe, weights = folder / "recipe.json", folder / "weights.safetensors"
+    read_recipe(recipe)
+    expected = json.loads(read_at_most(recipe, MOST_BYTES)).get("sha256")
+    try:
+        with weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise _damaged(weights, "there is no such file") from error
+    if expected not in (None, digest):
+        raise _damaged(weights, "does not have the SHA-256 that recipe.json says")
 
 
 def load_model(stored: Stored, device: str = "cpu") -> nn.Module:

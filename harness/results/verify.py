@@ -6,12 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from eadbench.harness.errors import DamagedResults
-from eadbench.harness.parquet import adversarial, rows
+from eadbench.harness.parquet import rows
+from eadbench.harness.parquet.adversarial import check_images
 from eadbench.harness.parquet.notes import check_rows
 from eadbench.harness.results.cells import stored_cells
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import stored_json
-from eadbench.harness.results.model_files import read_model
+from eadbench.harness.results.model_files import check_model
 from eadbench.harness.results.records import Evaluation, Failed
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.models import replace_file
@@ -60,13 +61,13 @@ def _parts(results: Results) -> Iterator[Damage]:
     for part in _listed(results.examples, "*.parquet"):
         yield from _checked([part], partial(check_rows, part, rows.WHAT, rows.SCHEMA))
     for part in _listed(results.images, "*.parquet"):
-        yield from _checked([part], partial(check_rows, part, adversarial.WHAT))
+        yield from _checked([part], partial(check_images, part))
 
 
 def _models(results: Results) -> Iterator[Damage]:
     for folder in sorted({path.parent for path in (results.root / "models").glob("*/recipe.json")}):
         files = [folder / "recipe.json", folder / "weights.safetensors", *folder.glob("evaluation-*.json")]
-        yield from _checked(files, partial(read_model, folder))
+        yield from _checked(files, partial(check_model, folder))
         for file in sorted(folder.glob("evaluation-*.json")):
             yield from _checked([file], partial(stored_json, file, Evaluation))
 

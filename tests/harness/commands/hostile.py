@@ -19,7 +19,7 @@ ESCAPE = "\x1b]0;pwned\x07\x1b[2J\u202e"
 CONTROL = set("\x1b\x07\u202e")
 TEXTS = [field.name for field in SCHEMA if pa.types.is_string(field.type)]
 OF_IDENTITY = ("cell", "model", "evaluated_on", "shard")
-ROWS = 20_000_000
+ROWS = 60_000_000
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,14 @@ def escapes(target: Target) -> None:
         path.write_text(json.dumps(record | {"worker": ESCAPE, "node": ESCAPE, "device": ESCAPE, "torch": ESCAPE}))
 
 
+def noting(schema: pa.Schema, rows: int) -> pa.Schema:
+    """Return the schema of a file whose note says how many rows it has."""
+    note = json.dumps({"rows": rows, "sha256": "0" * 64})
+    return schema.with_metadata({**(schema.metadata or {}), b"eadbench": note.encode()})
+
+
 def equal_rows(target: Target) -> None:
-    """Repeat one row 20 million times, in a file of kilobytes."""
+    """Repeat one row 60 million times, in a file of kilobytes."""
     part = one(target, "examples/*.parquet")
     row = pq.read_table(part, partitioning=None).slice(0, 1)
     many = 10_000_000
@@ -132,8 +138,8 @@ def equal_rows(target: Target) -> None:
         else pa.nulls(many, row.schema.field(name).type)
         for name in row.schema.names
     ]
-    table = pa.Table.from_arrays(columns, schema=row.schema)
-    with pq.ParquetWriter(part, row.schema, compression="zstd") as writer:
+    table = pa.Table.from_arrays(columns, schema=noting(row.schema, ROWS))
+    with pq.ParquetWriter(part, table.schema, compression="zstd") as writer:
         for _ in range(ROWS // many):
             writer.write_table(table, row_group_size=many)
 
@@ -144,6 +150,7 @@ def long_text(target: Target) -> None:
     table = pq.read_table(part, partitioning=None).slice(0, 1)
     text = pa.array(["x" * (2**30)], pa.string())
     table = table.set_column(SCHEMA.get_field_index("attack"), "attack", text)
+    table = table.replace_schema_metadata(noting(table.schema, 1).metadata)
     pq.write_table(table, part, compression="zstd", use_dictionary=False, write_statistics=False)
 
 
@@ -151,7 +158,7 @@ def many_images(target: Target) -> None:
     """Store two million images in place of one."""
     part = one(target, "images/*.parquet")
     table = pq.read_table(part).slice(0, 1)
-    schema, size = table.schema, table.schema.field("pixels").type.list_size
+    schema, size = noting(table.schema, 2_000_000), table.schema.field("pixels").type.list_size
     with pq.ParquetWriter(part, schema, compression="zstd") as writer:
         for _ in range(20):
             many = 100_000
@@ -163,10 +170,10 @@ def many_images(target: Target) -> None:
             writer.write_table(pa.Table.from_arrays([*keys, targets, pixels], schema=schema))
 
 
-def sparse(path: Path) -> None:
-    """Make a file of 64 GB that takes no room."""
+def sparse(path: Path, size: int = 2**36) -> None:
+    """Make a file of gigabytes that takes no room."""
     with path.open("r+b") as file:
-        file.truncate(2**36)
+        file.truncate(size)
 
 
 def aliases(target: Target) -> None:
@@ -200,6 +207,7 @@ ATTACKS: dict[str, Attack] = {
     "linked invocations": lambda target: link(target.folder / "invocations", target.outside),
     "linked weights": lambda target: link(one(target, "models/*/weights.safetensors"), target.outside / "secret"),
     "a linked spec": lambda target: link(target.folder / "spec.yaml", target.outside / "secret"),
+    "a name": lambda target: (target.folder / "examples" / f"{ESCAPE.replace('/', '')}.parquet").write_bytes(b""),
     "a linked lock": lambda target: link(target.folder / "models" / "lock", target.outside / "secret"),
     "a pipe": lambda target: os.mkfifo(target.folder / "failures" / "pipe.json"),
     "a deep recipe": lambda target: one(target, "models/*/recipe.json").write_text("[" * 10**6),
@@ -219,11 +227,12 @@ class Bomb:
 
 
 BOMBS = {
-    "equal rows": Bomb(equal_rows, ("report", "claims")),
-    "a long text": Bomb(long_text, ("show",)),
-    "many images": Bomb(many_images, ("report    ",)),
+    "equal rows": Bomb(equal_rows, ("report", "claims", "show", "verify")),
+    "a long text": Bomb(long_text, ("report", "claims", "show", "verify")),
+    "many images": Bomb(many_images, ("show", "report     ", "report    ", "verify")),
     "a sparse spec": Bomb(lambda target: sparse(target.folder / "spec.yaml"), ("report",)),
     "sparse victims": Bomb(lambda target: sparse(target.folder / "victims.json"), ("report",)),
     "a sparse invocation": Bomb(lambda target: sparse(one(target, "invocations/*.json")), ("log",)),
+    "sparse weights": Bomb(lambda target: sparse(one(target, "models/*/weights.safetensors"), 3 * 2**30), ("verify",)),
     "a sparse recipe": Bomb(lambda target: sparse(one(target, "models/*/recipe.json")), ("report    ",)),
 }
