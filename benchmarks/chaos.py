@@ -1,9 +1,11 @@
-"""Run a sweep under faults, and check that its results equal those of an undisturbed run.
+"""Run sweeps under faults, and check that their results equal those of an undisturbed run.
 
-    uv run python benchmarks/chaos.py [--shards 200 --kills 50 --nodes 5 --drivers 5 --no-full-disk --seed 0]
+    uv run --group test python benchmarks/chaos.py [cluster] [kills] [rivals] [store] [--seed 0]
+        [--shards 200 --kills 50 --nodes 5 --drivers 5 --no-full-disk] [--random 10] [--pairs 5] [--sweeps 5]
 
-The sweep trains two victims on the digits, attacks them, and tests the examples on the other victim. It runs on a Ray
-cluster of three nodes on this machine. Meanwhile the script
+`kills`, `rivals` and `store` disturb drivers with the serial executor: see `kills.py`, `rivals.py` and
+`failing_writes.py`. In `cluster`, a sweep trains two victims on the digits, attacks them, and tests the examples on the
+other victim. It runs on a Ray cluster of three nodes on this machine. Meanwhile the script
 
 - kills workers;
 - removes nodes and adds others;
@@ -186,14 +188,33 @@ def chaos(asked: Asked, folder: Path) -> tuple[dict[str, object], bool]:
 
 
 def main() -> None:
-    """Run the sweep under faults, and print the counts."""
+    """Run sweeps under faults, and print the counts."""
+    from benchmarks.failing_writes import failing_writes
+    from benchmarks.kills import kills
+    from benchmarks.rivals import rivals
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("shards", "kills", "nodes", "drivers", "seed"):
         parser.add_argument(f"--{name}", type=int, default=getattr(Asked, name))
+    for name, default in (("random", 10), ("pairs", 5), ("sweeps", 5)):
+        parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--full-disk", action=argparse.BooleanOptionalAction, default=True)
-    folder = Path(tempfile.mkdtemp(prefix="chaos"))
-    counts, right = chaos(Asked(**vars(parser.parse_args())), folder)
-    print("| what | count |", "| --- | ---: |", *(f"| {name} | {count} |" for name, count in counts.items()), sep="\n")
+    parser.add_argument("what", nargs="*", default=["cluster", "kills", "rivals", "store"])
+    options = vars(parser.parse_args())
+    at_random, pairs, sweeps, names = (options.pop(name) for name in ("random", "pairs", "sweeps", "what"))
+    parts = {
+        "cluster": lambda folder: chaos(Asked(**options), folder),
+        "kills": lambda folder: kills(folder, at_random=at_random, seed=options["seed"]),
+        "rivals": lambda folder: rivals(folder, together=pairs),
+        "store": lambda folder: failing_writes(folder, sweeps=sweeps, share=0.5, seed=options["seed"]),
+    }
+    folder, right = Path(tempfile.mkdtemp(prefix="chaos")), True
+    print("| what | count |", "| --- | ---: |", sep="\n")
+    for name in names:
+        (folder / name).mkdir()
+        counts, part_right = parts[name](folder / name)
+        print(*(f"| {what} | {count} |" for what, count in counts.items()), sep="\n", flush=True)
+        right &= part_right
     if not right:
         sys.exit(f"the run failed or its results differ; {folder} has the drivers' logs")
     shutil.rmtree(folder)

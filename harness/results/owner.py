@@ -280,6 +280,8 @@ def _create(file: Path, content: bytes) -> bool:
     remote: Any = file
     try:
         remote.fs.pipe_file(remote.path, content, mode="create")
-    except FileExistsError:
+    except FileExistsError:  # by this very request, if its first answer was lost and the client repeated it
+        with suppress(FileNotFoundError):
+            return read_at_most(file, MOST_BYTES) == content
         return False
     return True
