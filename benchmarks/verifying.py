@@ -1,4 +1,4 @@
-"""Measure what `eadbench verify` and `claims` take on a large folder, each in a new process.
+"""Measure what `eadbench verify`, rows, tables and `claims` take on a large folder, each in a new process.
 
     uv run python -m benchmarks.verifying [--parts 2000] [--rows 200] [--images 4]
 
@@ -18,7 +18,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from benchmarks.aggregation import generate
+from eadbench.harness.analysis import summary as summaries
 from eadbench.harness.frames import Results as Frames
+from eadbench.harness.paper import claims
 from eadbench.harness.parquet.adversarial import write_images
 from eadbench.harness.results import verify
 from eadbench.harness.results.folder import Results
@@ -44,6 +46,9 @@ def measure(what: str, folder: Path) -> None:
             count = len(Frames(folder).rows())
         case "summary":
             count = len(Frames(folder).summary.lines)
+        case "claims":
+            pool = summaries.pool([Frames(folder).snapshot])
+            count = len(claims.check(pool.rows, pool.victims, tested=pool.tested))
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(json.dumps([count, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20]))
 
@@ -66,7 +71,7 @@ def main() -> None:
         filling.join()
         print(f"{len(list(Results(folder).examples.iterdir())):,} parts, {options.images} parts of images")
         print("| what | result | seconds | CPU seconds | peak memory, GiB |\n| --- |" + " ---: |" * 4)
-        for what in ("verify", "rows", "summary"):
+        for what in ("verify", "rows", "summary", "claims"):
             command = [sys.executable, "-m", "benchmarks.verifying", "--measure", what, str(folder)]
             started = time.perf_counter()
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -63,9 +63,9 @@ class Remaining:
         earlier, blocks = set(self._done), dict[Block, Shard]()
         for shard in self._plan():
             earlier.discard(shard.digest)
+            if not earlier:
+                return {}
             blocks.setdefault(_block(shard), shard)
-        if not earlier:
-            return {}
         groups = {cell: index for index, shard in enumerate(blocks.values()) for cell in shard.cell_digests.values()}
         parts = parts_by_group([self._results.part(digest) for digest in sorted(earlier)], groups)
         return {block: parts.get(index, []) for index, block in enumerate(blocks)}

@@ -147,5 +147,5 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 
 def keys_of(frame: pd.DataFrame) -> list[Key]:
     """Return the key of each row's example, from the columns cell, image and target."""
-    rows = frame[["cell", "image", "target"]].itertuples(index=False)
-    return [(cell, int(image), None if pd.isna(target) else int(target)) for cell, image, target in rows]
+    targets = frame["target"].to_numpy(dtype=object, na_value=None)
+    return [*zip(frame["cell"].tolist(), frame["image"].tolist(), targets.tolist(), strict=True)]

@@ -110,6 +110,20 @@ def test_shards_are_planned_as_they_are_drawn(tmp_path: Path) -> None:
     assert len([*islice(remaining, 2)]) == len(drawn) == 2
 
 
+def test_a_sweep_that_goes_on_is_planned_up_to_its_last_finished_shard(tmp_path: Path) -> None:
+    planned, drawn = [*shards()], list[str]()
+    for shard in planned[:3]:
+        store(Results(tmp_path), shard)
+
+    def plan() -> Iterator[Shard]:
+        for shard in shards():
+            drawn.append(shard.digest)
+            yield shard
+
+    Remaining(Results(tmp_path), plan, with_images=False)
+    assert drawn == [shard.digest for shard in planned[:3]]
+
+
 def test_a_settings_cells_are_named_once_for_all_its_shards() -> None:
     grid._cell_digests.cache_clear()
     named = [shard.cell_digests for shard in shards()]
