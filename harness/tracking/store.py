@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eadbench.harness.errors import EadbenchError, TrackingFault
@@ -67,7 +68,20 @@ def _connect(tracking_uri: str) -> "MlflowClient":
 
     # MLflow makes ten attempts, 100 s for a missing database, and has no setting for it.
     mlflow.store.db.utils.MAX_RETRY_COUNT = DATABASE_ATTEMPTS
+    database = database_file(tracking_uri)
+    if database is not None and not database.exists():
+        _create(database)
     return MlflowClient(tracking_uri=tracking_uri)
+
+
+def _create(database: Path) -> None:
+    """Create a SQLite store under another name, and rename it: MLflow never completes a store that is half made."""
+    from mlflow import MlflowClient
+
+    draft = database.with_name(f".{database.name}.new")
+    draft.unlink(missing_ok=True)
+    MlflowClient(tracking_uri=f"sqlite:///{draft}").search_experiments(max_results=1)
+    draft.replace(database)
 
 
 def _only_writer(tracking_uri: str, waiting: Callable[[str], None]) -> AbstractContextManager[None]:

@@ -17,6 +17,7 @@ import pytest
 
 from eadbench.harness.errors import EnvironmentFault, TrackingFault
 from eadbench.harness.messages import redact
+from eadbench.harness.tracking.store import open_store
 from eadbench.harness.tracking.uri import default_tracking_uri, page_command
 from tests.harness.tracking.sample_records import a_sweep, a_victim, children, client, log_sweep, models_of, runs_of
 
@@ -79,6 +80,7 @@ import sys
 from pathlib import Path
 from tests.harness.tracking.sample_records import a_sweep
 from eadbench.harness.tracking import log_sweep
+from eadbench.harness.tracking.store import open_store
 from eadbench.harness.tracking.uri import default_tracking_uri
 assert "mlflow" not in sys.modules, "imported before it is needed"
 log_sweep(a_sweep("fresh"), default_tracking_uri(Path("results")), Path("results"))
@@ -116,6 +118,32 @@ def test_two_processes_with_a_fresh_default_store_say_nothing_and_leave_the_fold
     uri = f"sqlite:///{tmp_path / 'out' / 'mlflow.db'}"
     logged = log_sweep(a_sweep("fresh"), uri)
     assert (logged.cells_written, runs_of(uri, logged)) == (0, 1 + 6)
+
+
+KILLED = """
+import itertools, os, signal, sys
+from eadbench.harness.tracking.store import open_store
+from sqlalchemy import Engine, event
+counter = itertools.count()
+
+@event.listens_for(Engine, "after_cursor_execute")
+def kill(connection, cursor, statement, *_):
+    if statement.split()[0] in ("CREATE", "ALTER", "UPDATE", "INSERT") and next(counter) == 20:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with open_store(sys.argv[1], print) as client:
+    client.search_experiments()
+"""
+
+
+def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path) -> None:
+    """MLflow itself refuses a store with some of its tables for ever."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    killed = subprocess.run([sys.executable, "-c", KILLED, uri], capture_output=True, text=True, timeout=200)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with open_store(uri, print) as store:
+        assert [experiment.name for experiment in store.search_experiments()] == ["Default"]
+    assert [path.name for path in tmp_path.glob("*.new")] == []
 
 
 def test_default_store_is_beside_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
