@@ -63,7 +63,8 @@ def _matching(lines: pd.DataFrame, only: str) -> pd.DataFrame:
     if not isinstance(holds, pd.Series) or holds.dtype != bool:
         raise UserError(f"--only {only}: must be a condition, such as 'attack == \"ead\" and beta < 0.1'")
     if not holds.any():
-        raise UserError(f"--only {only}: holds for no line")
+        attacks = ", ".join(sorted(set(lines["attack"])))
+        raise UserError(f"--only {only}: holds for no line; attacks are {attacks}")
     return lines[holds]
 
 
