@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -117,14 +118,26 @@ def plan(
     spec: AnySpec,
     *,
     results: str | Path | None = None,
+    executor: Executor = "ray",
+    address: str | None = None,
+    models: str | Path | None = None,
     scale: str | None = None,
     overrides: Sequence[str] = (),
 ) -> "Plan":
-    """Return what :func:`run` would do, and do none of it."""
+    """Return what :func:`run` would do, and do none of it; refuse what it would refuse before any work.
+
+    The parameters are those of :func:`run`.
+    """
     from eadbench.harness.execution import sweep as sweeps
+    from eadbench.harness.execution.choice import check_workers
 
     resolved = _spec(spec, overrides, scale)
-    return sweeps.plan(resolved, _folder(resolved, results))
+    return sweeps.plan(
+        resolved,
+        _folder(resolved, results),
+        models=_place(models),
+        check_workers=partial(check_workers, resolved, executor, address),
+    )
 
 
 def report(results: Results | str | Path, format: Literal["csv", "markdown", "latex", "html"] = "markdown") -> str:

@@ -1,5 +1,8 @@
 """The overview of a study of several victims: one entry per victim and attack, at the attack's strongest β and κ."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from eadbench.harness.analysis.aggregate import METRICS
@@ -57,7 +60,7 @@ def _victims(summary: Summary, lines: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys([*known, *attacked]))
 
 
-def _metric(line: dict[str, object]) -> str:
+def _metric(line: Mapping[Any, Any]) -> str:
     """Return the distance that the attack of a line minimises; L2 for C&W, and for the elastic net, mostly L2."""
     return next((str(line[name]) for name in ("decision_rule", "norm") if line[name] in METRICS), "l2")
 

@@ -3,19 +3,38 @@
 from rich.markup import escape
 from rich.text import Text
 
-from eadbench.harness.commands.options import Overrides, ResultsFolder, Scale, SpecFile, err, out
+from eadbench.harness.commands.options import (
+    Address,
+    Executor,
+    ExecutorName,
+    ModelStore,
+    Overrides,
+    ResultsFolder,
+    Scale,
+    SpecFile,
+    err,
+    out,
+)
 
 __all__ = ["plan"]
 
 
-def plan(spec_file: SpecFile, results: ResultsFolder = None, scale: Scale = None, overrides: Overrides = None) -> None:
+def plan(
+    spec_file: SpecFile,
+    results: ResultsFolder = None,
+    executor: Executor = ExecutorName.ray,
+    address: Address = None,
+    models: ModelStore = None,
+    scale: Scale = None,
+    overrides: Overrides = None,
+) -> None:
     """Print what `run` would do, without doing it."""
     from eadbench.harness import api, spec
     from eadbench.harness.commands import plan_table
     from eadbench.harness.plan import grid
 
     resolved = spec.load(spec_file, overrides or (), scale=scale)
-    planned = api.plan(resolved, results=results)
+    planned = api.plan(resolved, results=results, executor=executor.value, address=address, models=models)
     blocks = grid.blocks(resolved, planned.data.identity, planned.victims)
     out.print(
         f"[bold]{resolved.name}[/]: {escape(planned.data.name)}, {len(planned.victims)} victims, "

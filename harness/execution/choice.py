@@ -2,13 +2,16 @@
 
 from typing import Any, Literal, get_args
 
+from eadbench.harness.datasets import DATASETS, DataSet
 from eadbench.harness.errors import UserError
 from eadbench.harness.execution.executor import Executor as Workers
+from eadbench.harness.execution.room import check_fit, this_machine
 from eadbench.harness.execution.runner import MakeExecutor
 from eadbench.harness.execution.serial import SerialExecutor
+from eadbench.harness.execution.user_code import code_for
 from eadbench.harness.spec import Spec
 
-__all__ = ["workers"]
+__all__ = ["check_workers", "workers"]
 
 _NAMES = Literal["ray", "serial"]
 
@@ -36,3 +39,23 @@ def workers(spec: Spec, executor: _NAMES, address: str | None) -> MakeExecutor:
         return RayExecutor(setup, data, progress, address=address, spec=spec)
 
     return make
+
+
+def check_workers(spec: Spec, executor: _NAMES, address: str | None, data: DataSet) -> None:
+    """Check that the workers of a sweep can be started, and the data set be sent to them; nothing is started.
+
+    Raises
+    ------
+    UserError
+        They do not fit on this machine, or the code or the data cannot be sent to them.
+    """
+    workers(spec, executor, address)
+    if executor == "serial":
+        return
+    code_for(spec)
+    if address is None:
+        check_fit(spec.resources, [this_machine()])
+    if DATASETS.is_own(spec.dataset.name):  # those of this package can be sent, and Ray takes long to import
+        from eadbench.harness.execution.ray.sending import check_sendable
+
+        check_sendable(data)

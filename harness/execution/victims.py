@@ -135,9 +135,31 @@ class VictimPlanner:
         )
         return False
 
-    def _crafting_shards(self, recipe: Recipe, crafting: Crafting, source: Recipe) -> list[Shard]:
-        """Return the shards of the sweep that crafts the examples that a recipe is trained on."""
-        spec = replace(
+    def crafting_specs(self) -> list[tuple[str, Spec]]:
+        """Return the sweeps that craft examples to train on, for the models that are not stored, and their defences.
+
+        Raises
+        ------
+        UserError
+            One asks for more images than the train split has.
+        """
+        specs = []
+        for recipe in self.unmade():
+            crafting = None if recipe.training is None else defense_of(recipe).crafts()
+            if crafting is None:
+                continue
+            where = f"victims: {recipe.defense['name']}"
+            if crafting.images > len(self._data.train):
+                raise UserError(
+                    f"{where}.images: {crafting.images} asked for, but the train split has only "
+                    f"{len(self._data.train)} images"
+                )
+            specs.append((f"{where}.attacks", self._crafting_spec(crafting)))
+        return specs
+
+    def _crafting_spec(self, crafting: Crafting) -> Spec:
+        """Return the sweep that crafts the examples that a defence asks for."""
+        return replace(
             self._spec,
             seed=crafting.seed,
             images=Images(count=crafting.images, split="train"),
@@ -145,6 +167,10 @@ class VictimPlanner:
             attacks=[resolved_attack(entry, "attacks") for entry in crafting.attacks],
             save_images="successes",
         )
+
+    def _crafting_shards(self, recipe: Recipe, crafting: Crafting, source: Recipe) -> list[Shard]:
+        """Return the shards of the sweep that crafts the examples that a recipe is trained on."""
+        spec = self._crafting_spec(crafting)
         victim = self._victim(source, spec, excluded=self._wrong(source, "train"))
         if len(victim.images) < crafting.images:
             raise UserError(

@@ -26,7 +26,7 @@ from eadbench.harness.messages import ago
 from eadbench.harness.storage import is_local, read_at_most
 from eadbench.models import lock, replace_file
 
-__all__ = ["FILE", "FolderInUse", "Owner", "OwnerRecord"]
+__all__ = ["FILE", "FolderInUse", "Owner", "OwnerRecord", "working_in"]
 
 FILE = "owner.json"
 MOST_BYTES = 2**20
@@ -101,7 +101,7 @@ class Owner:
         self._stop.set()
         self._thread.join()
         with suppress(OSError, EnvironmentFault):  # the next command sees that this process is gone
-            if self._is_mine(self._content()):
+            if self._is_mine(_content_of(self._file)):
                 self._file.unlink(missing_ok=True)
 
     @property
@@ -123,7 +123,7 @@ class Owner:
             return
         dead: bytes | None = None
         while not self._take(dead):
-            if (content := self._content()) is not None:
+            if (content := _content_of(self._file)) is not None:
                 self._check_dead(content)
             dead = content
         self._thread.start()
@@ -145,14 +145,14 @@ class Owner:
         content = _encoded(record)
         with lock(self._file):  # an object store has no locks
             if dead is not None:
-                if self._content() != dead:
+                if _content_of(self._file) != dead:
                     return False
                 replace_file(self._file, content)
             elif not _create(self._file, content):
                 return False
         if dead is not None and not is_local(self._file):
             time.sleep(SETTLE)
-            if self._content() != content:
+            if _content_of(self._file) != content:
                 return False
         self._record = record
         return True
@@ -187,7 +187,7 @@ class Owner:
         end = time.monotonic() + self._patience
         while time.monotonic() < end:
             time.sleep(min(1.0, self._patience / 10))
-            now = self._content()
+            now = _content_of(self._file)
             if now is None:
                 return
             if now != content:
@@ -207,7 +207,7 @@ class Owner:
         """Change the file until this owner ends, or another one takes over."""
         while not self._stop.wait(self._beat):
             with suppress(OSError, EnvironmentFault):  # tried again at the next beat
-                content = self._content()
+                content = _content_of(self._file)
                 if content is not None and not self._is_mine(content):
                     self._successor = content
                     return
@@ -219,11 +219,24 @@ class Owner:
         owner = None if content is None else _decoded(content)
         return owner is not None and self._record is not None and owner.id == self._record.id
 
-    def _content(self) -> bytes | None:
-        try:
-            return read_at_most(self._file, MOST_BYTES)
-        except FileNotFoundError:
-            return None
+
+def working_in(root: Path) -> OwnerRecord | None:
+    """Return the command that works in a results folder, as far as can be seen at once; None if there is none."""
+    content = _content_of(root / FILE)
+    owner = None if content is None else _decoded(content)
+    return None if owner is None or _has_ended(owner) else owner
+
+
+def _has_ended(owner: OwnerRecord) -> bool:
+    """Return whether the process of an owner on this machine has ended."""
+    return bool(owner.machine) and owner.machine == _machine() and _process_started(owner.pid) != owner.process_started
+
+
+def _content_of(file: Path) -> bytes | None:
+    try:
+        return read_at_most(file, MOST_BYTES)
+    except FileNotFoundError:
+        return None
 
 
 def _encoded(record: OwnerRecord) -> bytes:

@@ -7,8 +7,8 @@
     policy.py       its decisions: how many workers, when to give up, whether to retry a task
     queue.py        which task is next
     actor.py        the worker inside an actor
-    runtime_env.py  the code that is sent to workers
-    connection.py   joining or starting a cluster; how many workers it has room for
+    sending.py      the data set on its way to workers
+    connection.py   joining or starting a cluster
     metrics.py      counters and gauges on Ray's Prometheus endpoint
 """
 

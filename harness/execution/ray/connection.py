@@ -1,4 +1,4 @@
-"""Join a Ray cluster or start one on this machine, and find out how many workers it has room for."""
+"""Join a Ray cluster or start one on this machine."""
 
 import os
 import secrets
@@ -14,7 +14,6 @@ import ray
 from eadbench.harness.errors import EnvironmentFault
 from eadbench.harness.home import ensure_home
 from eadbench.harness.messages import one_line
-from eadbench.harness.spec import Resources
 from eadbench.models.code import NO_CODE
 
 _SOCKET_BYTES = len("/ray/session_2026-11-26_09-30-59_123456_1234567/sockets/plasma_store.12")
@@ -116,15 +115,6 @@ def sockets_folder(environment: Mapping[str, str]) -> str | None:
     )
 
 
-def needs(resources: Resources) -> dict[str, float]:
-    """Return what each worker asks of a node, by Ray's names: a GPU if the cluster has any, else a core per thread."""
-    gpus = resources.gpus
-    if gpus is None:
-        gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes()) else 0.0
-    cpus = resources.cpus or (1.0 if gpus else float(resources.threads))
-    return {"GPU": gpus, "CPU": cpus, "memory": float(resources.memory or 0)}
-
-
 def options(amounts: Mapping[str, float], threads: int) -> dict[str, Any]:
     """Return an actor's options: the amounts of :func:`needs`, and the threads of numeric libraries on a CPU."""
     environment = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
@@ -132,12 +122,6 @@ def options(amounts: Mapping[str, float], threads: int) -> dict[str, Any]:
     if amounts["memory"]:
         actor["memory"] = amounts["memory"]
     return actor if amounts["GPU"] else actor | {"runtime_env": {"env_vars": environment}}
-
-
-def room(amounts: Mapping[str, float]) -> int:
-    """Return how many workers that need these amounts fit on the nodes, if nothing else runs there."""
-    needed = {kind: amount for kind, amount in amounts.items() if amount}
-    return sum(min(int(node.get(kind, 0) / amount + 1e-6) for kind, amount in needed.items()) for node in nodes())
 
 
 def nodes() -> list[dict[str, float]]:
@@ -148,11 +132,3 @@ def nodes() -> list[dict[str, float]]:
 def node_ids() -> frozenset[str]:
     """Return the ids of the nodes that are alive."""
     return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])  # type: ignore[no-untyped-call]
-
-
-def amounts_text(amounts: Mapping[str, float]) -> str:
-    """Return amounts as a text: ``0.5 GPU, 1 CPU, 8 GiB memory``."""
-    texts = [f"{amounts[kind]:g} {kind}" for kind in ("GPU", "CPU") if amounts.get(kind)]
-    if amounts.get("memory"):
-        texts.append(f"{amounts['memory'] / 2**30:.3g} GiB memory")
-    return ", ".join(texts) or "nothing"

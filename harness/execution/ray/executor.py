@@ -18,8 +18,9 @@ from eadbench.harness.execution.ray.connection import connect
 from eadbench.harness.execution.ray.metrics import DriverMeter
 from eadbench.harness.execution.ray.policy import Verdict, time_limit
 from eadbench.harness.execution.ray.queue import QueuedTask, TaskQueue
-from eadbench.harness.execution.ray.runtime_env import code_for
+from eadbench.harness.execution.ray.sending import put
 from eadbench.harness.execution.ray.worker_pool import PooledWorker, WorkerPool
+from eadbench.harness.execution.user_code import code_for
 from eadbench.harness.plan.tasks import Setup, Task
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.model_files import read_model
@@ -91,7 +92,7 @@ class RayExecutor:
             self._pool = WorkerPool(
                 self._setup,
                 self._spec.resources,
-                self._put(self._data),
+                put(self._data),
                 local=self._address is None,
                 markers=markers,
                 workers_ready=self._workers_ready,
@@ -182,15 +183,6 @@ class RayExecutor:
         if digest not in self._victims:
             self._victims[digest] = ray.put(read_model(self._results.model(digest)))
         return {digest: self._victims[digest]}
-
-    def _put(self, data: DataSet) -> Any:
-        try:
-            return ray.put(data)
-        except TypeError as error:
-            raise UserError(
-                f"dataset: {data.name} cannot be sent to workers; its splits must be such that pickle takes them "
-                f"({' '.join(str(error).split())[:200]})"
-            ) from error
 
     def _workers_ready(self, count: int) -> None:
         self._meter.workers_ready(count)

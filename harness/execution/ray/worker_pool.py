@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from eadbench.harness.errors import EnvironmentFault, UserError
+from eadbench.harness.errors import EnvironmentFault
 from eadbench.harness.execution.ray import connection, policy
 from eadbench.harness.execution.ray.actor import REMOTE, ReadyReport
 from eadbench.harness.execution.ray.policy import Cap, PoolState, Verdict
+from eadbench.harness.execution.room import amounts_text, check_fit, needs, room
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.spec import Resources
 
@@ -78,14 +79,15 @@ class WorkerPool:
         self._versions: dict[str, str] = {}
         """The versions that workers compute with, each with the first node of that version."""
         self._asked = resources.workers
-        self._needs = connection.needs(resources)
+        nodes = connection.nodes()
+        self._needs = needs(resources, nodes)
         self._options = connection.options(self._needs, resources.threads)
         self._workers: list[PooledWorker] = []
         self._started = self._failed_starts = 0
         self._cap: Cap | None = None
         self._last_ready = time.monotonic()
         if local:
-            _check_fit(self._asked or 1, self._needs)
+            check_fit(resources, nodes)
 
     def names(self) -> list[str]:
         """Return the names of all workers, ready or not."""
@@ -132,8 +134,8 @@ class WorkerPool:
 
     def _needed(self) -> str:
         """Return what a worker needs, and what there is."""
-        nodes = [connection.amounts_text(node) for node in connection.nodes()]
-        return f"each needs {connection.amounts_text(self._needs)}, and the nodes have {'; '.join(nodes) or 'gone'}"
+        nodes = [amounts_text(node) for node in connection.nodes()]
+        return f"each needs {amounts_text(self._needs)}, and the nodes have {'; '.join(nodes) or 'gone'}"
 
     def take_report(self, reference: Any) -> None:
         """Take in the report of a worker that is ready, or the failure of one that ended before.
@@ -184,7 +186,7 @@ class WorkerPool:
         ready = sum(worker.ready for worker in self._workers)
         return PoolState(
             asked=self._asked,
-            room=connection.room(self._needs),
+            room=room(self._needs, connection.nodes()),
             nodes=connection.node_ids(),
             ready=ready,
             busy=sum(worker.busy for worker in self._workers),
@@ -219,23 +221,6 @@ class WorkerPool:
 
     def _report_count(self) -> None:
         self._workers_ready(sum(worker.ready for worker in self._workers))
-
-
-def _check_fit(workers: int, needs: Mapping[str, float]) -> None:
-    """Refuse more workers than fit on this machine."""
-    fit = connection.room(needs)
-    if workers <= fit:
-        return
-    machine = connection.amounts_text(_sum(connection.nodes()))
-    raise UserError(
-        f"resources: {workers} workers of {connection.amounts_text(needs)} each do not fit on this machine's "
-        f"{machine}; ask for {'fewer workers' if fit else 'less per worker'}"
-    )
-
-
-def _sum(nodes: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    nodes = list(nodes)
-    return {kind: sum(node.get(kind, 0) for node in nodes) for kind in ("GPU", "CPU", "memory")}
 
 
 def _cause(fault: Exception) -> str:

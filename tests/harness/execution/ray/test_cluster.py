@@ -25,7 +25,7 @@ from eadbench.harness.execution.executor import Executor
 from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.ray import RayExecutor
 from eadbench.harness.execution.ray.actor import ReadyReport, RemoteWorker
-from eadbench.harness.execution.ray.runtime_env import code_for
+from eadbench.harness.execution.user_code import code_for
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.owner import Owner

@@ -24,7 +24,7 @@ def code_for(spec: Spec) -> list[str]:
         The spec names something of the script that runs, which workers cannot import.
     """
     find_in_working_folder()
-    paths = {str(Path(__file__).parents[3]): None}
+    paths = {str(Path(__file__).parents[2]): None}
     for name in _modules_in(asdict(spec)):
         if name == "__main__":
             raise UserError("__main__: workers cannot import from the script that runs; put the code into a module")
