@@ -30,11 +30,18 @@ __all__ = [
     "examples_per_cell",
     "other_parameters",
     "settings",
+    "shard_size",
     "shards",
     "size",
     "targets",
     "targets_per_image",
 ]
+
+
+SHARD_SIZES = (200, 100, 50, 25, 10)
+"""The sizes of shards to choose from. Few, so that a sweep of a few more images mostly has the same shards."""
+LEAST_SHARDS = 8
+"""Shards of a victim and setting that a chosen size makes, if there are examples enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,9 +202,19 @@ def size(spec: Spec, classes: int, victims: Sequence[Victim]) -> Size:
     grids = [(len(setting.betas) * len(setting.kappas), len(setting.decision_rules)) for setting in settings(spec)]
     return Size(
         cells=len(counts) * sum(points * rules for points, rules in grids),
-        shards=sum(ceil(points * count / spec.shard_size) for count in counts for points, _ in grids),
+        shards=sum(ceil(points * count / shard_size(spec, points * count)) for count in counts for points, _ in grids),
         examples=sum(points for points, _ in grids) * sum(counts),
     )
+
+
+def shard_size(spec: Spec, examples: int) -> int:
+    """Return the number of examples in a shard, where a setting has so many examples on a victim.
+
+    Unless the spec gives a size, the largest of `SHARD_SIZES` that makes `LEAST_SHARDS`.
+    """
+    if spec.shard_size != "auto":
+        return spec.shard_size
+    return next((size for size in SHARD_SIZES if examples >= LEAST_SHARDS * size), SHARD_SIZES[-1])
 
 
 def examples_per_cell(spec: Spec, classes: int, victim: Victim) -> int:
@@ -227,5 +244,7 @@ def shards(spec: Spec, dataset: str, classes: Sequence[int], victims: Sequence[V
         )
         # Shards are small to send.
         template = replace(block, victim=replace(victim, images=(), labels=(), targets=(), evaluated_on=()))
-        while part := tuple(islice(examples, spec.shard_size)):
+        points = len(block.setting.betas) * len(block.setting.kappas)
+        size = shard_size(spec, points * examples_per_cell(spec, len(classes), victim))
+        while part := tuple(islice(examples, size)):
             yield replace(template, examples=part)

@@ -101,7 +101,7 @@ class Spec:
     victims: Sequence[VictimEntry]
     attacks: Sequence[AttackEntry]
     save_images: Literal["none", "successes"]
-    shard_size: int
+    shard_size: int | Literal["auto"]
     batch_size: int | Literal["auto"]
     precision: Precision
     confirmations: int

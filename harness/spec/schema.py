@@ -175,8 +175,11 @@ class SpecFile(_Documented):
     kappa and norm, may be lists. `decision_rules` picks the iterates that are kept."""
     save_images: Annotated[Literal["none", "successes"] | None, Right("none or successes")] = None
     """Which adversarial images are stored; unless given, `successes` if examples are tested on other victims."""
-    shard_size: int = Field(default=200, ge=1)
-    """Examples in a shard: the unit of scheduling, retry and commit."""
+    shard_size: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["auto"], Right("a number of examples, at least 1, or auto")
+    ] = "auto"
+    """Examples in a shard: the unit of scheduling, retry and commit. With auto, 200, or fewer where an attack has under
+    1,600 examples on a victim, so that several workers have work and an interrupted run loses little."""
     batch_size: Annotated[
         Annotated[int, Field(ge=1)] | Literal["auto"], Right("a number of examples, at least 1, or auto")
     ] = 128

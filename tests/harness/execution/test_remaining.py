@@ -40,6 +40,19 @@ def shards(count: int = 3) -> Iterator[Shard]:
     return grid.shards(spec, "digits", range(10), [victim("a" * 16, count), victim("b" * 16, count)])
 
 
+def test_rows_of_an_earlier_shard_size_are_kept(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    victims = [victim("a" * 16, 3)]
+
+    def planned(size: int | str) -> list[Shard]:
+        return [*grid.shards(small(attacks=ATTACKS, shard_size=size), "digits", range(10), victims)]
+
+    for shard in planned(200):
+        store(results, shard)
+    assert len(planned("auto")) > len(planned(200))
+    assert not [*Remaining(results, lambda: planned("auto"), with_images=False)]
+
+
 def store(results: Results, shard: Shard) -> None:
     """Store a shard's rows by every decision rule, as far as the planner reads them."""
     rows = [

@@ -44,6 +44,32 @@ def test_every_example_of_every_setting_is_in_one_shard() -> None:
     assert len({shard.digest for shard in shards}) == len(shards)
 
 
+@pytest.mark.parametrize(
+    ("images", "betas", "size", "shards"),
+    [
+        *[(4, 1, 10, 1), (40, 1, 10, 4), (79, 1, 10, 8), (200, 1, 25, 8)],
+        *[(40, 9, 25, 15), (400, 2, 100, 8), (1600, 1, 200, 8), (9000, 9, 200, 405)],
+    ],
+)
+def test_shards_are_small_where_the_work_is(images: int, betas: int, size: int, shards: int) -> None:
+    attack = {"name": "ead", "beta": [10.0**-i for i in range(betas)]}
+    plain = small(attacks=[attack], images={"count": images}, targets="untargeted", shard_size="auto")
+    many = small(
+        attacks=[attack],
+        images={"count": images},
+        targets="untargeted",
+        shard_size="auto",
+        resources={"workers": 64},
+        batch_size=8,
+    )
+    drawn = victim(list(range(images)))
+    cut = list(grid.shards(plain, "digits", range(10), [drawn]))
+    assert (len(cut), len(cut[0].examples)) == (shards, min(size, images))
+    assert grid.size(plain, 10, [drawn]).shards == shards
+    first = next(grid.shards(many, "digits", range(10), [drawn]))
+    assert first.digest == cut[0].digest  # whatever the workers
+
+
 def test_cells_are_those_of_the_examples() -> None:
     spec = small()
     victims = [victim([1]), victim([1], "b" * 16)]
