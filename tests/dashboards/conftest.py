@@ -54,8 +54,11 @@ def visit(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Visit:
     scan = "streamlit.components.v2.manifest_scanner.scan_component_manifests"
     monkeypatch.setattr(scan, list, raising=False)
 
-    def opened(names: Sequence[str], page: str = "", **query: str | list[str]) -> AppTest:
-        monkeypatch.setattr("sys.argv", ["app.py", "--allow-code", *(str(folders / name) for name in names)])
+    def opened(
+        names: Sequence[str | Path], page: str = "", *, allow_code: bool = True, **query: str | list[str]
+    ) -> AppTest:
+        switch = ["--allow-code"] if allow_code else []
+        monkeypatch.setattr("sys.argv", ["app.py", *switch, *(str(folders / name) for name in names)])
         test = AppTest.from_file(APP, default_timeout=PATIENCE)
         for name, value in (({"page": page} if page else {}) | query).items():
             test.query_params[name] = value
