@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import pandas as pd
 from rich.console import Console
 
 from eadbench.harness import spec as specs
@@ -41,6 +42,7 @@ __all__ = [
     "Ended",
     "Executor",
     "Results",
+    "leaderboard",
     "log",
     "plan",
     "report",
@@ -146,6 +148,38 @@ def report(results: Results | str | Path, format: Literal["csv", "markdown", "la
     if format == "html":
         return str(write_report(opened))
     return reports.text(opened.summary, format)
+
+
+def leaderboard(
+    results: Sequence[Results | str | Path], *, norms: Sequence[str] = (), all_attacks: bool = False
+) -> pd.DataFrame:
+    """Rank the attacks of sweeps by optimality, as ``eadbench leaderboard`` does.
+
+    Parameters
+    ----------
+    results
+        One sweep or several; attacks on the same victim meet in one ranking.
+    norms
+        Of "l0", "l1", "l2" and "linf", those to rank in; those that the attacks minimise unless given.
+    all_attacks
+        Rank attacks that minimise another norm too.
+
+    Returns
+    -------
+    DataFrame with a line per ranking (`ranked_by` is its norm), attack and victim, best first: local and global
+    optimality (`lo`, `go`), `asr` in percent, mean `distance` of successes, each with the ends of its 95 % interval,
+    and the means of `passes` and `seconds` of an example.
+
+    Raises
+    ------
+    UserError
+        There are no rows, or none to rank in these norms.
+    """
+    from eadbench.harness.analysis.leaderboard import boards
+    from eadbench.harness.reporting.leaderboard import frame
+
+    opened = [each if isinstance(each, Results) else Results(each) for each in results]
+    return frame(boards([each.snapshot for each in opened], norms=norms, all_attacks=all_attacks))
 
 
 def sweep(

@@ -31,6 +31,7 @@ __all__ = [
     "distinct",
     "family_label",
     "family_of",
+    "norm_label",
     "series_of",
     "targets_label",
     "value_text",
@@ -98,6 +99,11 @@ def defense_label(defense: str, parameters: Mapping[str, Any]) -> str:
     label = DEFENSES.label(defense) + (f": {', '.join(details)}" if details else "")
     temperature = parameters.get("temperature")
     return printable(label if temperature is None else f"{label} T = {value_text(temperature)}")
+
+
+def norm_label(norm: str) -> str:
+    """Return a norm as tables print it: ``L1``, ``L∞``."""
+    return FIGURES.get(norm, norm.upper())
 
 
 def targets_label(kind: str, count: int) -> str:

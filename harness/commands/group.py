@@ -35,6 +35,10 @@ COMMANDS: Mapping[str, _Entry] = {
         "harness.commands.reporting",
         "Test the paper's claims on the results of sweeps: each holds, fails, or lacks data.",
     ),
+    "leaderboard": _Entry(
+        "harness.commands.ranking",
+        "Rank the attacks of sweeps by how near they come to the least distances that any of them finds.",
+    ),
     "show": _Entry("harness.commands.showing", "Draw one example, and print the result of every attack on it."),
     "verify": _Entry(
         "harness.commands.verifying",

@@ -136,11 +136,14 @@ class StoredRows:
             raise DamagedResults.of([first, other], f"contradictory rows of image {int(pair['image'])} in cell {cell}")
         self._agreeing |= lines
 
-    def batches(self, columns: Sequence[str], *, at_most: int) -> Iterator[pd.DataFrame]:
+    def batches(
+        self, columns: Sequence[str], *, at_most: int, lines: Collection[int] | None = None
+    ) -> Iterator[pd.DataFrame]:
         """Yield what :meth:`read` returns, in batches of whole lines of `at_most` rows; a longer line is one batch."""
         batch: list[int] = []
         size = 0
-        for line, rows in zip(self.lines.index.tolist(), self.lines["rows"].tolist(), strict=True):
+        counts = self.lines["rows"] if lines is None else self.lines.loc[list(lines), "rows"]
+        for line, rows in zip(counts.index.tolist(), counts.tolist(), strict=True):
             if batch and size + rows > at_most:
                 yield self.read(columns, batch)
                 batch, size = [], 0

@@ -1,0 +1,50 @@
+"""The command that ranks attacks: leaderboard."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from eadbench.harness.commands.options import AllowCode, Folders, out, write_text
+
+
+class Format(StrEnum):
+    """The formats of a leaderboard."""
+
+    table = "table"
+    markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
+
+
+class Norm(StrEnum):
+    """The norms to rank in."""
+
+    l0 = "l0"
+    l1 = "l1"
+    l2 = "l2"
+    linf = "linf"
+
+
+def leaderboard(
+    folders: Folders,
+    norm: Annotated[
+        list[Norm] | None, typer.Option(help="Rank in this norm; those that the attacks minimise unless given.")
+    ] = None,
+    all_attacks: Annotated[
+        bool, typer.Option("--all-attacks", help="Rank attacks that minimise another norm too.")
+    ] = False,
+    format: Annotated[Format, typer.Option(help="table prints to the terminal.")] = Format.table,
+    allow_code: AllowCode = False,
+) -> None:
+    """Rank the attacks of sweeps by how near they come to the least distances that any of them finds."""
+    from eadbench.harness.analysis.leaderboard import boards
+    from eadbench.harness.api import Results
+    from eadbench.harness.reporting import leaderboard as reports
+
+    snapshots = [Results(folder, allow_code=allow_code).snapshot for folder in folders]
+    ranked = boards(snapshots, norms=[each.value for each in norm or ()], all_attacks=all_attacks)
+    if format is Format.table:
+        out.print(reports.terminal(ranked, width=out.width))
+    else:
+        write_text(reports.render(ranked, format.value))
