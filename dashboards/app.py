@@ -7,7 +7,7 @@ import streamlit as st
 
 from eadbench.dashboards import sources
 from eadbench.dashboards.sources import Source
-from eadbench.dashboards.views import compare, curves, images, sweep, table, transfer
+from eadbench.dashboards.views import compare, curves, images, leaderboard, sweep, table, transfer
 from eadbench.harness.errors import EadbenchError
 
 _HERE = Path(__file__).parent
@@ -16,6 +16,7 @@ _COMPARE = "Compare"
 _PAGES: dict[str, Callable[[Source], None]] = {
     "Table": table.show,
     "Curves": curves.show,
+    "Leaderboard": leaderboard.show,
     "Transfer": transfer.show,
     "Images": images.show,
     "Sweep": sweep.show,

@@ -1,0 +1,77 @@
+"""The charts of the page Leaderboard: security curves, and distance against passes."""
+
+from collections.abc import Mapping
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eadbench.dashboards.style import LEGEND_COLUMNS, encodings
+from eadbench.harness.analysis.optimality import security_curve
+from eadbench.harness.labels import norm_label
+from eadbench.harness.styles import Style
+
+__all__ = ["against_passes", "security", "steps"]
+
+_HEIGHT = 330
+_LEGEND_ROW = 24
+_STEP_LIMIT = 400
+"""Steps of a curve: more than a chart has pixels to show."""
+
+
+def steps(distances: NDArray[np.float64], end: float) -> pd.DataFrame:
+    """Return the steps of a security curve up to `end`: `distance`, and `share`, in percent of all examples."""
+    sizes, rates = security_curve(distances)
+    if len(sizes) > _STEP_LIMIT:
+        keep = np.unique(np.linspace(0, len(sizes) - 1, _STEP_LIMIT).round().astype(np.int64))
+        sizes, rates = sizes[keep], rates[keep]
+    return pd.DataFrame({"distance": np.append(sizes, end), "share": 100.0 * np.append(rates, rates[-1])})
+
+
+def security(points: pd.DataFrame, norm: str, series: Mapping[str, Style]) -> alt.LayerChart:
+    """Draw ρ(ε) of each series (columns `series`, `distance`, `share`)."""
+    channels = encodings(series)
+    tooltip = [
+        alt.Tooltip("series", title="attack"),
+        alt.Tooltip("distance", title=norm_label(norm), format=".4~g"),
+        alt.Tooltip("share", title="not broken, %", format=".1f"),
+    ]
+    x = alt.X("distance:Q", title=f"ε, {norm_label(norm)}", scale=alt.Scale(nice=False))
+    y = alt.Y("share:Q", title="robust accuracy ρ(ε), %", scale=alt.Scale(domain=[0, 100]))
+    base = alt.Chart(points).transform_calculate(dashes="datum.series")
+    line = base.mark_line(strokeWidth=2, interpolate="step-after").encode(
+        x=x, y=y, color=channels["color"], strokeDash=channels["strokeDash"], tooltip=tooltip
+    )
+    marks = base.mark_point(opacity=0).encode(x=x, y=y, color=channels["color"], shape=channels["shape"])
+    return _with_legend(alt.layer(line, marks), series)
+
+
+def against_passes(points: pd.DataFrame, norm: str, series: Mapping[str, Style]) -> alt.LayerChart:
+    """Draw the mean distance over the passes of an example (columns `series`, `passes`, `distance`, `asr`)."""
+    channels = encodings(series)
+    tooltip = [
+        alt.Tooltip("series", title="attack"),
+        alt.Tooltip("passes", title="passes", format=",.0f"),
+        alt.Tooltip("distance", title=f"mean {norm_label(norm)}", format=".4~g"),
+        alt.Tooltip("asr", title="ASR, %", format=".1f"),
+    ]
+    x = alt.X(
+        "passes:Q",
+        title="passes an example, mean",
+        scale=alt.Scale(type="log", nice=False, padding=20),
+        axis=alt.Axis(format="~s", tickCount=5, grid=False),
+    )
+    y = alt.Y("distance:Q", title=f"mean {norm_label(norm)}", scale=alt.Scale(zero=False, nice=True))
+    base = alt.Chart(points).transform_calculate(dashes="datum.series")
+    line = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=channels["color"], strokeDash=channels["strokeDash"])
+    marks = base.mark_point(filled=True, size=90, opacity=1).encode(
+        x=x, y=y, color=channels["color"], shape=channels["shape"], tooltip=tooltip
+    )
+    return _with_legend(alt.layer(line, marks), series)
+
+
+def _with_legend(chart: alt.LayerChart, series: Mapping[str, Style]) -> alt.LayerChart:
+    """Give all layers one legend, and make room for it."""
+    shared: alt.LayerChart = chart.resolve_scale(color="shared", shape="shared")
+    return shared.properties(height=_HEIGHT + _LEGEND_ROW * -(-len(series) // LEGEND_COLUMNS))
