@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eadbench.dashboards.charts import Layers
 from eadbench.dashboards.style import LEGEND_COLUMNS, encodings
 from eadbench.harness.analysis.optimality import security_curve
 from eadbench.harness.labels import norm_label
@@ -29,7 +30,7 @@ def steps(distances: NDArray[np.float64], end: float) -> pd.DataFrame:
     return pd.DataFrame({"distance": np.append(sizes, end), "share": 100.0 * np.append(rates, rates[-1])})
 
 
-def security(points: pd.DataFrame, norm: str, series: Mapping[str, Style]) -> alt.LayerChart:
+def security(points: pd.DataFrame, norm: str, series: Mapping[str, Style]) -> Layers:
     """Draw ρ(ε) of each series (columns `series`, `distance`, `share`)."""
     channels = encodings(series)
     tooltip = [
@@ -47,7 +48,7 @@ def security(points: pd.DataFrame, norm: str, series: Mapping[str, Style]) -> al
     return _with_legend(alt.layer(line, marks), series)
 
 
-def against_passes(points: pd.DataFrame, norm: str, series: Mapping[str, Style]) -> alt.LayerChart:
+def against_passes(points: pd.DataFrame, norm: str, series: Mapping[str, Style]) -> Layers:
     """Draw the mean distance over the passes of an example (columns `series`, `passes`, `distance`, `asr`)."""
     channels = encodings(series)
     tooltip = [
@@ -71,7 +72,7 @@ def against_passes(points: pd.DataFrame, norm: str, series: Mapping[str, Style])
     return _with_legend(alt.layer(line, marks), series)
 
 
-def _with_legend(chart: alt.LayerChart, series: Mapping[str, Style]) -> alt.LayerChart:
+def _with_legend(chart: Layers, series: Mapping[str, Style]) -> Layers:
     """Give all layers one legend, and make room for it."""
-    shared: alt.LayerChart = chart.resolve_scale(color="shared", shape="shared")
+    shared: Layers = chart.resolve_scale(color="shared", shape="shared")
     return shared.properties(height=_HEIGHT + _LEGEND_ROW * -(-len(series) // LEGEND_COLUMNS))

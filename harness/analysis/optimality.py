@@ -116,7 +116,8 @@ class Optimality:
     overall_interval: Floats
     """(2, A)"""
     rank: Ints
-    """(A,): 1 + the number of attacks that are better beyond chance; 0 for an attack without global optimality."""
+    """(A,): 1 + the number of attacks that are better beyond chance, and no less than that of an attack with a higher
+    global optimality; 0 for an attack without one."""
 
 
 def optimality(victims: Sequence[VictimDistances], *, replicates: int = REPLICATES, seed: int = 0) -> Optimality:
@@ -145,8 +146,16 @@ def optimality(victims: Sequence[VictimDistances], *, replicates: int = REPLICAT
         local_interval=_ends(drawn, len(names)),
         overall=overall,
         overall_interval=_ends(drawn_overall, len(names)),
-        rank=np.where(np.isnan(overall), 0, 1 + better.sum(axis=0)),
+        rank=np.where(np.isnan(overall), 0, _in_order(1 + better.sum(axis=0), overall)),
     )
+
+
+def _in_order(ranks: Ints, overall: Floats) -> Ints:
+    """Return ranks that do not fall as the global optimality does; an attack of few successes has a wide interval."""
+    order = np.argsort(-overall, kind="stable")
+    ranks = ranks.copy()
+    ranks[order] = np.maximum.accumulate(ranks[order])
+    return ranks
 
 
 def _replicated(victim: VictimDistances, weights: Floats) -> Floats:

@@ -28,10 +28,10 @@ _SETTING = ("label", "attack", "norm", "decision_rule", "beta", "parameters", "p
 
 
 def optimality_text(value: float) -> str:
-    """Return an optimality with three decimals; only 1 itself is printed as 1."""
+    """Return an optimality with three decimals; only 1 itself is printed as 1, and 0 as 0."""
     if np.isnan(value):
         return NO_VALUE
-    return "1" if value == 1 else f"{min(value, 0.999):.3f}"
+    return f"{value:.0f}" if value in (0, 1) else f"{min(value, 0.999):.3f}"
 
 
 def heads(board: Board) -> list[str]:

@@ -135,6 +135,17 @@ def test_ranks_differ_only_beyond_chance() -> None:
     assert scores.rank.tolist() == [1, 1, 3]
 
 
+def test_ranks_do_not_fall_with_the_global_optimality() -> None:
+    """A wide interval gives no attack a higher rank than the attacks above it have."""
+    generator = np.random.default_rng(1)
+    base = generator.gamma(4.0, 2.0, 40)
+    uneven = np.where(generator.random(40) < 0.55, base, np.inf)
+    scores = optimality([_victim(np.stack([base * factor for factor in (1.0, 1.1, 1.25)] + [uneven]))])
+    order = np.argsort(-scores.overall)
+    assert (np.diff(scores.rank[order]) >= 0).all()
+    assert scores.rank[3] > 1
+
+
 @pytest.mark.parametrize(("images", "ranks"), [(5, [1, 1]), (6, [1, 2])])
 def test_a_few_images_tell_no_attacks_apart(images: int, ranks: list[int]) -> None:
     best = np.arange(1.0, images + 1)
