@@ -8,11 +8,12 @@ from eadbench.models.adapted import build_network, outputs_breach
 from eadbench.models.digest import canonical_json, digest_of, sha256_of_file
 from eadbench.models.files import replace_file
 from eadbench.models.hubs import is_hub, pin
+from eadbench.models.hyperparameters import Training
 from eadbench.models.initial import default_init, initialise
 from eadbench.models.lock import lock
 from eadbench.models.memory_format import memory_format
 from eadbench.models.normalised import size_suspicion
-from eadbench.models.recipe import Recipe, Training
+from eadbench.models.recipe import Recipe
 from eadbench.models.registry import MODELS, build, search
 from eadbench.models.store import Stored, check_weights, copy, input_facts, is_stored, load, read, save
 from eadbench.models.training import Diverged, accuracy, predictions, seeded, train

@@ -11,11 +11,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LRScheduler
 
 from eadbench.models.digest import digest_of
 from eadbench.models.files import replace_file
-from eadbench.models.recipe import Training
+from eadbench.models.hyperparameters import Training
 
 __all__ = ["Checkpoint"]
 
@@ -29,6 +29,8 @@ class Checkpoint:
     ----------
     path
         None for a training without checkpoints.
+    kept
+        What else the training keeps weights in.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class Checkpoint:
         path: Path | None,
         training: Training,
         model: nn.Module,
+        kept: nn.Module,
         optimizer: Optimizer,
-        schedule: LambdaLR,
+        schedule: LRScheduler,
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        self._path, self._model, self._optimizer, self._schedule = path, model, optimizer, schedule
+        self._path, self._optimizer, self._schedule = path, optimizer, schedule
+        self._networks = {"model": model, "kept": kept}
         self._generator, self._device = generator, device
         shapes = {name: [*tensor.shape] for name, tensor in model.state_dict().items()}
         self._identity = digest_of([asdict(training), shapes, device.type])
@@ -51,14 +55,23 @@ class Checkpoint:
         if self._path is None:
             return
         optimizer = self._optimizer.state_dict()
-        tensors = {f"model/{name}": tensor for name, tensor in self._model.state_dict().items()}
+        tensors = {
+            f"{part}/{name}": tensor
+            for part, network in self._networks.items()
+            for name, tensor in network.state_dict().items()
+        }
         for index, state in optimizer["state"].items():
             tensors |= {f"optimizer/{index}/{name}": value for name, value in state.items() if value is not None}
         tensors |= {"random/loader": self._generator.get_state(), "random/cpu": torch.get_rng_state()}
         if self._device.type == "cuda":
             tensors["random/cuda"] = torch.cuda.get_rng_state(self._device)
         content = {name: _own_copy(tensor) for name, tensor in tensors.items()}
-        facts = {"identity": self._identity, "epochs": epochs, "schedule": self._schedule.state_dict()["last_epoch"]}
+        facts = {
+            "identity": self._identity,
+            "epochs": epochs,
+            "schedule": self._schedule.state_dict(),
+            "groups": [{**group, "params": None} for group in optimizer["param_groups"]],
+        }
         replace_file(self._path, safetensors.torch.save(content, {"training": json.dumps(facts)}))
 
     def read(self) -> int:
@@ -67,23 +80,29 @@ class Checkpoint:
         if stored is None:
             return 0
         facts, tensors = stored
-        self._model.load_state_dict(_with_prefix("model/", tensors))
-        state: dict[int, dict[str, Tensor]] = {}
-        parameters = list(self._model.parameters())
-        for name, tensor in _with_prefix("optimizer/", tensors).items():
-            index, _, key = name.partition("/")
-            state.setdefault(int(index), {})[key] = _with_strides_of(parameters[int(index)], tensor)
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": dict(sorted(state.items()))})
-        self._schedule.last_epoch = facts["schedule"]
-        for group, base, factor in zip(
-            self._optimizer.param_groups, self._schedule.base_lrs, self._schedule.lr_lambdas, strict=True
-        ):
-            group["lr"] = base * factor(facts["schedule"])
+        for part, network in self._networks.items():
+            network.load_state_dict(_with_prefix(f"{part}/", tensors))
+        self._optimizer.load_state_dict(self._optimizer_state(facts["groups"], tensors))
+        self._schedule.load_state_dict(facts["schedule"])
         self._generator.set_state(tensors["random/loader"])
         torch.set_rng_state(tensors["random/cpu"])
         if self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random/cuda"], self._device)
         return int(facts["epochs"])
+
+    def _optimizer_state(self, groups: list[dict[str, Any]], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Return the state dict of the optimizer."""
+        state: dict[int, dict[str, Tensor]] = {}
+        parameters = list(self._networks["model"].parameters())
+        for name, tensor in _with_prefix("optimizer/", tensors).items():
+            index, _, key = name.partition("/")
+            state.setdefault(int(index), {})[key] = _with_strides_of(parameters[int(index)], tensor)
+        current = self._optimizer.state_dict()["param_groups"]
+        param_groups = [
+            {**{key: _pair(value) for key, value in group.items()}, "params": own["params"]}
+            for group, own in zip(groups, current, strict=True)
+        ]
+        return {"state": dict(sorted(state.items())), "param_groups": param_groups}
 
     def _stored(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         if self._path is None or not self._path.is_file():
@@ -114,6 +133,11 @@ def _metadata(content: bytes) -> dict[str, str]:
 def _own_copy(tensor: Tensor) -> Tensor:
     """Return a contiguous copy: safetensors refuses tensors that share memory or are not contiguous."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def _pair(value: object) -> object:
+    """Return a list of JSON as the tuple that it was, such as Adam's betas."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _with_strides_of(parameter: Tensor, value: Tensor) -> Tensor:

@@ -5,66 +5,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, cast
 
 from eadbench.models.digest import digest_of
-from eadbench.models.initial import Init, default_init
+from eadbench.models.hyperparameters import Training
+from eadbench.models.initial import default_init
 
-__all__ = ["Recipe", "Training"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How a model is trained: gradient descent with a warm-up and a cosine decay of the learning rate.
-
-    Parameters
-    ----------
-    epochs
-        Passes over the training images.
-    batch_size
-        Images per step.
-    learning_rate
-        The peak of the learning rate, reached at the end of the warm-up.
-    optimizer
-        "adam", or "sgd" (with Nesterov momentum if `momentum` > 0).
-    momentum
-        Momentum of SGD, in [0, 1); Adam does not use it.
-    weight_decay
-        L2 penalty; decoupled (AdamW) with Adam.
-    init
-        "glorot": Glorot-uniform weights and zero biases, as Keras and so Carlini and Wagner have them; "torch": those
-        that torch gives the network. Unless given, glorot for their networks, and torch for others.
-    seed
-        Seed of the initial weights, the order of the images, and dropout.
-
-    Raises
-    ------
-    ValueError
-        A field is out of its range.
-    """
-
-    epochs: int
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    optimizer: Literal["adam", "sgd"] = "adam"
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    init: Init | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("learning_rate", "momentum", "weight_decay"):  # 1 and 1.0 are one recipe
-            object.__setattr__(self, name, float(getattr(self, name)))
-        checks = {
-            "epochs": (self.epochs >= 1, "at least 1"),
-            "batch_size": (self.batch_size >= 1, "at least 1"),
-            "learning_rate": (0 < self.learning_rate < float("inf"), "above 0"),
-            "optimizer": (self.optimizer in ("adam", "sgd"), '"adam" or "sgd"'),
-            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
-            "weight_decay": (0 <= self.weight_decay < float("inf"), "at least 0"),
-            "init": (self.init in (None, "glorot", "torch"), '"glorot" or "torch"'),
-            "seed": (0 <= self.seed < 2**63, "in 0..2^63 - 1"),
-        }
-        for name, (right, wanted) in checks.items():
-            if not right:
-                raise ValueError(f"training.{name} must be {wanted}, got {getattr(self, name)!r}")
+__all__ = ["Recipe"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,8 +138,8 @@ class Recipe:
         for name, default in defaults.items():
             if content[name] == default:
                 del content[name]
-        if self.training is not None and self.training.init == "torch":
-            del content["training"]["init"]
+        if self.training is not None:
+            content["training"] = self.training.to_json()
         if self.class_map is not None:
             content["class_map"] = list(self.class_map)
         return content

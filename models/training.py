@@ -4,7 +4,6 @@ Shape letters: N images, B images of a batch, C channels, H rows, W columns, K c
 """
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset
 
+from eadbench.models.averaging import Kept
 from eadbench.models.checkpoint import Checkpoint
+from eadbench.models.hyperparameters import Training
 from eadbench.models.memory_format import memory_format
-from eadbench.models.recipe import Training
+from eadbench.models.schedules import optimizer_of, schedule_of
+from eadbench.models.training_data import augmented, smoothed, split
 
 __all__ = ["Diverged", "accuracy", "predictions", "seeded", "train"]
-
-WARM_UP = 0.1
-"""Share of the steps over which the learning rate rises to its peak."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -77,15 +74,18 @@ def train(
     """
     device = torch.device(device)
     generator = torch.Generator().manual_seed(training.seed)
-    # One image alone has no statistics for batch normalisation, so drop a last batch of one.
-    drop_last = len(data) % training.batch_size == 1 and len(data) > 1  # type: ignore[arg-type]
-    loader = DataLoader(data, batch_size=training.batch_size, shuffle=True, drop_last=drop_last, generator=generator)
     layout = memory_format(model.to(device), data[0][0].shape)
     model.to(memory_format=layout)
-    optimizer = _optimizer(model, training)
-    schedule = LambdaLR(optimizer, _warm_up_and_decay(training.epochs * len(loader)))
+    data, held_out = split(data, training)
+    # One image alone has no statistics for batch normalisation, so drop a last batch of one.
+    drop_last = len(data) % training.batch_size == 1 and len(data) > 1  # type: ignore[arg-type]
+    images = augmented(data, training)
+    loader = DataLoader(images, batch_size=training.batch_size, shuffle=True, drop_last=drop_last, generator=generator)
+    optimizer = optimizer_of(model, training)
+    schedule = schedule_of(optimizer, training, len(loader))
+    kept = Kept(model, training)
     images_per_epoch = len(data) - drop_last  # type: ignore[arg-type]
-    state = Checkpoint(checkpoint, training, model, optimizer, schedule, generator, device)
+    state = Checkpoint(checkpoint, training, model, kept, optimizer, schedule, generator, device)
     model.train()
     with seeded(training.seed, device), _deterministic_convolutions():
         epochs_done = state.read()
@@ -95,19 +95,27 @@ def train(
                 images, labels = images.to(device, memory_format=layout), labels.to(device)
                 if perturb is not None:
                     images = perturb(model, images, labels)
-                batch_loss = loss(model(images), labels)
+                logits = model(images)
+                batch_loss = loss(logits, smoothed(labels, logits.shape[1], training.label_smoothing))
                 if not batch_loss.isfinite():
                     raise Diverged(f"the loss of a batch is {batch_loss.item()}", epoch, training)
                 optimizer.zero_grad()
                 batch_loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
+                kept.after_step(model)
                 images_done += len(images)
                 if on_batch is not None:
                     on_batch(images_done, training.epochs * images_per_epoch, batch_loss.item())
+            if held_out is not None:
+                done = kept.after_epoch(model, epoch, _correct(kept.latest(model), held_out, device))
+                model.train()
+                if done:
+                    break
             if epoch + 1 < training.epochs:
                 state.write(epoch + 1)
     state.remove()
+    kept.load_into(model)
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
             raise Diverged(f"the weights {name} are not finite", training.epochs - 1, training)
@@ -163,6 +171,12 @@ def _classes(logits: Tensor) -> Tensor:
     return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
 
 
+def _correct(model: nn.Module, data: Dataset[Any], device: torch.device) -> int:
+    """Return how many images are classified as their labels say, or as the most probable class of soft labels."""
+    predicted, labels = _predictions_and_labels(model, data, 512, device)
+    return int((predicted == (labels.argmax(1) if labels.is_floating_point() else labels)).sum())
+
+
 @contextlib.contextmanager
 def _deterministic_convolutions() -> Iterator[None]:
     # Not torch.backends.cudnn.flags: it fails where the caller has set torch.backends.fp32_precision.
@@ -173,25 +187,3 @@ def _deterministic_convolutions() -> Iterator[None]:
         yield
     finally:
         cudnn.deterministic, cudnn.benchmark = flags
-
-
-def _optimizer(model: nn.Module, training: Training) -> Optimizer:
-    if training.optimizer == "adam":
-        return torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=training.learning_rate,
-        momentum=training.momentum,
-        weight_decay=training.weight_decay,
-        nesterov=training.momentum > 0,
-    )
-
-
-def _warm_up_and_decay(steps: int) -> Callable[[int], float]:
-    """Return the learning rate's factor by step: a linear rise over the warm-up, times half a cosine down to 0."""
-    rise = max(1, round(WARM_UP * steps))
-
-    def factor(step: int) -> float:
-        return min(1.0, (step + 1) / rise) * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-    return factor

@@ -43,11 +43,12 @@ def _examples_text(victim: Victim) -> str:
 
 
 def _training_text(recipe: Recipe) -> str:
-    """Return how a victim was trained: ``30 epochs, batches of 32, adam at 0.003, seed 0``."""
+    """Return how a victim was trained: ``30 epochs, batches of 32, adam at 0.003, seed 0, crop 2``."""
     training = recipe.training
     if training is None:
         if "weights" in recipe.parameters:
             return f"weights {recipe.parameters['weights']}"
         return f"weights of SHA-256 {recipe.weights or (recipe.hub or {}).get('weights')}"
     optimizer = f"{training.optimizer} at {training.learning_rate:g}"
-    return f"{training.epochs} epochs, batches of {training.batch_size}, {optimizer}, seed {training.seed}"
+    text = f"{training.epochs} epochs, batches of {training.batch_size}, {optimizer}, seed {training.seed}"
+    return ", ".join([text, *(f"{name} {value}" for name, value in training.options().items())])

@@ -19,6 +19,7 @@ from torch.utils.data import TensorDataset
 
 from eadbench import models
 from eadbench.models import Training
+from eadbench.models.averaging import Kept
 from eadbench.models.checkpoint import Checkpoint
 
 EPOCHS, BATCHES = 4, 4
@@ -72,8 +73,23 @@ def resumed(file: Path, training: Training = TRAINING) -> tuple[list[Tensor], in
 @pytest.mark.parametrize("after", [1, 4, 5, 9, 15, 16])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"optimizer": "sgd"}, {"optimizer": "sgd", "momentum": 0.0}, {"weight_decay": 0.1}],
-    ids=["adam", "sgd", "sgd without momentum", "weight decay"],
+    [
+        {},
+        {"optimizer": "sgd"},
+        {"optimizer": "sgd", "momentum": 0.0},
+        {"optimizer": "sgd", "nesterov": False},
+        {"weight_decay": 0.1},
+        {"schedule": "cosine"},
+        {"schedule": "onecycle"},
+        {"schedule": "onecycle", "optimizer": "sgd"},
+        {"schedule": "step", "step_epochs": 2},
+        {"schedule": "constant"},
+        {"crop": 2, "flip": True},
+        {"label_smoothing": 0.1},
+        {"ema": 0.9},
+        {"ema": 0.9, "held_out": 0.03, "schedule": "onecycle", "crop": 1, "patience": EPOCHS},
+    ],
+    ids=str,
 )
 def test_goes_on_to_the_same_weights(tmp_path: Path, changes: dict[str, Any], after: int) -> None:
     training, file = replace(TRAINING, **changes), tmp_path / "new folder" / "checkpoint"
@@ -153,7 +169,8 @@ def test_the_optimizers_state_keeps_its_layout(tmp_path: Path) -> None:
         schedule = LambdaLR(optimizer, lambda step: 1.0)
         generator = torch.Generator()
         device = torch.device("cpu")
-        return Checkpoint(tmp_path / "c", TRAINING, model, optimizer, schedule, generator, device), optimizer
+        kept = Kept(model, TRAINING)
+        return Checkpoint(tmp_path / "c", TRAINING, model, kept, optimizer, schedule, generator, device), optimizer
 
     first, before = parts()
     for parameter in before.param_groups[0]["params"]:

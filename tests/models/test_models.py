@@ -284,6 +284,15 @@ class TestRecipe:
             {"training": Training(epochs=1, momentum=0.5)},
             {"training": Training(epochs=1, weight_decay=0.5)},
             {"training": Training(epochs=1, seed=1)},
+            {"training": Training(epochs=1, nesterov=False)},
+            {"training": Training(epochs=1, schedule="cosine")},
+            {"training": Training(epochs=1, schedule="step", step_epochs=1)},
+            {"training": Training(epochs=1, crop=2)},
+            {"training": Training(epochs=1, flip=True)},
+            {"training": Training(epochs=1, label_smoothing=0.1)},
+            {"training": Training(epochs=1, held_out=0.1)},
+            {"training": Training(epochs=1, held_out=0.1, patience=1)},
+            {"training": Training(epochs=1, ema=0.9)},
         ],
         ids=str,
     )
@@ -297,6 +306,31 @@ class TestRecipe:
         ("make", "message"),
         [
             (lambda: Training(epochs=0), "training.epochs must be at least 1, got 0"),
+            (lambda: Training(epochs=1, schedule="x"), "training.schedule must be one of warm_up_cosine, cosine, "),  # type: ignore[arg-type]
+            (
+                lambda: Training(epochs=1, schedule="step"),
+                "training.step_epochs is missing: schedule step decays after",
+            ),
+            (
+                lambda: Training(epochs=1, schedule="step", step_epochs=0),
+                "training.step_epochs must be at least 1, got 0",
+            ),
+            (
+                lambda: Training(epochs=1, step_epochs=2),
+                "training.step_epochs is for schedule step, but schedule is warm",
+            ),
+            (lambda: Training(epochs=1, step_factor=0.5), "training.step_factor is for schedule step, but schedule is"),
+            (
+                lambda: Training(epochs=1, schedule="step", step_epochs=1, step_factor=1),
+                "training.step_factor must be in ",
+            ),
+            (lambda: Training(epochs=1, crop=-1), "training.crop must be at least 0, got -1"),
+            (lambda: Training(epochs=1, label_smoothing=1), r"training.label_smoothing must be in \[0, 1\), got 1.0"),
+            (lambda: Training(epochs=1, held_out=1), r"training.held_out must be in \[0, 1\), got 1.0"),
+            (lambda: Training(epochs=1, held_out=float("nan")), r"training.held_out must be in \[0, 1\), got nan"),
+            (lambda: Training(epochs=1, held_out=0.1, patience=0), "training.patience must be at least 1, got 0"),
+            (lambda: Training(epochs=1, patience=2), "training.patience needs held_out, the share of images to test"),
+            (lambda: Training(epochs=1, ema=1), r"training.ema must be in \(0, 1\), got 1.0"),
             (lambda: Training(epochs=1, learning_rate=0), "training.learning_rate must be above 0, got 0.0"),
             (
                 lambda: Training(epochs=1, learning_rate=float("nan")),

@@ -17,7 +17,7 @@ from eadbench import models
 from eadbench.defenses import DEFENSES
 from eadbench.harness import datasets
 from eadbench.models import Recipe, Training
-from eadbench.models.training import _warm_up_and_decay
+from eadbench.models.schedules import warm_up_and_decay
 
 
 @pytest.fixture(scope="module")
@@ -135,13 +135,13 @@ class TestTrain:
         assert model.weight.item() == pytest.approx(decayed - 0.1, abs=1e-6)
 
     def test_learning_rate(self) -> None:
-        factor = _warm_up_and_decay(100)
+        factor = warm_up_and_decay(100)
         rates = [factor(step) for step in range(100)]
         assert rates[0] == pytest.approx(0.1) and rates[50] == pytest.approx(0.5)
         assert rates.index(max(rates)) == 9 and max(rates) > 0.97
         assert all(later < earlier for earlier, later in itertools.pairwise(rates[9:]))
         assert 0 < rates[-1] < 0.001
-        assert _warm_up_and_decay(1)(0) == 1
+        assert warm_up_and_decay(1)(0) == 1
 
 
 class TestSeeded:
