@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from eadbench.attacks.alma import ALMA
 from eadbench.attacks.attack import Attack, Traits, breaches, traits_of
+from eadbench.attacks.budgeted import Budgeted
 from eadbench.attacks.carlini_wagner import COV, CarliniWagner
 from eadbench.attacks.ddn import DDN
 from eadbench.attacks.ead import EAD
@@ -50,6 +51,7 @@ __all__ = [
     "Adversarial",
     "Attack",
     "AttackResult",
+    "Budgeted",
     "CarliniWagner",
     "Probe",
     "SigmaZero",

@@ -4,14 +4,17 @@ Shapes: N images, C × H × W values of an image.
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eadbench.attacks.attack import BATCH_SIZE, Attack
-from eadbench.attacks.engine.checks import per_example
 from eadbench.attacks.engine.confirm import confirmed
 from eadbench.attacks.engine.inputs import attacked
+from eadbench.attacks.engine.ledger import Spent
 from eadbench.attacks.engine.precision import exact_model
 from eadbench.attacks.engine.walk import Queries
 from eadbench.attacks.result import AttackResult
@@ -24,6 +27,11 @@ class MinimumNorm(Attack):
 
     steps: int
     kappa: float | Tensor
+
+    @classmethod
+    def defaults_within(cls, budget: int) -> Mapping[str, Any]:
+        """Take as many steps as a budget pays for, at a forward and a backward pass each."""
+        return {"steps": max(1, budget // 2)}
 
     @property
     def most_passes(self) -> int:
@@ -45,8 +53,8 @@ class MinimumNorm(Attack):
             Wrong images, labels or κ, or a model that does not return logits.
         """
         norm = getattr(self, "norm", self.NORMS[0])
-        with attacked(model, images, labels, batch_size, targeted=self.targeted) as call:
-            kappa = per_example("kappa", self.kappa, call.images)
+        with attacked(model, images, labels, batch_size, targeted=self.targeted, kappa=self.kappa) as call:
+            kappa, examples = call.kappa, torch.arange(len(call.images), device=call.images.device)
             candidates, least = call.images.clone(), torch.full_like(kappa, torch.inf)
             nonfinite = torch.zeros_like(call.labels)
             begin = 0
@@ -55,17 +63,20 @@ class MinimumNorm(Attack):
                 queries = Queries(
                     call.model, call.images[part], call.labels[part], kappa[part], norm=norm, targeted=self.targeted
                 )
+                call.serve(examples[part])
                 try:
-                    self.walk(queries)
+                    with suppress(Spent):
+                        self.walk(queries)
                 except torch.OutOfMemoryError:
                     if batch_size == 1:
                         raise
+                    call.forget(examples[part])
                     batch_size = batch_size // 2
                     continue
                 candidates[part], least[part], nonfinite[part] = queries.nearest, queries.least, queries.nonfinite
                 begin += batch_size
             kept = confirmed(
-                call.model,
+                call.victim,
                 call.images,
                 call.labels,
                 least.isfinite(),
@@ -74,7 +85,7 @@ class MinimumNorm(Attack):
                 targeted=self.targeted,
                 batch_size=batch_size,
             )
-            tests = 1 if exact_model(call.model) is call.model else 2
+            tests = 1 if exact_model(call.victim) is call.victim else 2
         steps = torch.full_like(call.labels, self.steps)
         return AttackResult(
             kept={norm: kept},

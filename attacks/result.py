@@ -25,6 +25,9 @@ class Adversarial:
         parameter.
     unconfirmed : Tensor
         (N,) bool: the attack claimed a success that failed that test, and so is a failure.
+    trace : Tensor, optional
+        (N, 6), of an attack on a budget: the least distance, by this rule, of the adversarial images queried within
+        1/32, 1/16, 1/8, 1/4, 1/2 and all of its passes; NaN before the first.
     """
 
     images: Tensor
@@ -37,6 +40,7 @@ class Adversarial:
     const: Tensor
     epsilon: Tensor
     unconfirmed: Tensor
+    trace: Tensor | None = None
 
     def __repr__(self) -> str:
         """How many succeed, and their mean distances: ``8 of 9 succeed; mean L1 3.21, L2 0.81, L∞ 0.402``."""

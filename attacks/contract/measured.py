@@ -2,9 +2,12 @@
 
 import torch
 
+from eadbench.attacks.budgeted import Budgeted
 from eadbench.attacks.contract.subject import NotApplicable, Subject, require
-from eadbench.attacks.contract.victims import half_space
+from eadbench.attacks.contract.victims import Counting, half_space, labels_to_attack, small_images, small_net
 
+BUDGET = 40
+"""Passes, of an attack on a budget."""
 FIRST_LOOK = 1
 """Forward passes for which no example need answer: an attack may look at the shape of the logits."""
 
@@ -55,3 +58,21 @@ def stays_within_most_passes(subject: Subject) -> None:
         require(isinstance(most, int) and not isinstance(most, bool), f"most_passes is {most!r}, not an integer")
         passes = int(trial.result.iterations[0] + trial.result.forward_passes[0])
         require(passes <= most, f"{trial.name}: {passes} passes; most_passes is {most}")
+
+
+def stays_within_a_budget(subject: Subject) -> None:
+    """On a budget of passes, the victim sees no more of them, but for a first look and the last tests.
+
+    The result counts what the victim sees.
+    """
+    mode, images = subject.modes[0], small_images(3)
+    labels = labels_to_attack(small_net(), images, targeted=mode)
+    attack = Budgeted(attack=subject.variant(targeted=mode), budget=BUDGET)
+    for row in range(len(images)):
+        victim, one = Counting(small_net()), slice(row, row + 1)
+        result = attack(victim, images[one], labels[one], batch_size=1)
+        counted, seen = int(result.iterations + result.forward_passes), victim.forwards + victim.backwards
+        name = f"image {row} of the small net, on a budget of {BUDGET}"
+        require(counted <= BUDGET, f"{name}: spends {counted} passes")
+        free = FIRST_LOOK + 2 * len(result)
+        require(counted <= seen <= counted + free, f"{name}: reports {counted} passes; the victim saw {seen}")

@@ -35,6 +35,7 @@ CHECKS: Sequence[Check] = (
     measured.half_space_distances_are_near_the_least,
     measured.counts_its_passes,
     measured.stays_within_most_passes,
+    measured.stays_within_a_budget,
 )
 
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from eadbench.attacks.criterion import margin, succeeds
 from eadbench.attacks.engine.checks import check_choice
 from eadbench.attacks.engine.confirm import confirmed
-from eadbench.attacks.engine.inputs import attacked
+from eadbench.attacks.engine.inputs import Call, attacked
+from eadbench.attacks.engine.ledger import Spent
 from eadbench.attacks.engine.precision import exact_model
 from eadbench.attacks.result import AttackResult
 
@@ -67,17 +68,15 @@ def smallest_epsilon(
     """
     with attacked(model, images, labels, batch_size, targeted=targeted) as call:
         grid = call.images.new_tensor(epsilons or GRIDS[norm])
-        search = _GridSearch(
-            craft, partial(direction, call.model), call.model, call.images, call.labels, grid, targeted
-        )
+        search = _GridSearch(craft, partial(direction, call.model), call, grid, targeted)
         batch_size = search.attack_all(batch_size)
         kept = confirmed(
-            call.model,
+            call.victim,
             call.images,
             call.labels,
             search.epsilon.isfinite(),
             search.candidates,
-            kappa=torch.zeros_like(search.epsilon),
+            kappa=call.kappa,
             targeted=targeted,
             batch_size=batch_size,
             epsilon=search.epsilon,
@@ -103,18 +102,16 @@ class _GridSearch:
         self,
         craft: Craft,
         direction: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-        model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
+        call: Call,
         grid: Tensor,
         targeted: bool,
     ) -> None:
-        self.craft, self.direction, self.model, self.targeted = craft, direction, model, targeted
-        self.images, self.labels, self.grid = images, labels, grid
-        self.first_direction = torch.zeros_like(images)
-        self.candidates = images.clone()
-        self.epsilon = images.new_full((len(images),), torch.nan)
-        self.tried, self.nonfinite = torch.zeros_like(labels), torch.zeros_like(labels)
+        self.craft, self.direction, self.call, self.targeted = craft, direction, call, targeted
+        self.images, self.labels, self.grid = call.images, call.labels, grid
+        self.first_direction = torch.zeros_like(self.images)
+        self.candidates = self.images.clone()
+        self.epsilon = torch.full_like(call.kappa, torch.nan)
+        self.tried, self.nonfinite = torch.zeros_like(self.labels), torch.zeros_like(self.labels)
         self.computed = 0
 
     def attack_all(self, batch_size: int) -> int:
@@ -143,19 +140,27 @@ class _GridSearch:
     def find_directions(self, examples: Tensor, batch_size: int) -> Tensor:
         """Compute the direction at x₀ for a batch of `examples`; return the others."""
         batch = examples[:batch_size]
+        self.call.serve(batch)
         step, nonfinite = self.direction(self.images[batch], self.labels[batch])
         self.first_direction[batch], self.nonfinite[batch] = step, nonfinite.long()
         return examples[batch_size:]
 
     def try_epsilons(self, examples: Tensor, batch_size: int) -> Tensor:
-        """Try the next few ε on a batch of `examples`; return the examples with ε left to try."""
+        """Try the next few ε on a batch of `examples`; return the examples with ε and passes left.
+
+        On a budget this is one ε: no pass is spent on an ε beyond the first that succeeds.
+        """
         batch, waiting = examples[:batch_size], examples[batch_size:]
-        width = max(1, batch_size // len(batch))
+        width = max(1, batch_size // len(batch)) if self.call.ledger is None else 1
         column = self.tried[batch].unsqueeze(1) + torch.arange(width, device=batch.device)
         rows = batch.repeat_interleave(width)
         epsilons = self.grid[column.clamp(max=len(self.grid) - 1)].view(-1, 1, 1, 1)
-        x = self.craft(self.step, self.images[rows], self.labels[rows], self.first_direction[rows], epsilons)
-        margins = margin(exact_model(self.model)(x), self.labels[rows], targeted=self.targeted)
+        self.call.serve(rows)
+        try:
+            x = self.craft(self.step, self.images[rows], self.labels[rows], self.first_direction[rows], epsilons)
+            margins = margin(exact_model(self.call.model)(x), self.labels[rows], targeted=self.targeted)
+        except Spent:
+            return waiting
         success = succeeds(margins, torch.zeros_like(margins)).view_as(column) & (column < len(self.grid))
 
         succeeded, first = success.any(1), success.int().argmax(1)
@@ -165,4 +170,5 @@ class _GridSearch:
         newly_tried = torch.where(succeeded, first + 1, width)
         self.tried[batch] = (self.tried[batch] + newly_tried).clamp(max=len(self.grid))
         self.computed += len(rows)
-        return torch.cat([batch[~succeeded & (self.tried[batch] < len(self.grid))], waiting])
+        left = ~succeeded & (self.tried[batch] < len(self.grid)) & ~self.call.spent[batch]
+        return torch.cat([batch[left], waiting])

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eadbench.attacks.engine.checks import per_example
 from eadbench.attacks.engine.frozen import frozen
+from eadbench.attacks.engine.ledger import Ledger, Metered
 from eadbench.attacks.engine.precision import LowerPrecision, exact_model
 from eadbench.attacks.engine.probe import output_breach, probe, seem_probabilities
 
@@ -59,18 +61,44 @@ class Call:
         (N, C, H, W) in [0, 1], float32 or float64.
     labels : Tensor
         (N,) int64.
+    kappa : Tensor
+        (N,) the margins of a success.
+    victim : nn.Module
+        The model without its ledger: the tests of what an attack returns are on no budget.
     """
 
-    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        self.model, self.images, self.labels = model, images, labels
+    def __init__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, kappa: Tensor, ledger: Ledger | None = None
+    ) -> None:
+        self.victim, self.images, self.labels, self.kappa, self.ledger = model, images, labels, kappa, ledger
+        self.model = model if ledger is None else Metered(model, ledger)
+        if ledger is not None:
+            ledger.open(model, images, labels, kappa)
+
+    def serve(self, examples: Tensor, counted: Tensor | None = None) -> None:
+        """Say which examples (B,) the rows of the next passes are; those not `counted` (B,) only fill the batch."""
+        if self.ledger is not None:
+            self.ledger.serve(examples, counted)
+
+    def forget(self, examples: Tensor) -> None:
+        """Say that the attack on some examples (n,) starts again."""
+        if self.ledger is not None:
+            self.ledger.forget(examples)
+
+    @property
+    def spent(self) -> Tensor:
+        """(N,) bool: whether the budget of an example is spent."""
+        return torch.zeros_like(self.labels, dtype=torch.bool) if self.ledger is None else self.ledger.spent
 
 
 @contextmanager
-def attacked(model: Any, images: Any, labels: Any, batch_size: int, *, targeted: bool) -> Iterator[Call]:
+def attacked(
+    model: Any, images: Any, labels: Any, batch_size: int, *, targeted: bool, kappa: float | Tensor = 0.0
+) -> Iterator[Call]:
     """Check the arguments of an attack, and yield them with the model frozen and without gradients.
 
     NumPy arrays become tensors. Half-precision images are attacked in float32, while their model computes in its own
-    precision. The model runs once, on a few images.
+    precision. The model runs once, on a few images, which is on no budget.
 
     Raises
     ------
@@ -85,6 +113,7 @@ def attacked(model: Any, images: Any, labels: Any, batch_size: int, *, targeted:
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    model, ledger = (model.model, model.ledger) if isinstance(model, Metered) else (model, None)
     if not isinstance(model, nn.Module):
         model = Called(model)
     with ExitStack() as stack:
@@ -99,7 +128,7 @@ def attacked(model: Any, images: Any, labels: Any, batch_size: int, *, targeted:
             images = images.to(torch.promote_types(images.dtype, torch.float32)).clamp(0, 1)
             if len(images):
                 model = _checked(model, images, labels, batch_size, targeted=targeted)
-            yield Call(model, images, labels)
+            yield Call(model, images, labels, per_example("kappa", kappa, images), ledger)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

@@ -8,6 +8,7 @@ Shapes: N examples, B rows, R decision rules, K classes.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,8 @@ from eadbench.attacks.criterion import attack_loss, margin, succeeds
 from eadbench.attacks.engine.checks import per_example
 from eadbench.attacks.engine.confirm import confirmed
 from eadbench.attacks.engine.const_search import UNBOUNDED, const_end, next_const
-from eadbench.attacks.engine.inputs import attacked
+from eadbench.attacks.engine.inputs import Call, attacked
+from eadbench.attacks.engine.ledger import Spent
 from eadbench.attacks.engine.search import Descent, Objective, Rows, Search
 from eadbench.attacks.result import AttackResult
 
@@ -43,26 +45,24 @@ def minimise(
     ValueError
         Wrong images, labels, β or κ, or a model that does not return logits.
     """
-    with attacked(model, images, labels, batch_size, targeted=search.targeted) as call:
+    with attacked(model, images, labels, batch_size, targeted=search.targeted, kappa=search.kappa) as call:
         batch = _Batch(
             descent=descent,
             search=search,
-            objective=Objective(call.model, search),
-            images=call.images,
-            labels=call.labels,
+            objective=Objective(call, search),
+            call=call,
             beta=per_example("beta", beta, call.images),
-            kappa=per_example("kappa", search.kappa, call.images),
             rules=rules,
         )
         batch_size = batch.attack_all(batch_size)
         kept = {
             rule: confirmed(
-                call.model,
+                call.victim,
                 call.images,
                 call.labels,
                 batch.best[:, r].isfinite(),
                 batch.best_image[:, r],
-                kappa=batch.kappa,
+                kappa=call.kappa,
                 targeted=search.targeted,
                 batch_size=batch_size,
                 const=batch.best_const[:, r],
@@ -88,14 +88,12 @@ class _Batch:
         descent: Descent,
         search: Search,
         objective: Objective,
-        images: Tensor,
-        labels: Tensor,
+        call: Call,
         beta: Tensor,
-        kappa: Tensor,
         rules: Sequence[str],
     ) -> None:
         self.descent, self.search, self.objective, self.rules = descent, search, objective, rules
-        self.images, self.labels, self.beta, self.kappa = images, labels, beta, kappa
+        self.call, self.beta, images = call, beta, call.images
         count = len(images)
         self.gradients = torch.zeros(count, dtype=torch.int64, device=images.device)
         self.forwards, self.nonfinite = self.gradients.clone(), self.gradients.clone()
@@ -111,7 +109,7 @@ class _Batch:
         If memory is short, the examples of the batch start again in a batch of half the size.
         """
         rows: Rows | None = None
-        waiting = torch.arange(len(self.images), device=self.images.device)
+        waiting = torch.arange(len(self.best), device=self.best.device)
         while rows is not None or len(waiting):
             try:
                 if rows is None:
@@ -122,6 +120,7 @@ class _Batch:
                 if batch_size == 1:
                     raise
                 if rows is not None:
+                    self.call.forget(rows.example)
                     waiting = torch.cat([rows.example, waiting])
                     rows = None
                 batch_size = batch_size // 2
@@ -130,13 +129,15 @@ class _Batch:
     def run_window(self, rows: Rows, waiting: Tensor) -> tuple[Rows | None, Tensor]:
         """Advance `rows` by a window of iterations; replace the rows that are done by examples that are `waiting`."""
         window = self.search.window
-        for i in range(window):  # rows that run out of iterations wait for the others
-            x, logits = self.descent.iterate(self.objective, rows)
-            margins = self.keep_best(rows, x, logits, every_row=i == window - 1)
-        self.computed += len(rows) * window
-        self.end_steps(rows, x, margins)
+        with suppress(Spent):  # then every row is done
+            for i in range(window):  # rows that run out of iterations wait for the others
+                x, logits = self.descent.iterate(self.objective, rows)
+                margins = self.keep_best(rows, x, logits, every_row=i == window - 1)
+                self.computed += len(rows)
+            self.end_steps(rows, x, margins)
 
-        done = (rows.step >= self.search.binary_search_steps).nonzero().squeeze(1)
+        done = (rows.step >= self.search.binary_search_steps) | self.call.spent[rows.example]
+        done = done.nonzero().squeeze(1)
         if len(done):
             refilled, vacant = done[: len(waiting)], done[len(waiting) :]
             new_rows = self.start_rows(waiting[: len(refilled)]) if len(refilled) else None
@@ -150,7 +151,9 @@ class _Batch:
 
     def start_rows(self, examples: Tensor) -> Rows:
         """Rows for `examples` (n,) at the start of their search."""
-        image, label, kappa = self.images[examples], self.labels[examples], self.kappa[examples]
+        call = self.call
+        image, label, kappa = call.images[examples], call.labels[examples], call.kappa[examples]
+        call.serve(examples)
         logits = self.objective.exact_model(image)
         margins = margin(logits, label, targeted=self.search.targeted)
         start_loss = attack_loss(margins, kappa)

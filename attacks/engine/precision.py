@@ -10,7 +10,19 @@ from torch import Tensor, nn
 Precision = Literal["float32", "tf32", "bf16"]
 
 
-class LowerPrecision(nn.Module):
+class Wrapper(nn.Module):
+    """A victim as an attack is given it."""
+
+    precision: Precision
+    """The precision of its passes."""
+
+    @property
+    def exact(self) -> nn.Module:
+        """The victim in its own precision."""
+        raise NotImplementedError
+
+
+class LowerPrecision(Wrapper):
     """A model that attacks descend in TF32 or bfloat16; they test every iterate that they keep in float32.
 
     An iterate at the margin often succeeds in bfloat16 and fails in float32. An attack that tested only its final
@@ -31,6 +43,11 @@ class LowerPrecision(nn.Module):
             raise ValueError(f"precision must be tf32 or bf16, got {precision!r}")
         self.model, self.precision = model, precision
 
+    @property
+    def exact(self) -> nn.Module:
+        """The model that it wraps."""
+        return self.model
+
     def forward(self, images: Tensor) -> Tensor:
         """The logits (N, K) of `images` (N, C, H, W)."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -40,13 +57,13 @@ class LowerPrecision(nn.Module):
 
 def exact_model(model: nn.Module) -> nn.Module:
     """The model in its own precision."""
-    return model.model if isinstance(model, LowerPrecision) else model
+    return model.exact if isinstance(model, Wrapper) else model
 
 
 @contextmanager
 def gradient_precision(model: nn.Module) -> Iterator[None]:
     """Allow TF32, forward and backward, if the model asks for it; restore torch's flags on leaving."""
-    if not isinstance(model, LowerPrecision) or model.precision != "tf32":
+    if not isinstance(model, Wrapper) or model.precision != "tf32":
         yield
         return
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn

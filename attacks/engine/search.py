@@ -8,11 +8,12 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eadbench.attacks.criterion import attack_loss, margin, succeeds
 from eadbench.attacks.engine.checks import check_not_negative
 from eadbench.attacks.engine.const_search import UNBOUNDED
+from eadbench.attacks.engine.inputs import Call
 from eadbench.attacks.engine.precision import exact_model, gradient_precision
 
 
@@ -117,9 +118,9 @@ class Rows:
 class Objective:
     """c·f(x) of the rows of a batch; counts the passes of each row."""
 
-    def __init__(self, model: nn.Module, search: Search) -> None:
-        self.model, self.exact_model = model, exact_model(model)
-        self.search = search
+    def __init__(self, call: Call, search: Search) -> None:
+        self.model, self.exact_model = call.model, exact_model(call.model)
+        self.serve, self.search = call.serve, search
 
     @torch.no_grad()
     def exact_margin(self, x: Tensor, logits: Tensor | None, rows: Rows, needed: Tensor, *, every_row: bool) -> Tensor:
@@ -139,11 +140,13 @@ class Objective:
             return self.margin(logits, rows.label)
         if x.is_cuda:
             rows.forwards += needed
+            self.serve(rows.example, needed)
             return self.margin(self.exact_model(x), rows.label)
         slots = needed.nonzero().squeeze(1)
         if self.exact_model is not self.model and not every_row:
             if logits is None:
                 rows.forwards[slots] += 1
+                self.serve(rows.example[slots])
                 logits = self.model(x[slots])
             else:
                 logits = logits[slots]
@@ -151,6 +154,7 @@ class Objective:
         rows.forwards[slots] += 1
         margins = torch.full_like(rows.const, -torch.inf)
         if len(slots):
+            self.serve(rows.example[slots])
             margins[slots] = self.margin(self.exact_model(x[slots]), rows.label[slots])
         return margins
 
@@ -170,6 +174,7 @@ class Objective:
         running = self.running(rows)
         rows.gradients += running
         rows.forwards += running
+        self.serve(rows.example, running)
         x = x.detach().requires_grad_()
         with torch.enable_grad(), gradient_precision(self.model):
             logits: Tensor = self.model(x)

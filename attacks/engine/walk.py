@@ -13,16 +13,10 @@ from torch import Tensor, nn
 
 from eadbench.attacks import distances
 from eadbench.attacks.criterion import margin, succeeds
+from eadbench.attacks.engine.ledger import rounding_of
 from eadbench.attacks.engine.precision import exact_model, gradient_precision
 
 __all__ = ["Answer", "Queries"]
-
-ROUNDING = 16
-"""The rounding error of a margin, in units in the last place of the greatest logit.
-
-The nearest images lie on the decision boundary. The last test runs them in another batch, where rounding differs: half
-of them would fail it without this guard.
-"""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits (B, K), margins (B,)) to a loss for each row (B,)."""
@@ -87,8 +81,7 @@ class Queries:
         if self.exact_model is not self.model:
             logits = self.exact_model(x)
         lead = margin(logits.detach(), self.labels, targeted=self.targeted)
-        rounding = ROUNDING * torch.finfo(logits.dtype).eps * logits.detach().abs().amax(1)
-        distance, adversarial = self.measure(x - self.images), succeeds(lead - rounding, self.kappa)
+        distance, adversarial = self.measure(x - self.images), succeeds(lead - rounding_of(logits.detach()), self.kappa)
         nearer = adversarial & (distance < self.least)
         self.nearest[nearer], self.least = x[nearer], torch.where(nearer, distance, self.least)
         return Answer(lead, adversarial, distance, gradient.nan_to_num(0.0, 0.0, 0.0))

@@ -17,7 +17,7 @@ from eadbench.harness.parquet.rows import Key, keys_of
 from eadbench.harness.plan.grid import Shard, other_parameters
 from eadbench.models import canonical_json
 
-_SEARCH_COLUMNS = ("iterations", "forward_passes", "margin", "const_end", "nonfinite", "survival")
+_SEARCH_COLUMNS = ("iterations", "forward_passes", "margin", "const_end", "nonfinite", "survival", "trace")
 """Columns that say how an example was found on its own victim; null where it is tested on another."""
 
 _BATCH = 256
@@ -111,7 +111,14 @@ def _figures(kept: Adversarial, survival: Tensor | None) -> dict[str, Sequence[A
     columns: dict[str, Sequence[Any]] = {
         name: [None if math.isnan(value) else value for value in column.tolist()] for name, column in values.items()
     }
-    return columns | {"success": kept.success.tolist()}
+    return columns | {"success": kept.success.tolist(), "trace": _traces(kept)}
+
+
+def _traces(kept: Adversarial) -> Sequence[list[float | None] | None]:
+    """Return each example's trace, with None for NaN; None where there is no budget."""
+    if kept.trace is None:
+        return [None] * len(kept.success)
+    return [[None if math.isnan(value) else value for value in values] for values in kept.trace.tolist()]
 
 
 def crafted_images(shard: Shard, rules: Mapping[str | None, Adversarial]) -> tuple[list[Key], NDArray[np.float32]]:
@@ -156,7 +163,7 @@ def transferred_rows(
     parts = torch.split(torch.from_numpy(images), _BATCH) if positions else ()
     logits = [model(part.to(device)).cpu() for part in parts]
     tested_rows: list[dict[str, Any]] = []
-    for crafted, key in zip(rows.to_dict("records"), keys_of(rows), strict=True):
+    for crafted, key in zip(rows.drop(columns="trace").to_dict("records"), keys_of(rows), strict=True):
         row: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in crafted.items()}
         row |= dict.fromkeys(_SEARCH_COLUMNS) | {"evaluated_on": digest}
         success = False

@@ -51,6 +51,7 @@ SCHEMA = pa.schema(
         ("nonfinite", pa.int64()),
         ("survival", pa.float32()),
         ("precision", _TEXT),
+        ("trace", pa.list_(pa.field("element", pa.float32()))),
     ]
 )
 """One row per example and decision rule. A value is null if it has no meaning for the attack, or the example failed.
@@ -59,7 +60,8 @@ SCHEMA = pa.schema(
 `iterations` counts gradient evaluations, that is, backward passes. `const_end` is "least" if the search over c ended at
 its least c, still succeeding, "greatest" if no c succeeded. `survival` is the share of repeated tests that a success on
 a random victim passes. `nonfinite` counts gradient evaluations with a value that is not finite; in a transfer, tests
-with such logits.
+with such logits. `trace` has six values, the least distance by the cell's rule or norm within 1/32, 1/16, 1/8, 1/4, 1/2
+and all of the budget; null before the first success, and without a budget.
 """
 
 WHAT = "the rows of a sweep"
@@ -69,7 +71,7 @@ Key = tuple[str, int, int | None]
 """Cell, image and target class (None if untargeted): the identity of an example."""
 
 _FLOATS = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]
-_OTHERS = [field.name for field in SCHEMA if not pa.types.is_floating(field.type)]
+_OTHERS = [field.name for field in SCHEMA if not (pa.types.is_floating(field.type) or pa.types.is_list(field.type))]
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]], computed: Computed = MappingProxyType({})) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from eadbench.attacks.budgeted import ACCOUNTING, with_budget
 from eadbench.attacks.engine.precision import Precision
 from eadbench.harness.registry import ATTACKS
 from eadbench.harness.spec.parameters import takes_tensor
@@ -152,12 +153,16 @@ class Setting:
             )
 
     def build(self, examples: Sequence[Example], device: torch.device | str = "cpu") -> Any:
-        """Return the attack for `examples`. β and κ are tensors of one value per example, if it takes tensors."""
+        """Return the attack for `examples`, on its budget if it has one.
+
+        β and κ are tensors of one value per example, if it takes tensors.
+        """
         attack = ATTACKS.look_up(self.attack)
+        own = {name: value for name, value in self.parameters.items() if name not in ACCOUNTING}
         axes: dict[str, Any] = {}
         for name, values in (("beta", self.betas), ("kappa", self.kappas)):
             if takes_tensor(attack, name):
                 axes[name] = torch.tensor([getattr(example, name) for example in examples], device=device)
             elif name in attack.__dataclass_fields__:
                 [axes[name]] = values
-        return attack(**self.parameters, **axes)
+        return with_budget(attack(**own, **axes), self.parameters)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ _FIGURES = {"l0": "L0", "l1": "L1", "l2": "L2", "linf": "L∞", "margin": "margi
 _LEFT_ALIGNED = ("cell", "attack", "on")
 _REQUIRED = ("cell", "attack", "")
 """Columns that are shown even if empty."""
-_OPTIONAL = ("gradients", "c", "ε", "margin", "L0", "cell", "on", "κ", "β")
+_OPTIONAL = ("passes", "gradients", "c", "ε", "margin", "L0", "cell", "on", "κ", "β")
 """Columns that a narrow terminal omits, in this order."""
 _UNLIMITED = 1000
 """Characters to measure the full width of a table with."""
@@ -107,10 +108,16 @@ def _columns(example: Found, rows: pd.DataFrame, omitted: Collection[str]) -> di
         "on": [Text("" if _on_own_victim(line) else _victim(example, line["evaluated_on"])) for line in lines],
         "": [Text("✓", style="green") if line["success"] else Text("✗", style="red") for line in lines],
         **{head: _figures(lines, name) for name, head in _FIGURES.items()},
-        "gradients": [Text("" if pd.isna(line["iterations"]) else f"{line['iterations']:,}") for line in lines],
+        "gradients": [_count(line["iterations"]) for line in lines],
+        "passes": [_count(line["iterations"] + line["forward_passes"]) for line in lines],
     }
     heads = (head for head, column in columns.items() if head in _REQUIRED or any(map(str, column)))
     return {head: columns[head] for head in heads if head not in omitted}
+
+
+def _count(value: Any) -> Text:
+    """Return a number of passes, or nothing if it is not known."""
+    return Text("" if pd.isna(value) else f"{value:,}")
 
 
 def _figures(lines: Sequence[Row], name: str) -> list[Text]:

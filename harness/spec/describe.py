@@ -12,6 +12,7 @@ from eadbench.harness.datasets import DATASETS
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
 from eadbench.harness.spec.parameters import Right, parameters_of
 from eadbench.harness.spec.schema import (
+    Accounting,
     FileTargets,
     Images,
     Normalise,
@@ -34,7 +35,7 @@ def json_schema() -> dict[str, Any]:
     schema |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "eadbench spec"}
     properties = schema["properties"]
     properties["dataset"] |= _named(DATASETS)
-    properties["attacks"]["items"] = _named(ATTACKS, leave_out=("targeted",), extra=_rules)
+    properties["attacks"]["items"] = _named(ATTACKS, leave_out=("targeted",), extra=_keys_of_attacks)
     properties["scales"] = {
         "type": "object",
         "description": _SCALES,
@@ -82,12 +83,13 @@ def _defense() -> dict[str, Any]:
     return {"anyOf": [names, mapping]}
 
 
-def _rules(attack: Any) -> dict[str, Any]:
-    """Return the schema of an attack's decision rules, if it has any."""
+def _keys_of_attacks(attack: Any) -> dict[str, Any]:
+    """Return the schema of an attack's keys that are no hyperparameters: its budget, and its decision rules if any."""
+    accounting: dict[str, Any] = Accounting.model_json_schema()["properties"]
     rules = list(getattr(attack, "RULES", ()))
     if not rules:
-        return {}
-    return {"decision_rules": {"type": "array", "items": {"enum": rules}, "minItems": 1}}
+        return accounting
+    return {**accounting, "decision_rules": {"type": "array", "items": {"enum": rules}, "minItems": 1}}
 
 
 def _inline(thing: Any, *, leave_out: Sequence[str] = ()) -> dict[str, Any]:
@@ -120,6 +122,7 @@ _PARTS = (
     _Part("`normalise` of a victim", Normalise),
     _Part("`training` of a victim", parameters_of(Training)),
     _Part("`resources`", Resources),
+    _Part("Every attack", Accounting),
 )
 
 _INTRODUCTION = """# The spec

@@ -7,6 +7,7 @@ from typing import Any
 
 from eadbench.attacks.attack import breaches as attack_breaches
 from eadbench.attacks.attack import instance_breaches, traits_of
+from eadbench.attacks.budgeted import defaults_within, with_budget
 from eadbench.defenses.defense import Crafting
 from eadbench.defenses.defense import breaches as defense_breaches
 from eadbench.harness.datasets import DATASETS
@@ -16,7 +17,7 @@ from eadbench.harness.places import refuse_elsewhere
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
 from eadbench.harness.spec.parameters import parameters_of, takes_tensor, validated
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
-from eadbench.harness.spec.schema import FileTargets, SpecFile, VictimFields
+from eadbench.harness.spec.schema import Accounting, FileTargets, SpecFile, VictimFields
 from eadbench.harness.spec.stored import stored_attack, stored_dataset, stored_defense
 from eadbench.harness.spec.target_file import with_rows
 from eadbench.models import Training, default_init, is_hub
@@ -51,7 +52,10 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
         targets=with_rows(file.targets, code=code) if isinstance(file.targets, FileTargets) else file.targets,
         evaluated=file.evaluated,
         victims=[_victim(victim, f"victims[{i}]", code) for i, victim in enumerate(file.victims)],
-        attacks=[resolved_attack(entry, f"attacks[{i}]", code=code) for i, entry in enumerate(file.attacks)],
+        attacks=[
+            resolved_attack(_accounted(entry, file, code), f"attacks[{i}]", code=code)
+            for i, entry in enumerate(file.attacks)
+        ],
         save_images=file.save_images or ("successes" if transfers else "none"),
         shard_size=file.shard_size,
         batch_size=file.batch_size,
@@ -64,6 +68,14 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
     return spec
 
 
+def _accounted(entry: Mapping[str, Any], file: SpecFile, code: bool) -> Mapping[str, Any]:
+    """Return an attack's entry with the sweep's budget, unless it has its own."""
+    if not code:
+        return entry
+    shared = {"budget": file.budget, "best_queried": file.best_queried or None}
+    return {**{key: value for key, value in shared.items() if value is not None}, **entry}
+
+
 def resolved_attack(given: Mapping[str, Any], where: str, *, code: bool = True) -> AttackEntry:
     """Resolve an entry `{name: …, hyperparameter: …}`; each value of its axes is tried on the attack's class."""
     if not code and ATTACKS.is_own(given.get("name")):
@@ -72,15 +84,17 @@ def resolved_attack(given: Mapping[str, Any], where: str, *, code: bool = True) 
     for breach in attack_breaches(attack):
         raise UserError(f"{where}.name: {name} {breach}")
     chosen = rest.pop("decision_rules", None)
+    accounting = _accounting(rest, where)
     axes = traits_of(attack).axes
     try:
         model = parameters_of(attack, axes=axes, leave_out=("targeted",))
     except UserError as error:
         raise UserError(f"{where}.name: {error}") from error
+    rest = {**defaults_within(attack, accounting.get("budget")), **rest}
     values = validated(model, rest, where).model_dump(mode="json")
     entry = AttackEntry(
         name=name,
-        parameters={key: value for key, value in values.items() if key not in axes},
+        parameters={key: value for key, value in values.items() if key not in axes} | accounting,
         axes={key: values[key] for key in axes},
         decision_rules=_rules(attack, chosen, name, where),
         varying=[axis for axis in axes if takes_tensor(attack, axis)],
@@ -88,10 +102,22 @@ def resolved_attack(given: Mapping[str, Any], where: str, *, code: bool = True) 
     ATTACKS.remember(name, attack, axes=axes, varying=entry.varying)
     # The mode is the spec's, which is not known here.
     mode = {} if traits_of(attack).targeted else {"targeted": False}
-    for instance in _each(attack, {**entry.parameters, **mode}, entry.axes, where):
+    own = {key: value for key, value in entry.parameters.items() if key not in accounting}
+    for instance in _each(attack, {**own, **mode}, entry.axes, where):
         for breach in instance_breaches(instance):
             raise UserError(f"{where}: {name} {breach}")
+        try:
+            with_budget(instance, accounting)
+        except ValueError as error:
+            raise UserError(f"{where}.{error}") from error
     return entry
+
+
+def _accounting(rest: dict[str, Any], where: str) -> dict[str, Any]:
+    """Take the keys of :class:`Accounting` out of an attack's entry; return those that have an effect."""
+    given = {key: rest.pop(key) for key in Accounting.model_fields if key in rest}
+    values = validated(Accounting, given, where).model_dump()
+    return {key: value for key, value in values.items() if value}
 
 
 def _rules(attack: Any, chosen: object, name: str, where: str) -> Sequence[str]:

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ByteSize, ConfigDict, Field, field_validator
 
+from eadbench.attacks.engine.ledger import LEAST_BUDGET
 from eadbench.attacks.engine.precision import Precision
 from eadbench.harness.spec.parameters import Right, Strict
 
-__all__ = ["FileTargets", "Images", "RandomTargets", "Resources", "SpecFile", "VictimFields"]
+__all__ = ["Accounting", "FileTargets", "Images", "RandomTargets", "Resources", "SpecFile", "VictimFields"]
 
 
 def _short(amount: object) -> object:
@@ -116,6 +117,16 @@ class VictimFields(_Documented):
     """The other victims on which the examples crafted on this one are tested."""
 
 
+class Accounting(_Documented):
+    """Keys that every attack may have, beside its hyperparameters."""
+
+    budget: int | None = Field(default=None, ge=LEAST_BUDGET)
+    """The most passes of an example, forward and backward each counted; unless given, the sweep's `budget`."""
+    best_queried: bool | None = None
+    """Whether the nearest adversarial image that was queried is reported, instead of the one that the attack returns;
+    unless given, the sweep's `best_queried`."""
+
+
 class Resources(_Documented):
     """What the workers take. Rows do not depend on the number of workers."""
 
@@ -173,6 +184,13 @@ class SpecFile(_Documented):
     attacks: Annotated[list[dict[str, Any]], Right("a list of at least one attack")] = Field(min_length=1)
     """The attacks: {name: …} with hyperparameters; `eadbench attacks` lists names. Axes of the grid, such as beta,
     kappa and norm, may be lists. `decision_rules` picks the iterates that are kept."""
+    budget: int | None = Field(default=None, ge=LEAST_BUDGET)
+    """The most passes of an example, forward and backward each counted, of every attack without a `budget` of its own.
+    Not counted are the float32 tests of what an attack returns. Attacks with a number of steps default to as many as
+    the budget pays for."""
+    best_queried: bool = False
+    """Whether every attack reports the nearest adversarial image that it queried, instead of the one that it
+    returns."""
     save_images: Annotated[Literal["none", "successes"] | None, Right("none or successes")] = None
     """Which adversarial images are stored; unless given, `successes` if examples are tested on other victims."""
     shard_size: Annotated[

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from eadbench.attacks import Adversarial, Attack, AttackResult, confirmed, frozen
 from eadbench.attacks.criterion import margin
+from eadbench.attacks.engine.ledger import Metered
 
 FIGURES = ("l0", "l1", "l2", "linf", "margin")
 
@@ -122,6 +123,16 @@ class ExceedsItsBound(Sound):
     @property
     def most_passes(self) -> int:
         return 2
+
+
+class QueriesBehindItsBudget(Sound):
+    """Asks the victim itself, where its passes are not counted."""
+
+    def step(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        if isinstance(model, Metered):
+            for _ in range(60):
+                model.model(images)
+        return super().step(model, images, labels)
 
 
 class DependsOnTheBatch(Sound):
@@ -273,6 +284,7 @@ RULES: Mapping[type, set[str]] = {
     LeavesTheBox: {"stays in the box"},
     CountsTooFew: {"counts its passes"},
     ExceedsItsBound: {"stays within most passes"},
+    QueriesBehindItsBudget: {"stays within a budget"},
     DependsOnTheBatch: {"rows do not depend on the batch"},
     Random: {"repeats itself", "rows do not depend on the batch"},
     LiesAboutDistances: {"distances are the images"},

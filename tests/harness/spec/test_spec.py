@@ -8,6 +8,7 @@ import yaml
 
 from eadbench.harness import datasets, spec
 from eadbench.harness.errors import UserError
+from tests.sweeps import small
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
 
@@ -249,3 +250,20 @@ def test_overrides_and_defaults() -> None:
     assert resolved.attacks[3].parameters["initial_const"] == 1e-3
     assert resolved.targets == spec.RandomTargets(random=2)
     assert resolved.victims[0].training is not None and resolved.victims[0].training.optimizer == "adam"
+
+
+def test_a_budget_enters_digests_only_where_it_is_given() -> None:
+    attacks = [{"name": "ead"}, {"name": "fmn", "norm": "l1"}, {"name": "ead", "budget": 500, "best_queried": True}]
+    plain, shared = small(attacks=attacks[:2]), small(attacks=attacks, budget=2000)
+    names = {"budget", "best_queried"}
+    assert not any(names & entry.parameters.keys() for entry in plain.attacks)
+    assert [entry.parameters["budget"] for entry in shared.attacks] == [2000, 2000, 500]
+    assert [entry.parameters.get("best_queried") for entry in shared.attacks] == [None, None, True]
+    assert [entry.parameters.get("steps") for entry in shared.attacks] == [None, 1000, None]
+    assert small(attacks=attacks[1:2], budget=500).attacks[0].parameters["steps"] == 250
+    assert small(attacks=[{**attacks[1], "steps": 7}], budget=500).attacks[0].parameters["steps"] == 7
+    assert spec.parse(spec.written(shared)) == shared
+    off = small(attacks=[{"name": "ead", "best_queried": False}], best_queried=True)
+    assert "best_queried" not in off.attacks[0].parameters
+    with pytest.raises(UserError, match=r"^attacks\[0\].budget: must be greater than or equal to 32; got 31$"):
+        small(attacks=[{"name": "ead", "budget": 31}])
