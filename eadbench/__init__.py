@@ -1,7 +1,7 @@
 """A distributed benchmark of adversarial attacks on image classifiers.
 
-``from eadbench import run, plan, report, leaderboard, Results`` is the Python API (:mod:`eadbench.harness.api`). It is imported when
-it is first used, so that ``eadbench.attacks`` needs torch alone.
+``from eadbench import run, plan, report, leaderboard, Results`` is the Python API (:mod:`eadbench.harness.api`). It is
+imported when it is first used, so that ``eadbench.attacks`` needs torch alone.
 """
 
 from typing import TYPE_CHECKING, Any

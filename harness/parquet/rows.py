@@ -149,5 +149,6 @@ def frame_of(table: pa.Table) -> pd.DataFrame:
 
 def keys_of(frame: pd.DataFrame) -> list[Key]:
     """Return the key of each row's example, from the columns cell, image and target."""
-    targets = frame["target"].to_numpy(dtype=object, na_value=None)
+    targets = frame["target"].astype(object)
+    targets = targets.where(targets.notna(), None)
     return [*zip(frame["cell"].tolist(), frame["image"].tolist(), targets.tolist(), strict=True)]
