@@ -55,6 +55,10 @@ def check_workers(spec: Spec, executor: _NAMES, address: str | None, data: DataS
     code_for(spec)
     if address is None:
         check_fit(spec.resources, [this_machine()])
+    else:
+        from eadbench.harness.execution.ray.tokens import check_token
+
+        check_token(address)
     if DATASETS.is_own(spec.dataset.name):  # those of this package can be sent, and Ray takes long to import
         from eadbench.harness.execution.ray.sending import check_sendable
 

@@ -9,6 +9,7 @@
     actor.py        the worker inside an actor
     sending.py      the data set on its way to workers
     connection.py   joining or starting a cluster
+    tokens.py       whether a cluster takes this command's token
     metrics.py      counters and gauges on Ray's Prometheus endpoint
 """
 

@@ -12,6 +12,7 @@ from typing import Any
 import ray
 
 from eadbench.harness.errors import EnvironmentFault
+from eadbench.harness.execution.ray.tokens import check_token
 from eadbench.harness.home import ensure_home
 from eadbench.harness.messages import one_line
 from eadbench.models.code import NO_CODE
@@ -56,6 +57,7 @@ def _start() -> None:
 
 def _join(address: str, code: Sequence[str]) -> None:
     """Join the cluster at `address`, and send it the code at those paths."""
+    check_token(address)
     environment = {NO_CODE: os.environ.get(NO_CODE, "")}
     try:
         ray.init(address, runtime_env={"py_modules": list(code), "env_vars": environment}, **_QUIET)

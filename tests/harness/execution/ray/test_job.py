@@ -109,6 +109,33 @@ def counts_examples(series: str, outcome: str) -> bool:
     return bool(re.match(rf'ray_eadbench_examples_total{{.*attack="mine:Stumbling".*outcome="{outcome}"', series))
 
 
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({}, "asks for a token"),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64}, "takes another token than the one that is set here"),
+    ],
+)
+def test_without_its_token_a_driver_says_so_at_once(
+    cluster: Cluster, tmp_path: Path, settings: dict[str, str], problem: str
+) -> None:
+    address = f"127.0.0.1:{cluster.ports['port']}"
+    (tmp_path / "tiny.yaml").write_text(SPEC.replace('"mine:Stumbling", place: PLACE', "fgm, norm: l2"))
+    environment = {name: value for name, value in cluster.environment.items() if "AUTH" not in name}
+    ended = subprocess.run(
+        [BIN / "eadbench", "run", "tiny.yaml", "--address", address],
+        cwd=tmp_path,
+        env=environment | settings | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 1
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("still ")]
+    assert len(lines) == 1, ended.stderr
+    assert lines[0].startswith(f"error: --address {address}: the cluster {problem}; `ray get-auth-token` on its head")
+
+
 def test_who_has_no_token_runs_nothing(cluster: Cluster) -> None:
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(cluster.url("dashboard-port", "/api/jobs/"), timeout=10)
