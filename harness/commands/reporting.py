@@ -59,6 +59,15 @@ def report(
         str | None,
         typer.Option(metavar="COLUMN", help="Order of the lines: l1, or -asr for descending; of the average case."),
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Columns to show: beta, kappa; best, average, worst, all_targets; asr, l1, l2, linf. "
+            "With csv, names of its columns.",
+        ),
+    ] = None,
+    transpose: Annotated[bool, typer.Option("--transpose", help="Make attacks columns and figures lines.")] = False,
     figures: Annotated[bool, typer.Option("--figures", help="Also draw curves and galleries into DIR/report.")] = False,
     allow_code: AllowCode = False,
 ) -> None:
@@ -66,20 +75,30 @@ def report(
     from eadbench.harness.analysis.selection import selected
     from eadbench.harness.api import Results
     from eadbench.harness.reporting import report as reports
+    from eadbench.harness.reporting.tables.layout import Layout, chosen_columns
 
     results = Results(folder, allow_code=allow_code)
     if format is Format.html:
-        if only or sort:
-            raise UserError("--format html: shows every line; filter them in `eadbench dashboard`")
+        if only or sort or columns or transpose:
+            raise UserError("--format html: shows every line and column; choose them in `eadbench dashboard`")
         print_place("Report", _write(results))
     elif compare:
+        if columns or transpose:
+            raise UserError("--compare paper: has columns of its own; leave out --columns and --transpose")
         if format is Format.latex:
             raise UserError("--format latex: must be table, markdown or csv with --compare")
         _print_comparison(selected(results.summary, only=only, sort=sort), format)
-    elif format is Format.table:
-        out.print(reports.terminal(selected(results.summary, only=only, sort=sort), width=out.width))
+    elif format is Format.csv:
+        if transpose:
+            raise UserError("--transpose: goes with --format table, markdown or latex; a csv has a line per attack")
+        write_text(chosen_columns(reports.text(selected(results.summary, only=only, sort=sort), "csv"), columns))
     else:
-        write_text(reports.text(selected(results.summary, only=only, sort=sort), format.value))
+        layout = Layout.of(columns, transpose=transpose)
+        shown = selected(results.summary, only=only, sort=sort)
+        if format is Format.table:
+            out.print(reports.terminal(shown, width=out.width, layout=layout))
+        else:
+            write_text(reports.text(shown, format.value, layout))
     if figures:
         with err.status("drawing"):
             paths = reports.draw(results.snapshot, results.summary)

@@ -14,27 +14,45 @@ from eadbench.harness.messages import printable
 from eadbench.harness.parquet.adversarial import Images
 from eadbench.harness.parquet.stored import SETTING, StoredRows
 from eadbench.harness.reporting import tables
+from eadbench.harness.reporting.tables import grid, overview
+from eadbench.harness.reporting.tables.layout import Layout, grids
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import write_text
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.spec import FileTargets, Spec
 
+NEEDS = "% needs \\usepackage{booktabs}\n"
+"""The first line of tables in LaTeX."""
+
 __all__ = ["compared", "draw", "examples_texts", "images_text", "terminal", "text", "warnings", "write"]
 
 
-def terminal(summary: Summary, *, width: int) -> RenderableType:
-    """Render the tables for a terminal, and the transfer matrix if examples were tested on other victims."""
-    parts: list[RenderableType] = [tables.terminal(summary.own.assign(table=""), summary.victims, width=width)]
+def terminal(summary: Summary, *, width: int, layout: Layout | None = None) -> RenderableType:
+    """Render the tables for a terminal, and the transfer matrix if examples were tested on other victims.
+
+    A study of several victims begins with an overview.
+    """
+    first = overview.terminal(summary, width=width)
+    parts: list[RenderableType] = [] if first is None else [first]
+    if layout is None:
+        parts.append(tables.terminal(summary.own.assign(table=""), summary.victims, width=width))
+    else:
+        parts += map(grid.terminal, grids(summary.own.assign(table=""), summary.victims, layout))
     matrix = transfer.terminal(summary.lines, summary.victims, summary.labels, summary.spec)
     parts += [] if matrix is None else [matrix]
     parts += [Text(text, style="dim") for text in (images_text(summary.spec), *examples_texts(summary))]
     return Group(*parts, *(Text(f"Warning: {text}", style="yellow") for text in warnings(summary)), Text())
 
 
-def text(summary: Summary, format: str) -> str:
+def text(summary: Summary, format: str, layout: Layout | None = None) -> str:
     """Return the tables as csv, markdown (with :func:`images_text` and :func:`warnings` below) or latex."""
-    rendered = tables.render(summary.lines, format, summary.victims)
+    if layout is None:
+        rendered = tables.render(summary.lines, format, summary.victims)
+    else:
+        rendered = "\n".join(grid.text(each, format) for each in grids(summary.lines, summary.victims, layout))
     if format != "csv":
+        needs = NEEDS if format == "latex" else ""
+        rendered = needs + overview.text(summary, format) + rendered.removeprefix(needs)
         rendered += tables.render_matrix(summary.lines, format, summary.victims, summary.spec)
     rendered = printable(rendered)
     if format != "markdown":

@@ -29,6 +29,7 @@ def study() -> Summary:
         defense_parameters='{"temperature":100.0}',
         temperature=100.0,
     )
+    second["cell"] = "f" + second["cell"].str[1:]
     moved = summary_of(TABLE_8, evaluated_on=SECOND)  # a transfer is no entry
     victims = [victim(SECOND, "distillation", temperature=100.0), victim(FIRST)]
     lines = pd.concat([summary_of(TABLE_8), moved, second], ignore_index=True)
