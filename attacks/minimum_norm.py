@@ -16,6 +16,7 @@ from eadbench.attacks.engine.confirm import confirmed
 from eadbench.attacks.engine.inputs import attacked
 from eadbench.attacks.engine.ledger import Spent
 from eadbench.attacks.engine.precision import exact_model
+from eadbench.attacks.engine.progress import begin_part
 from eadbench.attacks.engine.walk import Queries
 from eadbench.attacks.result import AttackResult
 
@@ -60,6 +61,7 @@ class MinimumNorm(Attack):
             begin = 0
             while begin < len(call.images):
                 part = slice(begin, begin + batch_size)
+                begin_part(begin, batch_size, len(call.images), ticks=self.steps)
                 queries = Queries(
                     call.model, call.images[part], call.labels[part], kappa[part], norm=norm, targeted=self.targeted
                 )

@@ -18,6 +18,7 @@ from eadbench.attacks.engine.confirm import confirmed
 from eadbench.attacks.engine.inputs import Call, attacked
 from eadbench.attacks.engine.ledger import Spent
 from eadbench.attacks.engine.precision import exact_model
+from eadbench.attacks.engine.progress import advance
 from eadbench.attacks.result import AttackResult
 
 GRIDS = {
@@ -145,6 +146,10 @@ class _GridSearch:
         self.first_direction[batch], self.nonfinite[batch] = step, nonfinite.long()
         return examples[batch_size:]
 
+    def share_done(self) -> float:
+        """Return the share of the grid that is done, over the examples."""
+        return float(torch.where(self.epsilon.isfinite(), 1.0, self.tried / len(self.grid)).mean())
+
     def try_epsilons(self, examples: Tensor, batch_size: int) -> Tensor:
         """Try the next few ε on a batch of `examples`; return the examples with ε and passes left.
 
@@ -167,6 +172,7 @@ class _GridSearch:
         winners = (torch.arange(len(batch), device=batch.device) * width + first)[succeeded]
         self.candidates[batch[succeeded]] = x[winners]
         self.epsilon[batch[succeeded]] = epsilons.flatten()[winners]
+        advance(self.share_done)
         newly_tried = torch.where(succeeded, first + 1, width)
         self.tried[batch] = (self.tried[batch] + newly_tried).clamp(max=len(self.grid))
         self.computed += len(rows)

@@ -20,6 +20,7 @@ from eadbench.attacks.engine.confirm import confirmed
 from eadbench.attacks.engine.const_search import UNBOUNDED, const_end, next_const
 from eadbench.attacks.engine.inputs import Call, attacked
 from eadbench.attacks.engine.ledger import Spent
+from eadbench.attacks.engine.progress import advance
 from eadbench.attacks.engine.search import Descent, Objective, Rows, Search
 from eadbench.attacks.result import AttackResult
 
@@ -147,7 +148,13 @@ class _Batch:
             waiting = waiting[len(refilled) :]
             occupied = torch.ones_like(rows.step_succeeded).index_fill(0, vacant, False)
             rows = rows.take(occupied) if len(vacant) else rows
+        advance(lambda: 1 - self.left(rows, waiting) / len(self.best))
         return rows if len(rows) else None, waiting
+
+    def left(self, rows: Rows, waiting: Tensor) -> float:
+        """Return how many examples' work is left, at the most: those that wait, and what the rows have left."""
+        done = (rows.step + rows.iteration / self.search.max_iterations) / self.search.binary_search_steps
+        return len(waiting) + float((1 - done).clamp(min=0).sum())
 
     def start_rows(self, examples: Tensor) -> Rows:
         """Rows for `examples` (n,) at the start of their search."""

@@ -15,6 +15,7 @@ from eadbench.attacks import distances
 from eadbench.attacks.criterion import margin, succeeds
 from eadbench.attacks.engine.ledger import rounding_of
 from eadbench.attacks.engine.precision import exact_model, gradient_precision
+from eadbench.attacks.engine.progress import tick
 
 __all__ = ["Answer", "Queries"]
 
@@ -71,6 +72,7 @@ class Queries:
 
     def __call__(self, x: Tensor, loss: Loss) -> Answer:
         """Query every row at `x` (B, C, H, W): one forward and one backward pass."""
+        tick()
         x = x.detach().requires_grad_()
         with torch.enable_grad(), gradient_precision(self.model):
             logits: Tensor = self.model(x)

@@ -38,6 +38,9 @@ class Observer(Protocol):
     def report(self, title: str, done: int, total: int) -> None:
         """Show how far a long task, such as a training, has come."""
 
+    def advanced(self, task: Task, share: float, seconds: float) -> None:
+        """Show the share of a running shard that is done, after so many seconds."""
+
     def workers_ready(self, count: int) -> None:
         """Show how many workers are ready."""
 

@@ -5,59 +5,67 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from threading import Timer
+from threading import Event, Thread, Timer
 from typing import Self
 
-from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
+from rich.console import Console
+from rich.progress import TaskID
 from rich.text import Text
 
+from eadbench.harness.execution.bars import Bars, count_text, time_text
 from eadbench.harness.execution.executor import Outcome
+from eadbench.harness.execution.pace import Pace, kind_of
 from eadbench.harness.plan.grid import Example, Setting, Shard, Size
 from eadbench.harness.plan.tasks import Task
 
 SILENT = 5.0
 """Seconds after which a run says what it waits for."""
+LINE_SECONDS = 60.0
+"""Seconds between two lines of a run without a terminal."""
 
 
 class Progress:
     """Bars for each training and for the examples attacked, with a line of figures below.
 
-    A context manager. Without a terminal it prints only warnings, retries and failures.
+    A context manager. Without a terminal it prints a line a minute, and warnings, retries and failures.
+
+    Parameters
+    ----------
+    line_seconds
+        Seconds between two lines without a terminal.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._bars = _BarsAndFigures(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not _can_draw(console),
-        )
+    def __init__(self, console: Console, *, line_seconds: float = LINE_SECONDS) -> None:
+        self._bars = Bars(console, disable=not _can_draw(console))
+        self._ended = Event()
+        self._lines = Thread(target=self._print_lines, args=[line_seconds], daemon=True)
         self._console = console
         self._reported: dict[str, TaskID] = {}
         self._current: TaskID | None = None
         self._workers = self._retried = self._failed = 0
+        self._done = 0
+        """Examples of the current bar in tasks that have ended."""
+        self._partly: dict[str, float] = {}
+        """Examples of the current bar that running tasks have done."""
         self._sweep: _SweepCounts | None = None
 
     def __enter__(self) -> Self:
         self._bars.start()
+        if self._bars.disable:
+            self._lines.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self._bars.stop()
+
+    def _print_lines(self, seconds: float) -> None:
+        """Print a line now and then, until the run has ended."""
+        while not self._ended.wait(seconds):
+            running = [task for task in self._bars.tasks if not task.finished and task.total]
+            texts = [", ".join(filter(None, [task.description, count_text(task), time_text(task)])) for task in running]
+            if texts:
+                self.notice(" · ".join(filter(None, [*texts, self._bars.figures])))
 
     @contextmanager
     def waiting(self, title: str) -> Iterator[None]:
@@ -91,6 +99,7 @@ class Progress:
     def retried(self, outcome: Outcome[Task]) -> None:
         """Print that a task failed and goes to another worker."""
         self._retried += 1
+        self._partly.pop(outcome.task.digest, None)
         self._print_error("yellow", "is tried again", outcome)
 
     def warn(self, text: str) -> None:
@@ -105,13 +114,20 @@ class Progress:
     def begin(self, title: str, total: int) -> None:
         """Start a bar for tasks whose sizes add up to `total`."""
         self._current = self._bars.add_task(title, total=total)
-        self._sweep = None
+        self._sweep, self._done, self._partly = None, 0, {}
         self._refresh()
 
-    def begin_sweep(self, size: Size, examples_per_cell: Mapping[str, int]) -> None:
+    def begin_sweep(self, size: Size, examples_per_cell: Mapping[str, int], pace: Pace) -> None:
         """Start a bar for the shards of a sweep, given the number of examples of a cell by its victim."""
         self.begin("attacking", size.examples)
-        self._sweep = _SweepCounts(size, examples_per_cell)
+        self._sweep = _SweepCounts(size, examples_per_cell, pace)
+        self._refresh()
+
+    def advanced(self, task: Task, share: float, seconds: float) -> None:
+        """Move the current bar by the share of a running shard that is done."""
+        self._partly[task.digest] = share * task.size
+        if self._sweep is not None and isinstance(task, Shard):
+            self._sweep.pace.advanced(task, share, seconds)
         self._refresh()
 
     def withdraw(self) -> None:
@@ -128,13 +144,16 @@ class Progress:
         self._sweep.count(shard, done, whole=not left)
         total = self._bars.tasks[self._bars.task_ids.index(self._current)].total or 0
         self._bars.update(self._current, total=total - len(done))
+        self._sweep.pace.skipped(kind_of(shard), len(done))
         self._refresh()
 
     def shard_ended(self, outcome: Outcome[Shard]) -> None:
         """Count a shard of the sweep that has ended."""
-        if self._sweep is not None and outcome.record is not None:
-            self._sweep.count(outcome.task, outcome.task.examples, whole=True)
-            self._sweep.gradients += outcome.record.gradient_evaluations
+        if self._sweep is not None:
+            self._sweep.pace.ended(outcome.task, None if outcome.record is None else outcome.record.seconds)
+            if outcome.record is not None:
+                self._sweep.count(outcome.task, outcome.task.examples, whole=True)
+                self._sweep.gradients += outcome.record.gradient_evaluations
         self.ended(outcome)
 
     def ended(self, outcome: Outcome[Task]) -> None:
@@ -143,7 +162,8 @@ class Progress:
         if outcome.error:
             self._failed += 1
             self._print_error("red", "failed", outcome)
-        self._bars.update(self._current, advance=outcome.task.size)
+        self._partly.pop(outcome.task.digest, None)
+        self._done += outcome.task.size
         self._refresh()
 
     def _print_error(self, colour: str, event: str, outcome: Outcome[Task]) -> None:
@@ -155,6 +175,8 @@ class Progress:
     def _refresh(self) -> None:
         figures = self._sweep.figures() if self._sweep else []
         if self._current is not None:
+            left = self._sweep.pace.seconds_left(self._workers) if self._sweep else None
+            self._bars.update(self._current, completed=self._done + sum(self._partly.values()), left=left)
             workers = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
             figures.append(workers if self._workers else "waiting for a worker")
         figures += [
@@ -171,7 +193,8 @@ def _can_draw(console: Console) -> bool:
 class _SweepCounts:
     """Counts of a sweep's cells, shards and gradient evaluations."""
 
-    def __init__(self, size: Size, examples_per_cell: Mapping[str, int]) -> None:
+    def __init__(self, size: Size, examples_per_cell: Mapping[str, int], pace: Pace) -> None:
+        self.pace = pace
         self._size, self._examples_per_cell = size, examples_per_cell
         self._shards = self._cells = self.gradients = 0
         self._started = time.monotonic()
@@ -195,15 +218,3 @@ class _SweepCounts:
             rate = self.gradients / (time.monotonic() - self._started)
             texts.append(f"{rate:,.0f} gradients/s")
         return texts
-
-
-class _BarsAndFigures(Bars):
-    """Rich's bars with a line of text below."""
-
-    figures = ""
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        """Yield the bars, then the figures."""
-        yield self.make_tasks_table(self.tasks)
-        if self.figures:
-            yield Text(f"  {self.figures}", style="dim")

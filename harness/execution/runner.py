@@ -12,6 +12,7 @@ from typing import NamedTuple, Self
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import EadbenchError
 from eadbench.harness.execution.executor import AnyTask, Executor, Outcome
+from eadbench.harness.execution.pace import Kind, Pace, Work, records_of
 from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.remaining import Remaining
 from eadbench.harness.execution.victims import VictimPlanner
@@ -134,9 +135,12 @@ class Runner:
             self._progress.complete()
         return models_made
 
-    def attack(self, remaining: Remaining, size: Size, *, examples_per_cell: Mapping[str, int]) -> None:
+    def attack(
+        self, remaining: Remaining, size: Size, *, examples_per_cell: Mapping[str, int], work: Mapping[Kind, Work]
+    ) -> None:
         """Run the shards that are left of a sweep of that size; a cell's examples are counted by its victim."""
-        self._progress.begin_sweep(size, examples_per_cell)
+        pace = Pace(work, records_of(self._results))
+        self._progress.begin_sweep(size, examples_per_cell, pace)
         shards = self._counted(remaining)
         first = next(shards, None)
         if first is None:

@@ -1,5 +1,6 @@
 """The executor of one process: no cluster, the same rows."""
 
+import time
 import traceback
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -9,7 +10,7 @@ from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import DamagedResults, EnvironmentFault, UserError
 from eadbench.harness.execution.executor import AnyTask, Observer, Outcome
 from eadbench.harness.execution.worker import Worker
-from eadbench.harness.plan.tasks import Setup
+from eadbench.harness.plan.tasks import Setup, Task
 from eadbench.harness.results.model_files import read_model
 from eadbench.models import Stored
 
@@ -21,6 +22,9 @@ class SerialExecutor:
 
     def __init__(self, setup: Setup, data: DataSet, observer: Observer) -> None:
         self._observer = observer
+        self._task: Task | None = None
+        """What the worker runs, since `_started`."""
+        self._started = 0.0
 
         def read_victim(digest: str) -> Stored:
             return read_model(self._worker.results.model(digest))
@@ -29,10 +33,15 @@ class SerialExecutor:
             setup,
             name="here",
             report=observer.report,
+            advance=self._advance,
             notice=observer.notice,
             load_data=lambda: data,
             read_victim=read_victim,
         )
+
+    def _advance(self, share: float) -> None:
+        assert self._task is not None
+        self._observer.advanced(self._task, share, time.monotonic() - self._started)
 
     def __enter__(self) -> Self:
         self._observer.workers_ready(1)
@@ -47,6 +56,7 @@ class SerialExecutor:
         """Run the tasks in their order."""
         workers = [self._worker.name]
         for task in tasks:
+            self._task, self._started = task, time.monotonic()
             try:
                 record = self._worker.do(task)
             except (DamagedResults, EnvironmentFault, UserError):  # no other task or worker would fare better

@@ -15,6 +15,7 @@ from eadbench.harness.execution.checks import (
     check_writable,
     suspicions_of,
 )
+from eadbench.harness.execution.pace import work_of
 from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.remaining import Remaining, remaining_transfers
 from eadbench.harness.execution.runner import Failure, MakeExecutor, Runner, Totals
@@ -45,6 +46,7 @@ class Plan:
     """The shards left to run."""
     warnings: Sequence[str]
     """What is suspicious about the victims."""
+    planner: VictimPlanner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,7 @@ def plan(
         unmade=[recipe for recipe in planner.unmade() if models is None or not is_stored(models / recipe.digest)],
         remaining=_remaining(spec, data, results, victims),
         warnings=[*suspicions, *suspicions_of(victims)],
+        planner=planner,
     )
 
 
@@ -164,6 +167,7 @@ def run(
             examples_per_cell={
                 victim.digest: grid.examples_per_cell(spec, len(data.target_classes), victim) for victim in victims
             },
+            work=work_of(spec, data.identity, len(data.target_classes), victims),
         )
         runner.transfer(remaining_transfers(results, planner.others(), spec.images.split))
     return _done(runner, models_made)

@@ -18,6 +18,7 @@ from eadbench import models
 from eadbench.attacks import Adversarial, AttackResult
 from eadbench.attacks.engine.inputs import ArgumentWarning
 from eadbench.attacks.engine.precision import LowerPrecision
+from eadbench.attacks.engine.progress import follow
 from eadbench.attacks.engine.throughput import fastest_batch_size
 from eadbench.harness import datasets
 from eadbench.harness.errors import EnvironmentFault, UserError
@@ -49,6 +50,8 @@ class Worker:
     ----------
     report
         Called with the progress of long tasks.
+    advance
+        Called with the share of a shard that is done, while it runs.
     notice
         Called with a text that says what the worker waits for.
     load_data
@@ -63,12 +66,13 @@ class Worker:
         *,
         name: str,
         report: Report,
+        advance: Callable[[float], None],
         notice: Callable[[str], None],
         load_data: Callable[[], datasets.DataSet],
         read_victim: Callable[[str], models.Stored],
     ) -> None:
         self.setup, self.name, self.report, self.notice = setup, name, report, notice
-        self.load_data, self.read_victim = load_data, read_victim
+        self.advance, self.load_data, self.read_victim = advance, load_data, read_victim
         self.results = Results(setup.results)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         keep_freed_memory()
@@ -217,7 +221,7 @@ class Worker:
         attack = shard.setting.build(shard.examples, self.device)
         victim, precision = self.victim(shard.victim.digest), shard.setting.precision
         with models.seeded(int(shard.digest, 16) >> 1, self.device):  # the same noise if it is attacked again
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), follow(self.advance):
                 warnings.simplefilter("ignore", ArgumentWarning)  # the probe of the victim says the same, once
                 result: AttackResult = attack(
                     victim if precision == "float32" else LowerPrecision(victim, precision),

@@ -36,6 +36,8 @@ class TaskProgress(NamedTuple):
     total: int = 0
     notice: str = ""
     """What the worker waits for."""
+    share: float = 0.0
+    """The share of a shard that is done."""
 
 
 class RemoteWorker:
@@ -55,6 +57,7 @@ class RemoteWorker:
             setup,
             name=name,
             report=self._report,
+            advance=self._advance,
             notice=self._notice,
             load_data=lambda: ray.get(data[0]),
             read_victim=lambda digest: ray.get(self._victims[digest]),
@@ -65,6 +68,9 @@ class RemoteWorker:
 
     def _report(self, title: str, done: int, total: int) -> None:
         self._progress = TaskProgress(title, done, total)
+
+    def _advance(self, share: float) -> None:
+        self._progress = self._progress._replace(share=share)
 
     def _notice(self, text: str) -> None:
         self._progress = self._progress._replace(notice=text)
@@ -77,7 +83,7 @@ class RemoteWorker:
 
     def do(self, task: Task, victims: Mapping[str, Any]) -> ShardRecord | None:
         """Run a task. `victims` has a reference to the victim that it needs, by digest."""
-        self._victims = dict(victims)
+        self._victims, self._progress = dict(victims), TaskProgress()
         record = self._worker.do(task)
         if record is not None:
             self._meter.count(record)

@@ -29,6 +29,9 @@ from eadbench.harness.storage import marked
 
 __all__ = ["RayExecutor"]
 
+POLLED_AFTER = 2.0
+"""Seconds after which a task is asked how far it has come. Short ones are not."""
+
 POLL_SECONDS = 0.5
 """Seconds between two looks at what needs attention beside ended tasks: the pool's size, progress to report."""
 
@@ -116,7 +119,7 @@ class RayExecutor:
             if time.monotonic() - polled > POLL_SECONDS:
                 polled = time.monotonic()
                 self._pool.adjust(queue.waiting)
-                self._report([run for run in running.values() if run.task.reports_progress])
+                self._report([run for run in running.values() if polled - run.started > POLLED_AFTER])
             names = self._pool.names()
             for worker in self._pool.idle():
                 if (queued := queue.take(worker.name, names)) is not None:
@@ -201,7 +204,11 @@ class RayExecutor:
             if progress != run.progress:
                 if progress.notice not in ("", run.progress.notice):
                     self._observer.notice(progress.notice)
-                run.alive, run.progress = time.monotonic(), progress
+                run.progress = progress
+                if run.task.reports_progress:
+                    run.alive = time.monotonic()
+                elif progress.share:
+                    self._observer.advanced(run.task, progress.share, time.monotonic() - run.started)
             if progress.title:
                 self._observer.report(progress.title, progress.done, progress.total)
 
