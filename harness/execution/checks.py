@@ -36,8 +36,8 @@ def check_sweep(spec: Spec, data: DataSet, planner: VictimPlanner, results: Resu
         raise UserError(f"targets: every image is of the class {name}, so there is no other class to aim at")
     _check_settings(spec)
     suspicions = check_victims(planner.planned, data, results, split, spec.resources.timeout)
-    for where, crafting in planner.crafting_specs():
-        _check_settings(crafting, where)
+    for recipe, crafting in planner.crafting_specs():
+        _check_settings(crafting, f"victims: {recipe.defense['name']}.attacks")
     planner.next_tasks()  # refuses what the victims that are stored cannot give
     return suspicions
 

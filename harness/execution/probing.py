@@ -13,7 +13,7 @@ from eadbench.harness.messages import one_line
 from eadbench.harness.plan.recipes import Planned
 from eadbench.harness.storage import located
 
-__all__ = ["probed", "sample", "suspicions_of"]
+__all__ = ["built", "probed", "sample", "suspicions_of"]
 
 PROBED = 8
 """Images that a victim is probed on."""
@@ -28,7 +28,7 @@ def suspicions_of(victim: Planned, images: Tensor) -> list[str]:
         The network cannot be built, its weights do not fit, or it cannot be attacked.
     """
     name = f"{victim.where}: {victim.recipe.arch}"
-    found = probed(_built(victim), images, victim.recipe, name)
+    found = probed(built(victim), images, victim.recipe, name)
     if victim.recipe.training is not None:  # a network that is yet to be trained is probed again after it
         return []
     return [f"{name}: {text}" for text in found]
@@ -71,8 +71,14 @@ def probed(network: nn.Module, images: Tensor, recipe: models.Recipe, name: str)
     return [*probe.warnings, *([] if size is None else [size])]
 
 
-def _built(victim: Planned) -> nn.Module:
-    """Build a victim's network, with its weights if it has any."""
+def built(victim: Planned) -> nn.Module:
+    """Build a victim's network, with its weights if it has any.
+
+    Raises
+    ------
+    UserError
+        It cannot be built, or its weights do not fit.
+    """
     try:
         network = models.build_network(victim.recipe, published=victim.weights is None)
         with warnings.catch_warnings():

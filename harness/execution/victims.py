@@ -135,8 +135,8 @@ class VictimPlanner:
         )
         return False
 
-    def crafting_specs(self) -> list[tuple[str, Spec]]:
-        """Return the sweeps that craft examples to train on, for the models that are not stored, and their defences.
+    def crafting_specs(self) -> list[tuple[Recipe, Spec]]:
+        """Return the models that are not stored and learn from adversarial examples, with the sweeps that craft them.
 
         Raises
         ------
@@ -148,13 +148,12 @@ class VictimPlanner:
             crafting = None if recipe.training is None else defense_of(recipe).crafts()
             if crafting is None:
                 continue
-            where = f"victims: {recipe.defense['name']}"
             if crafting.images > len(self._data.train):
                 raise UserError(
-                    f"{where}.images: {crafting.images} asked for, but the train split has only "
-                    f"{len(self._data.train)} images"
+                    f"victims: {recipe.defense['name']}.images: {crafting.images} asked for, but the train split has "
+                    f"only {len(self._data.train)} images"
                 )
-            specs.append((f"{where}.attacks", self._crafting_spec(crafting)))
+            specs.append((recipe, self._crafting_spec(crafting)))
         return specs
 
     def _crafting_spec(self, crafting: Crafting) -> Spec:
