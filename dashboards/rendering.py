@@ -13,8 +13,8 @@ from markupsafe import Markup
 __all__ = ["as_text", "render"]
 
 _HERE = Path(__file__).parent
-_CONTROL = re.compile("\x1b\\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f]")
-"""A terminal's colours, and characters that HTML does not allow."""
+_CONTROL = re.compile("\x1b\\[[0-9;]*m|[\x00-\x08\x0b-\x1f\x7f-\x9f]|[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""A terminal's colours, characters that HTML does not allow, and those that reorder the others of a line."""
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
 
