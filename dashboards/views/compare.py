@@ -18,8 +18,8 @@ from eadbench.harness.analysis.aggregate import FIGURES
 from eadbench.harness.labels import OWN, Labels
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
 
-_ORDERS = {"largest change": "largest"} | {HEADS[figure]: f"{figure}_change" for figure in FIGURES}
-_PARTS = ("before", "after", "difference", "low", "high", "p")
+_ORDERS = {"largest effect": "largest"} | {HEADS[figure]: f"{figure}_change" for figure in FIGURES}
+_PARTS = ("difference", "low", "high", "p")
 _CELL_LIMIT = 200
 """Cells that are shown."""
 _SIGNIFICANT = 0.05
@@ -69,7 +69,8 @@ def show(names: Sequence[str]) -> None:
         f"{base} → {other}: means over the examples that both have; of distortions, over those on which both "
         "succeeded. In brackets: the 95 % interval of the change, with images as clusters. p: McNemar's exact "
         "test for ASR, and Wilcoxon's signed-rank test for distortions, both over images. Bold: below "
-        f"{_SIGNIFICANT} after Holm's adjustment for all tests of the table."
+        f"{_SIGNIFICANT} after Holm's adjustment for all tests of the table. Without an example in common: means over "
+        "all examples of each, with the 95 % intervals of both and of their difference, and no test."
     )
 
 
@@ -80,6 +81,12 @@ def _pair(before: Source, after: Source, order: str) -> None:
         st.info("The sweeps share no cell: no attack with the same rule, β and κ on the same kind of victim.")
         return
     ranked = cells.sort_values(order, key=abs, ascending=False, kind="stable", na_position="last")
+    if unpaired := int((cells["others"] > 0).sum()):
+        which = "The folders have" if unpaired == len(cells) else f"{unpaired} of {len(cells)} cells have"
+        st.info(
+            f"{which} no example in common: these means are unpaired, each with its interval. For paired tests, attack "
+            "the same images."
+        )
     if cells["same"].all() and (cells["examples"] > 0).all():
         st.success(f"The same figures in all {len(cells)} cells, on every example that both have.")
     st.html(_html(ranked.head(_CELL_LIMIT).to_dict("records"), f"{after.name} against {before.name}"))
@@ -139,22 +146,33 @@ def _details(line: Line, *, victim: bool) -> list[str]:
     return [
         *([line["short_victim"]] if victim else []),
         *tested,
-        f"{line['examples']:,} examples, {line['l1_count']:,} succeed in both",
+        f"{line['examples']:,} and {line['others']:,} examples, none in common: unpaired"
+        if line["others"]
+        else f"{line['examples']:,} examples, {line['l1_count']:,} succeed in both",
     ]
 
 
 def _figure(line: Line, figure: str) -> _Figure:
-    as_text = rate_text if figure == "asr" else figure_text
-    before, after, difference, low, high, p = (line[f"{figure}_{part}"] for part in _PARTS)
+    difference, low, high, p = (line[f"{figure}_{part}"] for part in _PARTS)
+    if line["others"] and isnan(difference):  # one of the two has no success
+        return _Figure(values=f"{_value(line, figure, 'before')} → {_value(line, figure, 'after')}")
     if isnan(difference):
         return _Figure(values=NO_VALUE)
     if line[f"{figure}_same"]:
-        return _Figure(values=as_text(before), difference="same")
+        return _Figure(values=_value(line, figure, "before"), difference="same")
     relative = "" if figure == "asr" else f" ({line[f'{figure}_change']:+.1f} %)"
-    chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    interval = "" if isnan(low) else f"[{low:.3g}, {high:.3g}]"
+    chance = "" if isnan(p) else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     return _Figure(
-        values=f"{as_text(before)} → {as_text(after)}",
+        values=f"{_value(line, figure, 'before')} → {_value(line, figure, 'after')}",
         difference=f"{difference:+.3g}{relative}",
-        interval=chance if isnan(low) else f"[{low:.3g}, {high:.3g}], {chance}",
+        interval=", ".join(filter(None, (interval, chance))) or None,
         significant=line[f"{figure}_adjusted"] < _SIGNIFICANT,
     )
+
+
+def _value(line: Line, figure: str, side: str) -> str:
+    """Return the figure of one sweep, with its interval if the two have no example in common."""
+    as_text = rate_text if figure == "asr" else figure_text
+    value, low, high = (as_text(line[f"{figure}_{name}"]) for name in (side, f"{side}_low", f"{side}_high"))
+    return f"{value} [{low}, {high}]" if line["others"] and low != NO_VALUE else value

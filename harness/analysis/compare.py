@@ -1,5 +1,7 @@
 """Compare two sweeps cell by cell: match cells of the same setting, then compare figures on shared examples.
 
+Cells without a shared example are compared by their means, unpaired.
+
 Two cells match if they agree in data set, attack, norm, decision rule, β and κ, and in their victim's architecture and
 defence. If several cells of a sweep agree in all of these, their other hyperparameters decide, then their digests. Two
 examples are the same if they agree in split, image and target.
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eadbench.harness.analysis import unpaired
 from eadbench.harness.analysis.aggregate import FIGURES, METRICS
 from eadbench.harness.analysis.paired import Change, holm, rates, values
 from eadbench.harness.labels import OWN, Labels, dataset_label, series_of, value_text
@@ -29,6 +32,7 @@ _SETTING = [
 _EXAMPLE = ["pair", "split", "image", "target"]
 """The columns in which two rows of one example agree."""
 _CHANGE_COLUMNS = ("before", "after", "difference", "low", "high", "p", "count", "same")
+_INTERVALS = ("before_low", "before_high", "after_low", "after_high")
 _MAX_ROWS = 2**20
 """Rows of both sweeps in memory at once, unless a single pair has more."""
 
@@ -57,13 +61,22 @@ class Matched:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The changes between two matching lines, on the examples that both have."""
+    """The changes between two matching lines, on the examples that both have.
+
+    If they have none in common, the figures are those of all examples of each (`others`: of the second line), unpaired.
+    """
 
     pair: Pair
     examples: int
     images: int
     changes: Mapping[str, Change]
     """By figure: asr, l1, l2, linf."""
+    others: int = 0
+
+    @property
+    def paired(self) -> bool:
+        """Whether the figures are of the same examples."""
+        return self.others == 0
 
 
 def match(
@@ -157,14 +170,18 @@ def _kind(arch: str, defense: str, parameters: Mapping[str, Any]) -> str:
 
 
 def compare(pairs: Sequence[Pair], before: StoredRows, after: StoredRows) -> Iterator[Comparison]:
-    """Compare matching lines on the examples that both have, with the rows of a few lines in memory at a time."""
+    """Compare matching lines, with the rows of a few lines in memory at a time."""
     for batch in _batches(pairs, before.lines["rows"], after.lines["rows"]):
         rows_before = _rows(before, [pair.before for pair in batch])
         rows_after = _rows(after, [pair.after for pair in batch])
         shared = rows_before.merge(rows_after, on=_EXAMPLE, suffixes=("_before", "_after"))
         groups = dict(list(shared.groupby("pair")))
         for index, pair in enumerate(batch):
-            yield _compare_pair(pair, groups.get(index, shared.iloc[:0]))
+            sides = [rows[rows["pair"] == index] for rows in (rows_before, rows_after)]
+            if index in groups or any(side.empty for side in sides):
+                yield _compare_pair(pair, groups.get(index, shared.iloc[:0]))
+            else:
+                yield _compare_unpaired(pair, *sides)
 
 
 def _rows(stored: StoredRows, numbers: Sequence[int]) -> pd.DataFrame:
@@ -201,6 +218,27 @@ def _compare_pair(pair: Pair, shared: pd.DataFrame) -> Comparison:
     return Comparison(pair=pair, examples=len(shared), images=len(distinct), changes=changes)
 
 
+def _compare_unpaired(pair: Pair, before: pd.DataFrame, after: pd.DataFrame) -> Comparison:
+    """Compare two lines that have no example in common."""
+    figures = [_means(rows) for rows in (before, after)]
+    return Comparison(
+        pair=pair,
+        examples=len(before),
+        images=len(before.drop_duplicates(["split", "image"])),
+        changes={name: unpaired.change(*(means[name] for means in figures)) for name in FIGURES},
+        others=len(after),
+    )
+
+
+def _means(rows: pd.DataFrame) -> Mapping[str, unpaired.Mean]:
+    """Return the figures of the rows of a line."""
+    images = rows.groupby(["split", "image"], sort=False).ngroup().to_numpy(dtype=np.int64)
+    success = rows["success"].to_numpy(dtype=np.bool_)
+    distances = {metric: rows[metric].to_numpy(dtype=np.float64, na_value=np.nan) for metric in METRICS}
+    means = {metric: unpaired.mean_distance(images, success, values) for metric, values in distances.items()}
+    return {"asr": unpaired.rate(images, success), **means}
+
+
 def table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """Return a line per comparison, with every figure before and after, and their difference.
 
@@ -209,25 +247,29 @@ def table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     - `difference`, with the ends `low` and `high` of its interval;
     - `p`, and `adjusted`, which is p adjusted for all tests of the table;
     - `change`, the sort key: percentage points for the ASR, percent of the value before for a distortion;
+    - without a shared example, the ends of the intervals of both means: `before_low`, `before_high`, `after_low`,
+      `after_high`;
     - `count`, the number of examples: for a distortion, those on which both succeed;
     - `same`, whether the value is the same on every shared example.
 
-    `largest` is the largest absolute `change` of the line, and `same` whether all of its figures are the same.
+    `largest` is the largest absolute `change` of the line, and `same` whether all of its figures are the same. `others`
+    is 0, or the number of examples of the second sweep if none is shared; `examples` is that of the first then.
     """
     lines = []
     for comparison in comparisons:
         pair = comparison.pair
         line: dict[str, object] = {"victim": pair.victim, "setting": pair.setting, "tested": pair.tested}
-        line |= {"examples": comparison.examples, "images": comparison.images}
+        line |= {"examples": comparison.examples, "images": comparison.images, "others": comparison.others}
         line["same"] = all(change.same for change in comparison.changes.values())
         for figure, change in comparison.changes.items():
             columns = {name: getattr(change, name) for name in _CHANGE_COLUMNS}
             relative = 100 * change.difference / change.before if change.before else np.nan
             columns["change"] = change.difference if figure == "asr" else relative
+            columns |= dict(zip(_INTERVALS, (*change.interval_before, *change.interval_after), strict=True))
             line |= {f"{figure}_{name}": value for name, value in columns.items()}
         lines.append(line)
-    names = [f"{figure}_{name}" for figure in FIGURES for name in (*_CHANGE_COLUMNS, "change")]
-    frame = pd.DataFrame(lines, columns=["victim", "setting", "tested", "examples", "images", "same", *names])
+    names = [f"{figure}_{name}" for figure in FIGURES for name in (*_CHANGE_COLUMNS, "change", *_INTERVALS)]
+    frame = pd.DataFrame(lines, columns=["victim", "setting", "tested", "examples", "images", "others", "same", *names])
     adjusted = holm(frame[[f"{figure}_p" for figure in FIGURES]].to_numpy(dtype=np.float64).ravel().tolist())
     for index, figure in enumerate(FIGURES):
         frame[f"{figure}_adjusted"] = adjusted.reshape(len(frame), len(FIGURES))[:, index]

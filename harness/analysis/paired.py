@@ -17,7 +17,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from eadbench.harness.analysis.intervals import difference_interval, mean_interval
 
-__all__ = ["Change", "holm", "mcnemar", "rates", "signed_rank", "values"]
+__all__ = ["Change", "holm", "mcnemar", "rates", "signed_rank", "sums_by_image", "values"]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -41,6 +41,8 @@ class Change:
     same
         Whether both attacks have the same value on every shared example: the same successes, or the same distances of
         the same successes.
+    interval_before, interval_after
+        The 95 % intervals of both means; only for attacks on different examples, which have no p.
     """
 
     before: float
@@ -50,6 +52,8 @@ class Change:
     p: float
     count: int
     same: bool
+    interval_before: tuple[float, float] = (np.nan, np.nan)
+    interval_after: tuple[float, float] = (np.nan, np.nan)
 
     @property
     def difference(self) -> float:
@@ -86,7 +90,7 @@ def rates(images: Ints, before: Bools, after: Bools) -> Change:
     """
     if not len(images):
         return _unknown(same=True)
-    trials, won_before, won_after = _sums(images, np.ones(len(images)), before, after)
+    trials, won_before, won_after = sums_by_image(images, np.ones(len(images)), before, after)
     low, high = 100.0 * difference_interval(won_before, won_after, trials)
     return Change(
         before=100.0 * float(before.mean()),
@@ -117,7 +121,7 @@ def values(images: Ints, succeeds_before: Bools, succeeds_after: Bools, before: 
     same = bool((succeeds_before == succeeds_after).all() and (before[both] == after[both]).all())
     if not both.any():
         return _unknown(same=same)
-    counts, sums = _sums(images[both], np.ones(int(both.sum())), after[both] - before[both])
+    counts, sums = sums_by_image(images[both], np.ones(int(both.sum())), after[both] - before[both])
     low, high = mean_interval(sums, counts)
     return Change(
         before=float(before[both].mean()),
@@ -141,7 +145,7 @@ def holm(p: Sequence[float]) -> Floats:
     return adjusted
 
 
-def _sums(images: Ints, *values: Floats | Bools) -> list[Floats]:
+def sums_by_image(images: Ints, *values: Floats | Bools) -> list[Floats]:
     """Sum values of examples by image."""
     _, image = np.unique(images, return_inverse=True)
     return [np.bincount(image, weights=value).astype(np.float64) for value in values]

@@ -12,7 +12,7 @@ from eadbench import dashboards
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Failed
 from tests import sweeps
-from tests.dashboards.explorer import STUDY, Visit
+from tests.dashboards.explorer import MIXED, STUDY, Visit
 
 APP = Path(dashboards.__file__).with_name("app.py")
 PATIENCE = 120
@@ -21,16 +21,19 @@ PATIENCE = 120
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run two sweeps, and damage copies of one."""
+    """Run two sweeps, and one on other images, and damage copies of one."""
     root = tmp_path_factory.mktemp("explorer")
     models = root / "models"
     sweeps.run(sweeps.small(**STUDY), root / "first", models=models)
     cw, long, short = STUDY["attacks"]
     fewer = [{**cw, "max_iterations": 5}, long, {**short, "max_iterations": 1}]
     sweeps.run(sweeps.small(**STUDY | {"attacks": fewer}), root / "second", models=models)
+    sweeps.run(sweeps.small(**STUDY | {"attacks": [short], "seed": 7}), root / "others", models=models)
+    sweeps.run(sweeps.small(**MIXED), root / "mixed", models=models)
     (root / "empty").mkdir()
     Results(root / "young").begin(sweeps.small())
-    for name in ("twin", "no_rows", "failed", "corrupt_rows", "corrupt_victims", "no_spec", "no_data", "no_weights"):
+    corrupt = ("corrupt_rows", "corrupt_victims", "corrupt_records")
+    for name in ("twin", "no_rows", "failed", *corrupt, "no_spec", "no_data", "no_weights"):
         shutil.copytree(root / "first", root / name)
     for name in ("no_rows", "failed"):
         shutil.rmtree(root / name / "examples")
@@ -38,6 +41,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Results(root / "failed").write_failure("1", failure)
     min((root / "corrupt_rows" / "examples").glob("?" * 16 + ".parquet")).write_bytes(b"PAR1")
     (root / "corrupt_victims" / "victims.json").write_text('{"dataset": ')
+    min((root / "corrupt_records" / "shards").glob("*.json")).write_text('{"shard": ')
+    (root / "corrupt_records" / "failures").mkdir()
+    (root / "corrupt_records" / "failures" / "77.json").write_text('{"task": 7}')
     (root / "no_spec" / "spec.yaml").unlink()
     spec = yaml.safe_load((root / "no_data" / "spec.yaml").read_text())
     missing = {"name": "mnist", "root": str(root / "nowhere")}

@@ -1,5 +1,6 @@
 """The explorer's pages without a browser: their contents, filters and downloads."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -202,3 +203,12 @@ def test_the_same_sweep_has_the_same_figures(visit: Visit) -> None:
 
 def test_one_sweep_cannot_be_compared(visit: Visit) -> None:
     assert "Give the folders of two sweeps" in messages(visit(["first"], "compare"))
+def test_sweeps_on_other_images_are_compared_by_their_means(visit: Visit, folders: Path) -> None:
+    test = visit(["first", "others"], "compare")
+    assert "The folders have no example in common" in messages(test)
+    rows = html(test).tables["others against first"][1:]
+    assert len(rows) == 8 and all("18 and 18 examples, none in common: unpaired" in row[0] for row in rows)
+    assert all(re.fullmatch(r".+ \[.+, .+\] → .+ \[.+, .+\].*", row[1]) for row in rows)
+    assert "p = " not in "".join(map("".join, rows))
+
+

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from eadbench.harness.analysis import compare as comparing
-from eadbench.harness.analysis import paired
+from eadbench.harness.analysis import paired, unpaired
 from eadbench.harness.analysis.compare import Pair, match
 from eadbench.harness.labels import OWN
 from eadbench.harness.parquet.rows import SCHEMA, write_rows
@@ -78,6 +78,34 @@ def test_the_interval_has_the_width_of_a_mean() -> None:
     assert change.low < change.difference < change.high
     assert change.high - change.low == pytest.approx(2 * 1.96 * 2 / math.sqrt(4000), rel=0.1)
     assert change.p < 1e-9
+
+
+def test_unpaired_intervals_are_those_of_both_means() -> None:
+    """Of many images, one target each: the normal intervals of two independent means."""
+    generator = np.random.default_rng(1)
+    images = np.arange(4000)
+    before, after = generator.random(4000) < 0.6, generator.random(4000) < 0.7
+    change = unpaired.change(unpaired.rate(images, before), unpaired.rate(images, after))
+    errors = [side.mean() * (1 - side.mean()) / 4000 for side in (before, after)]
+    assert change.difference == pytest.approx(100 * (after.mean() - before.mean()))
+    assert change.high - change.low == pytest.approx(100 * 2 * 1.96 * math.sqrt(sum(errors)), rel=0.03)
+    assert change.interval_before[1] - change.interval_before[0] == pytest.approx(196 * 2 * errors[0] ** 0.5, rel=0.03)
+    near, far = generator.gamma(5, size=4000), generator.gamma(6, size=4000)
+    means = [unpaired.mean_distance(images, np.ones(4000, dtype=bool), values) for values in (near, far)]
+    change = unpaired.change(*means)
+    assert change.difference == pytest.approx(far.mean() - near.mean())
+    assert change.high - change.low == pytest.approx(2 * 1.96 * math.sqrt((5 + 6) / 4000), rel=0.05)
+    assert math.isnan(change.p) and not change.same
+
+
+def test_an_unpaired_mean_counts_images_and_only_successes() -> None:
+    images = np.repeat(np.arange(5), 9)
+    success = images < 4
+    mean = unpaired.mean_distance(images, success, np.where(success, 1.0 + images, math.nan))
+    assert (mean.value, mean.count) == (2.5, 36) and mean.low < 1.6 < 3.7 < mean.high
+    assert unpaired.rate(images, success).high - unpaired.rate(images, success).low > 50  # five images, not 45
+    nothing = unpaired.change(mean, unpaired.mean_distance(images, ~success & success, images * 1.0))
+    assert nothing.before == 2.5 and math.isnan(nothing.after) and math.isnan(nothing.difference)
 
 
 def victim(digest: str, **changes: Any) -> Victim:
@@ -246,3 +274,26 @@ def test_a_line_is_the_same_if_all_of_its_figures_are(tmp_path: Path) -> None:
         line = comparing.table(list(comparing.compare([pair], before, side(name, l2, wins)))).iloc[0]
         assert line["asr_before"] == line["asr_after"] == 50
         assert (bool(line["same"]), line["l1_count"]) == (same, 0 if wins else 1)
+
+
+def test_lines_without_a_common_example_are_compared_by_their_means(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+
+    def rows(first: int, success: float) -> list[dict[str, Any]]:
+        chosen = [(image, target) for image in range(first, first + 6) for target in (1, 2)]
+        distances = {metric: float(generator.uniform(1, 2)) for metric in ("l1", "l2", "linf")}
+        return [
+            row("a", "1", image=image, target=target, success=image - first < success, **distances)
+            for image, target in chosen
+        ]
+
+    before, after = stored(tmp_path / "before", rows(0, 6)), stored(tmp_path / "after", rows(50, 3))
+    [pair] = match(before.lines, [victim("a")], after.lines, [victim("a")]).pairs
+    [comparison] = comparing.compare([pair], before, after)
+    assert (comparison.paired, comparison.examples, comparison.others, comparison.images) == (False, 12, 12, 6)
+    rate = comparison.changes["asr"]
+    assert (rate.before, rate.after, rate.difference) == (100, 50, -50) and rate.low < -50 < rate.high
+    assert comparison.changes["l1"].count == 12 + 6
+    [line] = comparing.table([comparison]).to_dict("records")
+    assert (line["others"], line["asr_before_high"], line["largest"]) == (12, 100, pytest.approx(50, abs=60))
+    assert math.isnan(line["asr_adjusted"]) and line["asr_after_low"] < 50 < line["asr_after_high"]
