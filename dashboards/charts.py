@@ -23,32 +23,39 @@ _LINEAR_SPAN = 10
 """A distortion that spans more than this factor gets a logarithmic scale."""
 
 
-def over_axis(points: pd.DataFrame, axis: str, figure: str, series: Mapping[str, Style]) -> Layers:
-    """Draw a line for each series, with its intervals as a band.
+def over_axis(
+    points: pd.DataFrame, references: pd.DataFrame, axis: str, figure: str, series: Mapping[str, Style]
+) -> Layers:
+    """Draw a line for each series, with its intervals as a band, and a horizontal one for each reference.
 
     Parameters
     ----------
     points
         The columns `series`, the axis, and the figure, also with _lo and _hi.
+    references
+        Series that have no value on the axis: the same columns without it.
     """
     x = alt.X(f"{axis}:Q", title=AXES[axis], scale=_x_scale(points[axis], axis), axis=_x_axis(points[axis], axis))
-    y = _y(points, figure)
+    y = _y(pd.concat([points, references]), figure)
     channels = encodings(series)
-    tooltip = [
-        alt.Tooltip("series", title="attack"),
-        alt.Tooltip(axis, title=AXES[axis]),
-        alt.Tooltip(figure, title=FIGURES[figure], format=".4~g"),
-        alt.Tooltip(f"{figure}_lo", title="from", format=".4~g"),
-        alt.Tooltip(f"{figure}_hi", title="to", format=".4~g"),
-    ]
+    ends = [alt.Tooltip(f"{figure}_{end}", title=title, format=".4~g") for end, title in (("lo", "from"), ("hi", "to"))]
+    value = alt.Tooltip(figure, title=FIGURES[figure], format=".4~g")
+    tooltip = [alt.Tooltip("series", title="attack"), alt.Tooltip(axis, title=AXES[axis]), value, *ends]
     base = _dashed(alt.Chart(points.dropna(subset=[figure])))
-    ends = {"x": x, "y": alt.Y(f"{figure}_lo:Q", title=FIGURES[figure]), "y2": f"{figure}_hi:Q"}
-    band = base.mark_area(opacity=0.15).encode(**ends, color=channels["color"])
+    low_to_high = {"x": x, "y": alt.Y(f"{figure}_lo:Q", title=FIGURES[figure]), "y2": f"{figure}_hi:Q"}
+    band = base.mark_area(opacity=0.15).encode(**low_to_high, color=channels["color"])
     line = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=channels["color"], strokeDash=channels["strokeDash"])
     marks = base.mark_point(filled=True, size=55, opacity=1).encode(
         x=x, y=y, color=channels["color"], shape=channels["shape"], tooltip=tooltip
     )
-    return _sized(alt.layer(band, line, marks), series)
+    level = _dashed(alt.Chart(references.dropna(subset=[figure]))).mark_rule(strokeWidth=1.5, opacity=0.9)
+    levels = level.encode(
+        y=y,
+        color=channels["color"],
+        strokeDash=channels["strokeDash"],
+        tooltip=[alt.Tooltip("series", title="attack"), value, *ends],
+    )
+    return _sized(alt.layer(band, levels, line, marks), series)
 
 
 def broken_within(steps: pd.DataFrame, figure: str, series: Mapping[str, Style]) -> Layers:
@@ -123,9 +130,9 @@ def _dashed(chart: alt.Chart) -> alt.Chart:
 
 
 def _x_scale(values: pd.Series, axis: str) -> alt.Scale:
-    """Return the scale from the least to the greatest value; β has a logarithmic scale, with 0 left of the least."""
+    """Return the scale from the least to the greatest value: logarithmic for β and T, with 0 left of the least."""
     options: dict[str, Any] = {"domain": [values.min(), values.max()], "nice": False, "padding": 12}
-    if axis != "beta":
+    if axis == "kappa":
         return alt.Scale(**options)
     if (values == 0).any():
         return alt.Scale(type="symlog", constant=float(values[values > 0].min()), **options)

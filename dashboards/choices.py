@@ -42,6 +42,17 @@ def select_several(
     return [text for text in options if text in chosen]
 
 
+def search_several(heading: str, options: Sequence[str], *, key: str, default: Sequence[str]) -> list[str]:
+    """Return those of many texts that are chosen, in their order, or `default` if none is.
+
+    A single text is returned without a widget.
+    """
+    if len(options) == 1:
+        return [*options]
+    chosen = st.multiselect(heading, options, default=default, key=key, bind="query-params", width=WIDE)
+    return [text for text in options if text in (chosen or default)]
+
+
 def toggle(heading: str, *, key: str, value: bool = False, help: str | None = None) -> bool:
     """Return whether a switch is on."""
     return st.toggle(heading, value=value, key=key, bind="query-params", help=help)

@@ -27,18 +27,25 @@ def axes_of(lines: pd.DataFrame) -> list[str]:
     return axes
 
 
-def over(lines: pd.DataFrame, texts: pd.DataFrame, axis: str, group: str) -> pd.DataFrame:
+def over(lines: pd.DataFrame, labels: "pd.Series[str]", axis: str, group: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the figures of lines over an axis, of one case or of all targets.
+
+    Parameters
+    ----------
+    labels
+        The label of each line's curve.
 
     Returns
     -------
-    DataFrame with `series`, the axis, and the figures with _lo and _hi, in the order of the axis.
+    Two DataFrames with `series` and the figures with _lo and _hi: of the lines with a value on the axis, which is a
+    column and the order; and of the others.
     """
-    on_axis = lines[lines[axis].notna()]
-    first = on_axis.drop_duplicates(["cell", "evaluated_on"])
-    figures = figures_of(on_axis, group).reset_index(drop=True)
-    points = figures.assign(series=texts.loc[first.index, "series"].to_numpy(), **{axis: first[axis].to_numpy()})
-    return points.sort_values(["series", axis], kind="stable", ignore_index=True)
+    first = lines.drop_duplicates(["cell", "evaluated_on"])
+    figures = figures_of(lines, group).reset_index(drop=True)
+    points = figures.assign(series=labels.loc[first.index].to_numpy(), **{axis: first[axis].to_numpy()})
+    with_value = points[axis].notna()
+    on_axis = points[with_value].sort_values(["series", axis], kind="stable", ignore_index=True)
+    return on_axis, points[~with_value].drop(columns=axis).reset_index(drop=True)
 
 
 def broken_within(success: pd.Series, distortion: pd.Series) -> pd.DataFrame:

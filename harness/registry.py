@@ -100,12 +100,12 @@ def _label(name: str, thing: Any) -> str:
     return str(getattr(thing, "LABEL", None) or name.rpartition(":")[2].replace("_", " "))
 
 
-# Okabe and Ito's palette, whose colours are told apart with any colour vision.
+# Colours that are told apart with any colour vision: Okabe and Ito's, but for EAD's, whose two rules often stand alone.
 ATTACKS = Registry(
     "attack",
     attacks.ATTACKS,
     {
-        "ead": "#D55E00",
+        "ead": "#C0392B",
         "cw": "#0072B2",
         "cov": "#009E73",
         "ifgm": "#CC79A7",

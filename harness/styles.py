@@ -1,21 +1,22 @@
 """One table of colours, dashes and marks, for matplotlib and Altair alike.
 
 A series takes its colour from its attack, and its dash and mark from its decision rule or norm. Where two series of a
-sweep would look alike, the second takes the next dash and mark.
+sweep would look alike, the second takes the next dash and mark. Where several victims are drawn over each other, the
+dash is the victim's.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, product
 from typing import Any
 
 import pandas as pd
 
 from eadbench.harness.registry import ATTACKS
 
-__all__ = ["Style", "styles"]
+__all__ = ["Style", "styles", "styles_by_victim"]
 
-_RULE_COLOURS: Mapping[tuple[str, str | None], str] = {("ead", "l1"): "#E69F00"}
+_RULE_COLOURS: Mapping[tuple[str, str | None], str] = {("ead", "l1"): "#E0A000"}
 """The colour of a decision rule that is not its attack's."""
 _OTHER_COLOURS = ("#808080", "#B8A000", "#9B6A3C", "#7A5CC0")
 """The colours of attacks that have none of their own, in the order in which a sweep has them."""
@@ -75,6 +76,19 @@ def styles(lines: pd.DataFrame) -> Mapping[str, Style]:
         colour = colour or others.setdefault(attack, _OTHER_COLOURS[len(others) % len(_OTHER_COLOURS)])
         first = Style(colour, *_VARIANTS.get(rule or norm, ("solid", "inverted triangle")))
         drawn[line["series"]] = next((style for style in _tries(first) if style not in drawn.values()), first)
+    return drawn
+
+
+def styles_by_victim(lines: pd.DataFrame, victims: Sequence[str]) -> Mapping[tuple[str, str], Style]:
+    """Return the style of every series on each of some victims; of one victim, those of :func:`styles`."""
+    by_series = styles(lines)
+    if len(victims) == 1:
+        return {(series, victims[0]): style for series, style in by_series.items()}
+    drawn: dict[tuple[str, str], Style] = {}
+    for series, style in by_series.items():
+        for victim, dash in zip(victims, cycle(_MATPLOTLIB_DASHES), strict=False):
+            first = replace(style, dash=dash)
+            drawn[series, victim] = next((style for style in _tries(first) if style not in drawn.values()), first)
     return drawn
 
 

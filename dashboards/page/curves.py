@@ -15,6 +15,7 @@ from eadbench.dashboards.rendering import render
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.labels import AXES
 from eadbench.harness.reporting import figures
+from eadbench.harness.reporting.tables.pages import case_name
 
 __all__ = ["section"]
 
@@ -48,7 +49,13 @@ def section(summary: Summary, *, room: int) -> Section | None:
     for heading, html in fitting(pieces, room):
         groups.setdefault(heading, []).append(html)
     shown = sum(map(len, groups.values()))
-    body = render("curves.html.j2", groups=groups, total=len(subjects), left_out=len(subjects) - shown)
+    body = render(
+        "curves.html.j2",
+        groups=groups,
+        total=len(subjects),
+        left_out=len(subjects) - shown,
+        case=case_name(summary.lines),
+    )
     return Section(anchor="curves", title="Curves", body=body)
 
 

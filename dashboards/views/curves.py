@@ -11,19 +11,22 @@ from eadbench.dashboards.lines import described
 from eadbench.dashboards.sources import Source
 from eadbench.dashboards.views.parts import rows_or_stop
 from eadbench.harness.analysis.aggregate import FIGURES, GROUPS, METRICS
-from eadbench.harness.labels import AXES, OWN, family_of
+from eadbench.harness.analysis.summary import Summary
+from eadbench.harness.labels import AXES, OWN, distinct, family_label, family_of
 from eadbench.harness.labels import FIGURES as FIGURE_LABELS
 from eadbench.harness.numbers import parameter_text
-from eadbench.harness.styles import Style, styles
+from eadbench.harness.reporting.tables.pages import case_name, group_heads
+from eadbench.harness.styles import Style, styles_by_victim
+from eadbench.models import digest_of
 
 _FIXED = {"beta": ("kappa",), "kappa": ("beta",), "temperature": ("beta", "kappa")}
 """By axis, the parameters that are the same throughout; an attack without such a parameter is in every chart."""
 _METRICS = {FIGURE_LABELS[metric]: metric for metric in METRICS}
 _SERIES_LIMIT = 12
-"""Series that are drawn at first."""
+"""Attacks that are drawn at first."""
 
 Series = Mapping[str, Style]
-"""The series that are drawn: the style of each by its label."""
+"""The curves that are drawn: the style of each by its label."""
 
 
 def show(source: Source) -> None:
@@ -33,62 +36,95 @@ def show(source: Source) -> None:
     texts = described(summary, summary.lines)
     own = texts["tested"] == OWN
     lines, texts = summary.lines[own], texts[own]
-    victim = choices.select("Victim", list(dict.fromkeys(texts["victim"])), key="victim", width=choices.WIDE)
-    available = _styles(lines, texts)
-    chosen = choices.select_several("Attacks", list(available), key="attacks", default=list(available)[:_SERIES_LIMIT])
-    series = {label: available[label] for label in chosen}
-    if not series:
+    names = list(dict.fromkeys(texts["victim"]))
+    victims = choices.search_several("Victims", names, key="victim", default=names[:1])
+    attacks = list(dict.fromkeys(texts["series"]))
+    chosen = choices.select_several("Attacks", attacks, key="attacks", default=attacks[:_SERIES_LIMIT])
+    if not chosen:
         st.info("Choose an attack.")
         return
-    drawn = texts["series"].isin(series)
-    lines, texts = lines[drawn], texts[drawn]
-    _over_axis(source, lines, texts, victim, series)
-    here = texts["victim"] == victim
-    if not here.any():
-        st.info("None of these attacks was run on this victim.")
+    drawn, here = texts["series"].isin(chosen), texts["victim"].isin(victims)
+    _over_axis(source, lines[drawn], here[drawn])
+    lines = lines[drawn & here]
+    if lines.empty:
+        st.info("None of these attacks was run on these victims.")
         return
-    _distortions(source, lines[here], texts[here], series)
+    labels, series = _curves(summary, *_of(summary, lines))
+    _distortions(source, lines, texts["setting"], labels, series)
 
 
-def _styles(lines: pd.DataFrame, texts: pd.DataFrame) -> Series:
-    """Return the style of every series by its label."""
-    labels = dict(zip(lines["series"], texts["series"], strict=True))
-    return {labels[series]: style for series, style in styles(lines).items()}
+def _curves(summary: Summary, lines: pd.DataFrame, victims: "pd.Series[str]") -> tuple["pd.Series[str]", Series]:
+    """Return the label of the curve of each line, given the name of its victim, and the style of each curve.
+
+    A curve of one attack on one of several victims is called ``EAD (L1) · distillation T = 10``.
+    """
+    names = list(dict.fromkeys(victims))
+    attacks = lines["series"].map(summary.labels.series)
+    labels = attacks if len(names) == 1 else attacks + " · " + victims
+    known = dict(zip(zip(lines["series"], victims, strict=True), labels, strict=True))
+    # The attacks of all lines: an attack looks the same whatever is drawn beside it.
+    looks = styles_by_victim(summary.lines, names)
+    return labels, {known[key]: style for key, style in looks.items() if key in known}
 
 
-def _over_axis(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, victim: str, series: Series) -> None:
-    """Show the paper's figures 2, 3 and 5."""
+def _over_axis(source: Source, lines: pd.DataFrame, here: "pd.Series[bool]") -> None:
+    """Show the paper's figures 2, 3 and 5; `here` marks the lines of the chosen victims."""
     axes = {AXES[axis]: axis for axis in curve_points.axes_of(lines)}
     if not axes:
         st.info("These attacks have one value of β, κ and T each, so there is no curve over them.")
         return
+    summary = source.summary()
     st.header(f"Over {', '.join(axes)}")
     with st.container(horizontal=True):
         axis = axes[choices.select("Over", list(axes), key="over")]
-        group = choices.select("Case", [*GROUPS], key="case", default="average")
-        lines = _on_axis(lines, texts["victim"] == victim, axis)
+        lines, victims = _over_temperature(summary, lines, here) if axis == "temperature" else _of(summary, lines[here])
+        groups = list(group_heads(lines)) if len(lines) else []
+        group = choices.select("Case", [*GROUPS] if len(groups) > 1 else ["average"], key="case", default="average")
         every_value = lines
         for name in _FIXED[axis]:
             lines = _at_one_value(lines, name, every_value, key=name)
-    if lines.empty:
-        st.info(f"No attack on this victim has a {AXES[axis]}.")
+    if not lines[axis].notna().any():
+        st.info(f"No attack on these victims has a {AXES[axis]}.")
         return
-    points = curve_points.over(source.with_intervals(lines), texts.loc[lines.index], axis, group)
-    shown = {label: style for label, style in series.items() if label in set(points["series"])}
+    labels, series = _curves(summary, lines, victims.loc[lines.index])
+    points, references = curve_points.over(source.with_intervals(lines), labels, axis, group)
     for column, figure in zip([*st.columns(2), *st.columns(2)], FIGURES, strict=True):
-        chart = charts.over_axis(points, axis, figure, shown)
-        column.altair_chart(chart, alt=_alt(charts.FIGURES[figure], charts.AXES[axis], shown))
-    case = "All targets" if group == "all_targets" else f"{group.capitalize()} case"
-    st.caption(f"{case}, 95 % intervals.")
+        chart = charts.over_axis(points, references, axis, figure, series)
+        column.altair_chart(chart, alt=_alt(charts.FIGURES[figure], charts.AXES[axis], series))
+    case = {"all_targets": "all targets", "average": case_name(lines)}.get(group, f"{group} case").capitalize()
+    level = f" Horizontal: what has no {AXES[axis]}." if len(references) else ""
+    st.caption(f"{case}, 95 % intervals.{level}")
 
 
-def _on_axis(lines: pd.DataFrame, here: "pd.Series[bool]", axis: str) -> pd.DataFrame:
-    """Return the lines of a victim that have a value on the axis; over T, also of victims that differ in T only."""
-    if axis == "temperature":
-        first = lines[here].head(1) if here.any() else lines.head(1)
-        family = family_of(lines) == family_of(first).iloc[0]
-        here = (lines["dataset"] == first["dataset"].iloc[0]) & family
-    return lines[here & lines[axis].notna()]
+def _of(summary: Summary, lines: pd.DataFrame) -> tuple[pd.DataFrame, "pd.Series[str]"]:
+    """Return lines, and the short name of the victim of each, whichever victims are chosen."""
+    return lines, lines["model"].map(summary.labels.short_victims(summary.lines["model"]))
+
+
+def _over_temperature(
+    summary: Summary, lines: pd.DataFrame, here: "pd.Series[bool]"
+) -> tuple[pd.DataFrame, "pd.Series[str]"]:
+    """Return the lines of networks that differ in T, and of the chosen victims without T, with their names.
+
+    A set of networks is called by its defence, ``distillation``, and a victim without T by its own name.
+    """
+    distilled = lines[lines["temperature"].notna()]
+    families = family_of(distilled).map(digest_of)
+    first = distilled[~families.duplicated()]
+    several = first["arch"].nunique() > 1
+    names = distinct(
+        {
+            family: f"{line['arch']}, {family_label(line)}" if several else family_label(line)
+            for family, line in zip(families[first.index], first.to_dict("records"), strict=True)
+        }
+    )
+    labels = families.map(names)
+    options = list(names.values())
+    default = list(dict.fromkeys(labels[here[distilled.index]])) or options[:1]
+    networks = choices.search_several("Networks", options, key="networks", default=default)
+    labels = labels[labels.isin(networks)]
+    others, other_names = _of(summary, lines[here & lines["temperature"].isna()])
+    return pd.concat([distilled.loc[labels.index], others]).sort_index(), pd.concat([labels, other_names])
 
 
 def _at_one_value(lines: pd.DataFrame, name: str, every_value: pd.DataFrame, *, key: str) -> pd.DataFrame:
@@ -105,26 +141,28 @@ def _at_one_value(lines: pd.DataFrame, name: str, every_value: pd.DataFrame, *, 
     return chosen
 
 
-def _distortions(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, series: Series) -> None:
-    """Show the distortion and the cost of examples on one victim."""
+def _distortions(
+    source: Source, lines: pd.DataFrame, settings: "pd.Series[str]", labels: "pd.Series[str]", series: Series
+) -> None:
+    """Show the distortion and the cost of examples on the chosen victims."""
     st.header("Distortion against success, and against cost")
     with st.container(horizontal=True):
         metric = _METRICS[choices.select("Distortion", list(_METRICS), key="distortion")]
-        settings = lines
+        at_one = lines
         for name in ("kappa", "beta"):
-            settings = _at_one_value(settings, name, lines, key=f"at_{name}")
+            at_one = _at_one_value(at_one, name, lines, key=f"at_{name}")
     left, right = st.columns(2)
     with left:
-        _broken(source, settings.drop_duplicates("cell"), texts, metric, series)
+        _broken(source, at_one.drop_duplicates("cell"), labels, metric, series)
     with right:
-        _costs(source, lines[lines["case"] == "best"], texts, metric, series)
+        _costs(source, lines[lines["case"] == "best"], settings, labels, metric, series)
 
 
-def _broken(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, metric: str, series: Series) -> None:
+def _broken(source: Source, lines: pd.DataFrame, labels: "pd.Series[str]", metric: str, series: Series) -> None:
     """Show the share of examples that each attack breaks within a distortion."""
     numbers = source.numbers(lines).tolist()
     steps = source.broken_within(numbers, metric)
-    parts = dict(zip(texts.loc[lines.index, "series"], (steps[number] for number in numbers), strict=True))
+    parts = dict(zip(labels.loc[lines.index], (steps[number] for number in numbers), strict=True))
     shown = {label: style for label, style in series.items() if label in parts}
     points = pd.concat([parts[label].assign(series=label) for label in shown], ignore_index=True)
     chart = charts.broken_within(points, metric, shown)
@@ -132,12 +170,19 @@ def _broken(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, metric: st
     st.caption("The share of examples, of every target, that an attack breaks within a distortion, at these κ and β.")
 
 
-def _costs(source: Source, lines: pd.DataFrame, texts: pd.DataFrame, metric: str, series: Series) -> None:
+def _costs(
+    source: Source,
+    lines: pd.DataFrame,
+    settings: "pd.Series[str]",
+    labels: "pd.Series[str]",
+    metric: str,
+    series: Series,
+) -> None:
     """Show distortion over gradient evaluations."""
     costs = source.costs(source.numbers(lines).tolist())
     figures = figures_of(source.with_intervals(lines), "all_targets").reset_index(drop=True)
-    labels = texts.loc[lines.index, ["series", "setting"]].reset_index(drop=True)
-    points = pd.concat([figures, labels], axis=1).assign(evaluations=costs.to_numpy())
+    names = {"series": labels.loc[lines.index].to_numpy(), "setting": settings.loc[lines.index].to_numpy()}
+    points = figures.assign(**names, evaluations=costs.to_numpy())
     points = points[points["evaluations"] > 0]
     shown = {label: style for label, style in series.items() if label in set(points["series"])}
     chart = charts.against_cost(points, metric, shown)

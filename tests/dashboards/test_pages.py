@@ -11,7 +11,7 @@ from eadbench.harness.analysis.transfer import entry_text
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.snapshot import Snapshot
-from tests.dashboards.explorer import LONG, SHORT, Visit, charts, html, messages, table_rows
+from tests.dashboards.explorer import LONG, SHORT, Visit, charts, html, layers, messages, table_rows
 from tests.dashboards.reading import summary_of
 
 
@@ -77,7 +77,7 @@ def test_curves_are_of_the_chosen_axis_and_attacks(visit: Visit) -> None:
     test = visit(["first"], "curves")
     assert test.header[0].value == "Over β, κ, T"
     assert charts(test)[:4] == [
-        f"{figure} over regularisation β, of {LONG}, {SHORT}"
+        f"{figure} over regularisation β, of C&W, {LONG}, {SHORT}"
         for figure in ("ASR, %", "L1 distortion", "L2 distortion", "L∞ distortion")
     ]
     assert charts(test)[4] == f"share of examples broken over L1 distortion, of C&W, {LONG}, {SHORT}"
@@ -92,9 +92,45 @@ def test_curves_are_of_the_chosen_axis_and_attacks(visit: Visit) -> None:
     assert "Choose an attack." in messages(test) and charts(test) == []
 
 
+def test_an_attack_without_beta_is_a_horizontal_line(visit: Visit, folders: Path) -> None:
+    """C&W over β is one level, at its figure."""
+    summary = summary_of(folders / "first")
+    first = summary.own[summary.own["model"] == summary.victims[0].digest]
+    lines = first[(first["attack"] == "cw") & (first["kappa"] == 0) & (first["case"] == "average")]
+    drawn = {layer["mark"]["type"]: layer["values"] for layer in layers(visit(["first"], "curves"), 0)}
+    assert [(point["series"], point["asr"]) for point in drawn["rule"]] == [("C&W", lines["asr"].item())]
+    assert len(drawn["line"]) == 4 and "C&W" not in {point["series"] for point in drawn["line"]}
+
+
+def test_curves_of_several_victims_lie_over_each_other(visit: Visit) -> None:
+    both = [f"digits, distillation T = {temperature}" for temperature in (10, 100)]
+    test = visit(["first"], "curves", victim=both, attacks="C&W", over="κ")
+    names = "C&W · distillation T = 10, C&W · distillation T = 100"
+    assert charts(test)[0] == f"ASR, % over confidence κ, of {names}"
+    assert charts(test)[4] == f"share of examples broken over L1 distortion, of {names}"
+
+
 def test_curves_over_the_temperature_are_of_all_its_victims(visit: Visit) -> None:
     test = visit(["first"], "curves", over="T", beta="1e-2")
     assert charts(test)[0] == f"ASR, % over temperature T, of C&W, {LONG}, {SHORT}"
+    [line] = [layer for layer in layers(test, 0) if layer["mark"]["type"] == "line"]
+    assert line["encoding"]["x"]["scale"]["type"] == "log"
+
+
+def test_over_the_temperature_an_undefended_victim_is_a_level_beside_the_distilled(visit: Visit) -> None:
+    """The set of distilled networks has its defence's name, whichever victim is chosen."""
+    test = visit(["mixed"], "curves", over="T")
+    names = ["distillation", "no defence"]
+    assert charts(test)[0] == "ASR, % over temperature T, of " + ", ".join(f"FGM-Linf · {name}" for name in names[::-1])
+    drawn = {layer["mark"]["type"]: layer["values"] for layer in layers(test, 0)}
+    assert {point["series"] for point in drawn["line"]} == {"FGM-Linf · distillation"}
+    assert {point["series"] for point in drawn["rule"]} == {"FGM-Linf · no defence"}
+
+
+def test_an_untargeted_sweep_has_one_case(visit: Visit) -> None:
+    test = visit(["mixed"], "curves", over="T")
+    assert "case" not in [box.key for box in test.selectbox]
+    assert any(caption.value.startswith("Untargeted, 95 % intervals.") for caption in test.caption)
 
 
 @pytest.mark.parametrize(("label", "most"), [(LONG, 15), (SHORT, 3), ("C&W", 15)])
@@ -193,6 +229,15 @@ def test_sweeps_are_compared_on_the_examples_that_they_share(visit: Visit) -> No
     assert "Choose a sweep to compare with." in messages(test)
 
 
+def test_sweeps_on_other_images_are_compared_by_their_means(visit: Visit, folders: Path) -> None:
+    test = visit(["first", "others"], "compare")
+    assert "The folders have no example in common" in messages(test)
+    rows = html(test).tables["others against first"][1:]
+    assert len(rows) == 8 and all("18 and 18 examples, none in common: unpaired" in row[0] for row in rows)
+    assert all(re.fullmatch(r".+ \[.+, .+\] → .+ \[.+, .+\].*", row[1]) for row in rows)
+    assert "p = " not in "".join(map("".join, rows))
+
+
 def test_the_same_sweep_has_the_same_figures(visit: Visit) -> None:
     test = visit(["first", "twin"], "compare")
     assert "The same figures in all 24 cells" in messages(test)
@@ -203,12 +248,3 @@ def test_the_same_sweep_has_the_same_figures(visit: Visit) -> None:
 
 def test_one_sweep_cannot_be_compared(visit: Visit) -> None:
     assert "Give the folders of two sweeps" in messages(visit(["first"], "compare"))
-def test_sweeps_on_other_images_are_compared_by_their_means(visit: Visit, folders: Path) -> None:
-    test = visit(["first", "others"], "compare")
-    assert "The folders have no example in common" in messages(test)
-    rows = html(test).tables["others against first"][1:]
-    assert len(rows) == 8 and all("18 and 18 examples, none in common: unpaired" in row[0] for row in rows)
-    assert all(re.fullmatch(r".+ \[.+, .+\] → .+ \[.+, .+\].*", row[1]) for row in rows)
-    assert "p = " not in "".join(map("".join, rows))
-
-

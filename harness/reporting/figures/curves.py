@@ -3,7 +3,7 @@
 All show the average case, with 95 % intervals as bands:
 
 - ``asr_over_AXIS`` and ``distortion_over_AXIS``: the attacks on their own victim, over beta (the paper's figures 2 and
-  5), temperature (figure 3) and kappa;
+  5), temperature (figure 3) and kappa; over beta, an attack without it is a horizontal line;
 - ``transfer_asr_over_kappa`` (figure 4): the same examples on other victims, one panel per victim.
 """
 
@@ -24,6 +24,7 @@ from eadbench.harness.numbers import parameter_text
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting.figures import plotting
 from eadbench.harness.reporting.figures.files import slug
+from eadbench.harness.reporting.tables.pages import case_name
 from eadbench.harness.styles import styles
 
 __all__ = ["draw"]
@@ -47,7 +48,7 @@ class _Subject:
     @property
     def title(self) -> str:
         """The title of the figure, without the victim's digest."""
-        return ", ".join(text for name, text in self.common.items() if name != "model") + ", average case"
+        return ", ".join([*(text for name, text in self.common.items() if name != "model"), case_name(self.lines)])
 
 
 def draw(summary: pd.DataFrame, victims: Sequence[Victim], *, at_most: int | None = None) -> dict[str, Figure]:
@@ -91,15 +92,17 @@ def draw(summary: pd.DataFrame, victims: Sequence[Victim], *, at_most: int | Non
 def _subjects(lines: pd.DataFrame, axis: str, labels: Labels, *, single_points: bool = False) -> Iterator[_Subject]:
     """Yield the lines of every figure over an axis; `single_points` keeps attacks with one value of the axis."""
     group = ["dataset", "family"] if axis == "temperature" else ["dataset", "model"]
-    for _, victim_lines in lines[lines[axis].notna()].groupby(group, sort=False):
-        for setting in _settings(victim_lines, _FIXED[axis]):
+    for _, victim_lines in lines.groupby(group, sort=False):
+        on_axis = victim_lines[victim_lines[axis].notna()]
+        for setting in _settings(on_axis, _FIXED[axis]) if len(on_axis) else ():
             part = victim_lines
             for name, value in setting.items():
                 part = part[(part[name] == value) | part[name].isna()]
             if not single_points:
-                part = part[part.groupby("series")[axis].transform("nunique") > 1]
+                part = part[(part.groupby("series")[axis].transform("nunique") > 1) | part[axis].isna()]
             if part[axis].nunique() > 1:
-                yield _Subject(lines=part, common=_common(part.iloc[0].to_dict(), axis, setting, labels))
+                first = part[part[axis].notna()].iloc[0].to_dict()
+                yield _Subject(lines=part, common=_common(first, axis, setting, labels))
 
 
 def _limit(subjects: Iterable[_Subject], at_most: int | None) -> list[_Subject]:

@@ -57,7 +57,10 @@ _DECADE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Lines of the summary to draw over an axis; `figure` is ``asr``, ``l1``, ``l2`` or ``linf``."""
+    """Lines of the summary to draw over an axis; `figure` is ``asr``, ``l1``, ``l2`` or ``linf``.
+
+    Lines without a value on the axis are drawn as horizontal lines.
+    """
 
     lines: pd.DataFrame
     axis: str
@@ -115,7 +118,13 @@ def wrap(text: str, width: float) -> str:
 
 
 def _draw(axes: Axes, lines: pd.DataFrame, panel: Panel, name: str, style: dict[str, Any]) -> Artist:
-    """Draw a series with its intervals: a curve with a band, or points with bars if they form no curve."""
+    """Draw a series with its intervals: a curve with a band, or points with bars if they form no curve.
+
+    Of a series without a value on the axis, draw a horizontal line.
+    """
+    if lines[panel.axis].isna().all():
+        level = {name: style[name] for name in ("color", "linestyle")} | {"linewidth": 1.0}
+        return axes.axhline(float(lines[panel.figure].iloc[0]), label=name, **level)
     lines = lines.sort_values(panel.axis, kind="stable")
     x, y, low, high = (
         lines[column].to_numpy(dtype=float)
@@ -138,12 +147,12 @@ def _linewidths(panel: Panel, count: int) -> list[float]:
 
 
 def _scale_x(axes: Axes, panel: Panel) -> None:
-    """Scale the x axis: logarithmic for β (0 left of the least), with the values as ticks if they fit.
+    """Scale the x axis: logarithmic for β and T (0 left of the least), with the values as ticks if they fit.
 
     With many β, only powers of ten have a label.
     """
-    values = sorted(panel.lines[panel.axis].unique().tolist())
-    if panel.axis == "beta":
+    values = sorted(panel.lines[panel.axis].dropna().unique().tolist())
+    if panel.axis != "kappa":
         positive = [value for value in values if value > 0]
         if len(positive) == len(values):
             axes.set_xscale("log")

@@ -12,7 +12,18 @@ from eadbench.harness.labels import FIGURES as FIGURE_LABELS
 from eadbench.harness.numbers import figure_text, parameter_text, rate_text
 from eadbench.harness.plan.grid import Victim
 
-__all__ = ["HEADS", "MARK", "Figure", "Line", "Page", "best_figures", "group_heads", "missing_text", "pages"]
+__all__ = [
+    "HEADS",
+    "MARK",
+    "Figure",
+    "Line",
+    "Page",
+    "best_figures",
+    "case_name",
+    "group_heads",
+    "missing_text",
+    "pages",
+]
 
 MARK = "†"
 """What marks a line with images that lack rows."""
@@ -89,6 +100,12 @@ def group_heads(lines: pd.DataFrame) -> Mapping[str, str]:
     if lines["targets_per_image"].max() > 1:
         return _GROUP_HEADS
     return {"average": "untargeted" if (lines["targets"] == "untargeted").all() else "one target each"}
+
+
+def case_name(lines: pd.DataFrame) -> str:
+    """Return the case of figures that are of one case: ``average case``, or the one that there is, ``untargeted``."""
+    heads = group_heads(lines)
+    return "average case" if len(heads) > 1 else heads["average"]
 
 
 def missing_text(lines: pd.DataFrame) -> str:

@@ -183,6 +183,24 @@ def test_transfer_has_a_panel_for_every_victim_tested_on() -> None:
             np.testing.assert_array_equal(shown[label], points)
 
 
+def test_an_attack_without_beta_is_a_horizontal_line() -> None:
+    lines = summary(*over_beta(1e-3, 1e-2), cell(UNDEFENDED, CW), cell(UNDEFENDED, CW, kappa=10.0))
+    drawn = draw(lines, [])
+    of_cw = lines[(lines["attack"] == "cw") & (lines["kappa"] == 0) & (lines["case"] == "average")].iloc[0]
+    panels = [*drawn["asr_over_beta-mnist"].axes, *drawn["distortion_over_beta-mnist"].axes]
+    for panel, figure in zip(panels, ("asr", "l1", "l2", "linf"), strict=True):
+        assert set(curves(panel)) == {"C&W", "EAD (EN)", "EAD (L1)"}
+        assert curves(panel)["C&W"] == ([0, 1], 2 * [of_cw[figure]])  # from the left edge to the right one
+    assert "C&W" in legend(drawn["asr_over_beta-mnist"])
+
+
+def test_the_temperature_is_on_a_logarithmic_axis() -> None:
+    drawn = draw(summary(*over_temperature(1.0, 10.0, 100.0)), [])
+    axes = [axes for figure in drawn.values() for axes in figure.axes]
+    assert {panel.get_xscale() for panel in axes} == {"log"}
+    assert [text.get_text() for text in axes[0].get_xticklabels()] == ["1", "10", "100"]
+
+
 def test_series_are_told_apart_without_colour() -> None:
     others = [cell(distilled(t), CW | {"attack": name}) for name in ("my:One", "my:Two") for t in (1.0, 10.0)]
     drawn = draw(summary(*over_temperature(1.0, 10.0), *others), [])
