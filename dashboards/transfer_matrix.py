@@ -5,17 +5,12 @@ from dataclasses import dataclass
 from math import isnan
 
 from markupsafe import Markup
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
 
 from eadbench.dashboards.rendering import render
+from eadbench.dashboards.tiles import tile_colours
 from eadbench.harness.analysis.transfer import entry_text
 
 __all__ = ["matrix_html"]
-
-_COLOURS = colormaps["cividis"]  # readable with any colour vision, and in grey
-_BRIGHT = 0.55
-"""Above this share of the colours, black text is easier to read than white."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +63,5 @@ def matrix_html(
 def _tile(rates: tuple[float, float] | None, *, own: bool) -> _Tile | None:
     if rates is None:
         return None
-    share = 0.0 if isnan(rates[0]) else rates[0] / 100
-    colour = "#000" if share > _BRIGHT else "#fff"
-    return _Tile(rate=entry_text(*rates), background=to_hex(_COLOURS(share)), colour=colour, own=own)
+    background, colour = tile_colours(0.0 if isnan(rates[0]) else rates[0] / 100)
+    return _Tile(rate=entry_text(*rates), background=background, colour=colour, own=own)

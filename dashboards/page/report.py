@@ -1,6 +1,7 @@
 """The page ``DIR/report/report.html`` of a results folder."""
 
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 from eadbench.dashboards.page import (
     curves,
@@ -9,6 +10,7 @@ from eadbench.dashboards.page import (
     galleries,
     header,
     reproduction,
+    study,
     tables,
     victims,
 )
@@ -26,6 +28,8 @@ _CURVES = 1_500_000
 """Bytes that curves take at most; galleries take the rest."""
 _FRAME = 50_000
 """Bytes for the page around its sections."""
+_OPEN = {"overview", "victims", "failures"}
+"""The sections of a study of several victims that are not folded at first; the others are long."""
 
 
 def write(snapshot: Snapshot, summary: Summary) -> Path:
@@ -43,7 +47,8 @@ def write(snapshot: Snapshot, summary: Summary) -> Path:
 
 def page(snapshot: Snapshot, summary: Summary) -> str:
     """Return the page: the results, the machines that computed them, and how to compute them again."""
-    first = [victims.section(snapshot, summary), tables.attacks(summary)]
+    overview = study.section(summary)
+    first = [overview, victims.section(snapshot, summary), tables.attacks(summary)]
     transfers = tables.transfer(summary)
     last = [
         failures.section(snapshot),
@@ -56,5 +61,8 @@ def page(snapshot: Snapshot, summary: Summary) -> str:
     room -= size(drawn.body) if drawn else 0
     images = galleries.section(snapshot, summary, room=room)
     sections = [section for section in (*first, drawn, transfers, images, *last) if section]
-    html = render("report.html.j2", name=summary.spec.name, header=header.html(snapshot, summary), sections=sections)
+    if overview:
+        sections = [replace(section, folded=section.anchor not in _OPEN) for section in sections]
+    title = f"Report · {PurePosixPath(str(snapshot.folder.root)).name}"
+    html = render("report.html.j2", title=title, header=header.html(snapshot, summary), sections=sections)
     return f"{html}\n"

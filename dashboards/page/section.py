@@ -13,11 +13,12 @@ _Name = TypeVar("_Name")
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the page that the table of contents leads to."""
+    """A part of the page that the table of contents leads to, and that folds; `folded` at first."""
 
     anchor: str
     title: str
     body: Markup
+    folded: bool = False
 
 
 def fitting(pieces: Iterable[tuple[_Name, Markup]], room: int) -> Iterator[tuple[_Name, Markup]]:

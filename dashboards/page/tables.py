@@ -65,7 +65,9 @@ class _Row:
 def attacks(summary: Summary) -> Section:
     """Return the figures of attacks on the victims that they were crafted on."""
     tables = None if summary.own.empty else _tables(summary, summary.own)
-    body = render("attacks.html.j2", tables=tables, images=report.images_text(summary.spec))
+    several_cases = not summary.own.empty and len(group_heads(summary.own)) > 1
+    images = report.images_text(summary.spec)
+    body = render("attacks.html.j2", tables=tables, several_cases=several_cases, images=images)
     return Section(anchor="tables", title="Tables", body=body)
 
 

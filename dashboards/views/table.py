@@ -7,6 +7,7 @@ import streamlit as st
 
 from eadbench.dashboards import choices
 from eadbench.dashboards.figures_table import LINE_LIMIT, published_figures, table_html
+from eadbench.dashboards.heat_map import overview_html
 from eadbench.dashboards.lines import described
 from eadbench.dashboards.rendering import as_text
 from eadbench.dashboards.sources import Source
@@ -24,6 +25,9 @@ def show(source: Source) -> None:
     """Show the page."""
     st.title("Table")
     summary = rows_or_stop(source)
+    if (study := overview_html(summary)) is not None:
+        with st.expander("Overview", expanded=True):
+            st.html(study)
     texts = described(summary, summary.lines)
     chosen = choices.filters(texts)
     compared = source.compared()

@@ -71,12 +71,12 @@ def entry_text(asr: float, distance: float) -> str:
     return rate_text(asr) if distance_text == NO_VALUE else f"{rate_text(asr)} · {distance_text}"
 
 
-def meaning(entries: pd.DataFrame) -> str:
-    """Return what the entries mean, in a sentence or two."""
+def meaning(entries: pd.DataFrame, case: str = "average case") -> str:
+    """Return what the entries mean, in a sentence or two; `case` is what the figures are of."""
     attacks = entries.drop_duplicates("series").groupby("metric")["label"].agg(", ".join)
     norms = [f"{FIGURES[str(metric)]}: {names}" for metric, names in attacks.items()]
     which = f"in {FIGURES[str(attacks.index[0])]}" if len(norms) == 1 else f"in the attack's norm ({'; '.join(norms)})"
-    text = f"ASR in percent · mean distance of the successes {which}, average case."
+    text = f"ASR in percent · mean distance of the successes {which}, {case}."
     if (entries["settings"] > 1).any():
         text += " At the β and κ with the highest ASR on the victim, and of these with the least distance."
     return text

@@ -48,6 +48,7 @@ class Parsed(HTMLParser):
         self.elements: list[tuple[str, dict[str, str]]] = []
         self.text = ""
         self.styles = ""
+        self.title = ""
         self.tables: dict[str, list[list[str]]] = {}
         """The texts of the cells of each row, by the label of the box that the table stands in."""
         self._open: list[str] = []
@@ -78,6 +79,8 @@ class Parsed(HTMLParser):
         if self._open and self._open[-1] == "style":
             self.styles += data
             return
+        if self._open and self._open[-1] == "title":
+            self.title += data
         self.text += data
         if {"td", "th"} & set(self._open):
             self._rows[-1][-1] += data

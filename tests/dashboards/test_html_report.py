@@ -17,7 +17,9 @@ from eadbench.dashboards.page import report as report_page
 from eadbench.harness import datasets
 from eadbench.harness.analysis import summary as summaries
 from eadbench.harness.analysis.aggregate import FIGURES
+from eadbench.harness.analysis.overview import overview
 from eadbench.harness.analysis.transfer import entry_text
+from eadbench.harness.numbers import rate_text
 from eadbench.harness.paper import comparison
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Failed
@@ -109,7 +111,7 @@ def test_the_transfer_matrix_is_the_summarys(study: Path, shown: Parsed) -> None
 
 def test_the_sections_have_the_facts_of_the_sweep(study: Path, shown: Parsed) -> None:
     assert shown.sections == [
-        *("victims", "tables", "curves", "transfer", "images"),
+        *("overview", "victims", "tables", "curves", "transfer", "images"),
         *("environment", "spec", "reproduce"),
     ]
     snapshot = Snapshot(Results(study))
@@ -124,6 +126,26 @@ def test_the_sections_have_the_facts_of_the_sweep(study: Path, shown: Parsed) ->
     content = base64.b64decode(link["href"].removeprefix("data:application/yaml;base64,"))
     assert (link["download"], content) == ("study.yaml", (study / "spec.yaml").read_bytes())
     assert "eadbench run study.yaml" in shown.text
+
+
+def test_the_sections_of_a_study_of_several_victims_fold(shown: Parsed, tmp_path: Path) -> None:
+    folds = [element for element in shown.all("details") if element.get("class") == "fold"]
+    opened = [name for name, fold in zip(shown.sections, folds, strict=True) if "open" in fold]
+    assert opened == ["overview", "victims"]
+    alone = tmp_path / "alone"
+    sweeps.run(sweeps.small(attacks=FGM, victims=[VICTIM], images={"count": 1}), alone)
+    of_one = written(alone)
+    assert "overview" not in of_one.sections
+    assert all("open" in fold for fold in of_one.all("details") if fold.get("class") == "fold")
+    assert of_one.title == "Report · alone – eadbench"
+
+
+def test_the_overview_is_the_summarys(study: Path, shown: Parsed) -> None:
+    entries = overview(summary_of(study))
+    rates = shown.tables["Overview: ASR, %"]
+    assert [row[1:] for row in rates[1:]] == [
+        [rate_text(asr) for asr in part["asr"]] for _, part in entries.groupby("model", sort=False)
+    ]
 
 
 def test_curves_say_what_they_show(shown: Parsed) -> None:
@@ -248,9 +270,9 @@ def failure(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message", "missing"),
     [
-        (no_victims, "Its victims were not ready", {"curves", "transfer", "images"}),
+        (no_victims, "Its victims were not ready", {"overview", "curves", "transfer", "images"}),
         (no_part, "Unfinished: ", set()),
-        (no_rows, "There are no rows that answer the spec yet.", {"curves", "transfer", "images"}),
+        (no_rows, "There are no rows that answer the spec yet.", {"overview", "curves", "transfer", "images"}),
         (no_data, "There are no galleries: the data set is not on this machine.", set()),
         (other_data, "the data set here is digits, and the one that was attacked is mnist.", set()),
         (no_models, "Complete: all ", set()),
@@ -264,7 +286,7 @@ def test_missing_results_are_reported(
     damage(folder)
     shown = written(folder)
     assert message in shown.text
-    everything = {"victims", "tables", "curves", "transfer", "images", "environment", "spec", "reproduce"}
+    everything = {"overview", "victims", "tables", "curves", "transfer", "images", "environment", "spec", "reproduce"}
     assert set(shown.sections) - {"failures"} == everything - missing
 
 
@@ -290,9 +312,12 @@ def test_a_browser_without_a_network_shows_all_of_it(study: Path, shown: Parsed,
         tab.keyboard.press("Tab")
         tab.keyboard.press("Enter")
         assert tab.evaluate("document.activeElement.id") == "content"
+        folded = tab.evaluate("document.documentElement.scrollHeight")
         for name in shown.sections:
             tab.locator(f"nav a[href='#{name}']").click()
             assert tab.locator(f"#{name}").evaluate("section => section.getBoundingClientRect().top") < 900
+            assert tab.locator(f"#{name}").is_visible()  # a link unfolds its section
+        assert tab.evaluate("document.documentElement.scrollHeight") > 3 * folded
         texts = tab.locator("svg text").evaluate_all("texts => texts.every(text => text.getBBox().width > 0)")
         assert texts and problems == [] and requests == [file]
         browser.close()

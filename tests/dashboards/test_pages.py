@@ -7,6 +7,7 @@ import pytest
 
 from eadbench.dashboards.rendering import as_text
 from eadbench.harness.analysis.aggregate import FIGURES
+from eadbench.harness.analysis.overview import overview
 from eadbench.harness.analysis.transfer import entry_text
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
 from eadbench.harness.results.folder import Results
@@ -131,6 +132,20 @@ def test_an_untargeted_sweep_has_one_case(visit: Visit) -> None:
     test = visit(["mixed"], "curves", over="T")
     assert "case" not in [box.key for box in test.selectbox]
     assert any(caption.value.startswith("Untargeted, 95 % intervals.") for caption in test.caption)
+    study = html(visit(["mixed"]))
+    assert "Mean distance" in study.text and "average case" not in study.text
+
+
+def test_the_overview_of_several_victims_stands_first(visit: Visit, folders: Path) -> None:
+    summary = summary_of(folders / "first")
+    entries = overview(summary)
+    test = visit(["first"])
+    assert test.expander[0].label == "Overview"
+    rates, distances = (html(test).tables[f"Overview: {name}"] for name in ("ASR, %", "Mean distance"))
+    assert rates[0] == ["victim", "C&W", LONG, SHORT]
+    for index, (victim, of_victim) in enumerate(entries.groupby("victim", sort=False)):
+        assert rates[1 + index] == [victim, *map(rate_text, of_victim["asr"])]
+        assert distances[1 + index] == [victim, *map(figure_text, of_victim["distance"])]
 
 
 @pytest.mark.parametrize(("label", "most"), [(LONG, 15), (SHORT, 3), ("C&W", 15)])
