@@ -2,6 +2,9 @@
 
 A step is an integer. κ and T are usually integers; β is counted in millionths. If a value of a curve is not an integer
 in the first unit, the curve uses a smaller unit, which its name states. A curve that fits no unit is left out.
+
+MLflow gathers charts by what stands before the ``/`` in their names, and shows some 20 characters of a title: names
+begin with the victim, then the figure and the axis.
 """
 
 import re
@@ -14,13 +17,14 @@ from typing import Any
 import pandas as pd
 
 from eadbench.harness.analysis.aggregate import FIGURES
-from eadbench.harness.labels import Labels, distinct, family_label, family_of
+from eadbench.harness.labels import AXES, Labels, distinct, family_label, family_of
 from eadbench.harness.numbers import parameter_text
 from eadbench.harness.plan.cells import Victim
 from eadbench.harness.tracking.records import Curve
+from eadbench.models import digest_of
 
 UNITS: Mapping[str, Mapping[str, int]] = {
-    "beta": {"in millionths": 6, "in billionths": 9, "in trillionths": 12},
+    "beta": {"": 6, "in billionths": 9, "in trillionths": 12},
     "kappa": {"": 0, "in thousandths": 3, "in millionths": 6},
     "temperature": {"": 0, "in thousandths": 3, "in millionths": 6},
 }
@@ -29,8 +33,8 @@ MOST_CURVES = 16
 """Limit of settings with curves over one axis."""
 MOST_POINTS = 500
 """Limit of points of a curve."""
-_LABEL_LIMIT = 180
-"""Limit of characters of a setting in a metric's name; MLflow's limit for the whole name is 250."""
+_LABEL_LIMIT = 90
+"""Limit of characters of a victim and of a setting in a metric's name; MLflow's limit for the whole name is 250."""
 
 
 def curves(summary: pd.DataFrame, victims: Sequence[Victim]) -> dict[str, Curve]:
@@ -44,30 +48,32 @@ def curves(summary: pd.DataFrame, victims: Sequence[Victim]) -> dict[str, Curve]
     Returns
     -------
     Mapping
-        Curves by name, such as ``average.l1 over kappa/EAD L1 beta 1e-3 on cw_mnist no defence``, for at most
-        `MOST_CURVES` settings per axis; the first setting of every attack comes first. A step without a success has no
-        distortion.
+        Curves by name, such as ``no defence/l1 κ EAD L1 β 1e-3`` (over all targets: ``no defence/all l1 κ …``), for at
+        most `MOST_CURVES` settings per axis; the first setting of every attack comes first. A step without a success
+        has no distortion.
     """
     own = summary[(summary["case"] == "average") & (summary["model"] == summary["evaluated_on"])]
     own = own.assign(family=family_of(own))
     labels = Labels(lines=summary, victims=victims)
+    cases = {"": "", "all ": "all_targets_"}
+    if own["targets_per_image"].max() == 1:  # both are the same
+        del cases["all "]
     curves: dict[str, Curve] = {}
     for axis in UNITS:
-        settings = {str(lines["cell"].iloc[0]): lines for lines in _settings(own, axis)}
-        texts = {cell: _setting_text(lines.iloc[0].to_dict(), axis, labels) for cell, lines in settings.items()}
-        names = plain_keys(texts)
-        for cell, lines in settings.items():
+        settings = list(_settings(own, axis))
+        names = _names([lines.iloc[0].to_dict() for lines in settings], axis, labels)
+        for lines, (victim, setting) in zip(settings, names, strict=True):
             scale = steps(lines[axis].tolist(), axis)
             if scale is None:
                 continue
             unit, ticks = scale
-            over = " ".join(filter(None, ("over", axis, unit)))
-            for case, prefix in (("average", ""), ("all_targets", "all_targets_")):
+            over = " ".join(filter(None, (AXES[axis], unit)))
+            for case, prefix in cases.items():
                 for figure in FIGURES:
                     values = zip(ticks, lines[prefix + figure].tolist(), strict=True)
                     curve = [(step, float(value)) for step, value in values if not pd.isna(value)]
                     if curve:
-                        curves[f"{case}.{figure} {over}/{names[cell]}"] = curve
+                        curves[f"{victim}/{case}{figure} {over} {setting}"] = curve
     return curves
 
 
@@ -98,15 +104,39 @@ def steps(values: Sequence[float], axis: str) -> tuple[str, list[int]] | None:
     return None
 
 
+def _names(lines: Sequence[Mapping[Hashable, Any]], axis: str, labels: Labels) -> Iterator[tuple[str, str]]:
+    """Yield the victim and the setting of each curve, as parts of its name, from a line of it.
+
+    Over the temperature, the victim is the defence of the networks that differ in it.
+    """
+    if axis == "temperature":
+        ids = [digest_of(line["family"]) for line in lines]
+        several = len({line["arch"] for line in lines}) > 1
+        words = [f"{line['arch']} {family_label(line)}" if several else family_label(line) for line in lines]
+        victims = dict(zip(ids, words, strict=True))
+    else:
+        ids, victims = [line["model"] for line in lines], victim_names(labels)
+    texts = [_setting_text(line, axis, labels) for line in lines]
+    settings = plain_keys({digest_of(text): text for text in texts})
+    victims = plain_keys(victims)
+    yield from ((victims[digest], settings[digest_of(text)]) for digest, text in zip(ids, texts, strict=True))
+
+
 def _setting_text(line: Mapping[Hashable, Any], axis: str, labels: Labels) -> str:
-    """Return the setting of a curve, without κ = 0: ``EAD (L1) beta 1e-3 kappa 20 on cw_mnist, no defence``."""
+    """Return the setting of a curve, without κ = 0: ``EAD (L1) β 1e-3 κ 20``."""
     words = [labels.series[line["series"]]]
     for name in ("beta", "kappa"):
         value = line[name]
         if name != axis and not pd.isna(value) and (name == "beta" or value):
-            words += [name, parameter_text(value)]
-    victim = f"{line['arch']} {family_label(line)}" if axis == "temperature" else labels.victim[line["model"]]
-    return " ".join([*words, "on", victim])
+            words += [AXES[name], parameter_text(value)]
+    return " ".join(words)
+
+
+def victim_names(labels: Labels) -> dict[str, str]:
+    """Return a sweep's victims by digest, in the fewest words: an unnamed victim that is alone by its defence."""
+    if len(labels.victim) > 1 or labels.victim != labels.victim_details:
+        return labels.short_victims(labels.victim)
+    return dict(labels.defense)
 
 
 def plain_keys(labels: Mapping[str, str]) -> dict[str, str]:

@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES
-from eadbench.harness.labels import Labels, attack_label
+from eadbench.harness.labels import AXES, Labels, attack_label
+from eadbench.harness.numbers import parameter_text
 from eadbench.harness.plan.cells import Cell, Victim
-from eadbench.harness.tracking.curves import plain_keys
+from eadbench.harness.tracking.curves import plain_keys, victim_names
 from eadbench.harness.tracking.records import CellRecord, ParamValue, VictimRecord
 from eadbench.models import Recipe
 
@@ -18,7 +19,7 @@ def cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame, tags: Mapping[s
     """Return the MLflow record of a cell, from its lines of the summary."""
     return CellRecord(
         digest=cell.digest,
-        name=labels.setting(lines.iloc[0].to_dict()),
+        name=run_name(lines.iloc[0].to_dict(), labels),
         params={
             "model": victim.digest,
             "victim": labels.victim[victim.digest],
@@ -35,12 +36,25 @@ def cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame, tags: Mapping[s
             "precision": cell.precision,
             **dict(flat(cell.parameters)),
         },
-        metrics=_metrics(lines),
+        metrics=_metrics(lines, victim_keys(labels)),
         dataset=cell.dataset,
         dataset_digest=dataset_digest(cell.dataset, cell.split),
         victim=victim.digest,
         tags={**tags, "eadbench.defense": labels.defense[victim.digest]},
     )
+
+
+def run_name(line: Mapping[Any, Any], labels: Labels) -> str:
+    """Return the name of a cell's run, from a line of it: ``EAD L1 β=1e-2 κ=5 · distillation T=100``."""
+    series = labels.series[line["series"]].replace(" (", " ").replace(")", "")
+    values = ((AXES[name], parameter_text(line[name])) for name in ("beta", "kappa"))
+    attack = " ".join([series, *(f"{symbol}={text}" for symbol, text in values if text)])
+    return f"{attack} · {victim_names(labels)[line['model']].replace(' = ', '=')}"
+
+
+def victim_keys(labels: Labels) -> Mapping[str, str]:
+    """Return a sweep's victims by digest, as the first part of a metric's name: ``distillation T 100``."""
+    return plain_keys(victim_names(labels))
 
 
 def targets_text(choice: str | Mapping[str, Any]) -> str:
@@ -53,16 +67,20 @@ def dataset_digest(dataset: str, split: str) -> str:
     return f"{dataset}/{split}"
 
 
-def _metrics(lines: pd.DataFrame) -> dict[str, float | None]:
+def _metrics(lines: pd.DataFrame, victims: Mapping[str, str]) -> dict[str, float | None]:
     """Return the figures of a cell by name, such as ``average.l1``, from its lines of the summary; None if unknown.
 
-    Figures on another victim are named ``on.<victim>.average.asr``.
+    Figures on another victim have its key first: ``distillation T 100/average.asr``. With one target per image, or none,
+    there is the average case only.
     """
     metrics: dict[str, float | None] = {}
     for (model, tested), part in lines.groupby(["model", "evaluated_on"], sort=False):
-        cases, prefix = part.set_index("case"), "" if model == tested else f"on.{tested}."
-        figures: dict[str, Any] = {f"{case}.{name}": cases.at[case, name] for case in cases.index for name in FIGURES}
-        figures |= {name.replace("all_targets_", "all_targets."): part[name].iloc[0] for name in ALL_TARGETS}
+        cases, prefix = part.set_index("case"), "" if model == tested else f"{victims.get(tested, tested)}/"
+        one = part["targets_per_image"].max() == 1  # every case is the same
+        names = ["average"] if one else cases.index
+        figures: dict[str, Any] = {f"{case}.{name}": cases.at[case, name] for case in names for name in FIGURES}
+        if not one:
+            figures |= {name.replace("all_targets_", "all_targets."): part[name].iloc[0] for name in ALL_TARGETS}
         figures |= {"images": part["images"].iloc[0], "images_missing": part["missing"].iloc[0]}
         metrics |= {prefix + name: None if pd.isna(value) else float(value) for name, value in figures.items()}
     return metrics

@@ -21,12 +21,13 @@ from uuid import uuid4
 from eadbench.harness import spec as specs
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.execution.sweep import Done
+from eadbench.harness.messages import redact
 from eadbench.harness.paper.coverage import Places, places
 from eadbench.harness.reporting import figures
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import stored_json, write_text
 from eadbench.harness.results.snapshot import Snapshot
-from eadbench.harness.storage import checked_name
+from eadbench.harness.storage import checked_name, is_local
 from eadbench.harness.tracking import describe, log_sweep
 from eadbench.harness.tracking.curves import curves
 from eadbench.harness.tracking.optimality import optimality_metrics
@@ -58,15 +59,19 @@ def keep(
     if done is None and (unfinished := _without_files(snapshot.folder)):
         return unfinished[-1].stem
     spec, victims, dataset = summary.spec, summary.victims, snapshot.dataset
-    identity = f"{started:%Y%m%d-%H%M%S}-{uuid4().hex[:8]}"
+    unique = uuid4().hex[:8]
+    identity = f"{started:%Y%m%d-%H%M%S}-{unique}"
     tables = places(summary.lines, victims) if spec.targeted else Places(cells={}, sweep=())
-    tags = _tags(dataset, scale)
+    tags = _tags(snapshot.folder, dataset, scale)
     defenses = dict.fromkeys(summary.labels.defense[victim.digest] for victim in victims)
+    keys = describe.victim_keys(summary.labels)
     record = SweepRecord(
         experiment=spec.name,
         invocation=identity,
-        name=f"{spec.name} {started:%Y-%m-%d %H:%M}",
-        tags=tags | {"eadbench.defense": "; ".join(defenses)} | _table_tag(tables.sweep),
+        name=f"{started:%Y-%m-%d %H:%M:%S} {unique[:4]}",
+        tags=tags
+        | {"eadbench.defense": "; ".join(defenses), "eadbench.state": _state(done, summary)}
+        | _table_tag(tables.sweep),
         artifacts={"spec.yaml": specs.dump(spec), **texts},
         params={
             "seed": spec.seed,
@@ -75,7 +80,7 @@ def keep(
             "dataset": dataset,
         },
         metrics=(_metrics(done, seconds) if done else {})
-        | {f"accuracy.{victim.digest}": describe.percent(victim.accuracy) for victim in victims},
+        | {f"{keys[victim.digest]}/accuracy": describe.percent(victim.accuracy) for victim in victims},
         cells=list(_cells(snapshot, summary, tags, tables)),
         finished=True,
         curves=curves(summary.lines, victims),
@@ -126,9 +131,21 @@ def _parts(results: Results) -> str:
 _NO_PARTS = digest_of([])
 
 
-def _tags(dataset: str, scale: str | None) -> dict[str, str]:
+def _state(done: Done | None, summary: Summary) -> str:
+    """Return how complete the results are after an invocation: ``complete``, ``partial``, or ``failed`` in part."""
+    if done is not None and done.failures:
+        return "failed"
+    return "partial" if summary.missing or summary.lines.empty else "complete"
+
+
+def _tags(results: Results, dataset: str, scale: str | None) -> dict[str, str]:
     """Return the tags that all runs of an invocation share."""
-    tags = {"eadbench.version": metadata.version("eadbench"), "eadbench.dataset": dataset}
+    root = results.root.resolve() if is_local(results.root) else results.root
+    tags = {
+        "eadbench.version": metadata.version("eadbench"),
+        "eadbench.dataset": dataset,
+        "eadbench.results": redact(str(root)),
+    }
     revision = git_revision()
     tags |= {} if revision is None else {"mlflow.source.git.commit": revision}
     return tags | ({} if scale is None else {"eadbench.scale": scale})

@@ -15,7 +15,7 @@ import pytest
 
 from eadbench.harness.analysis import summary as summaries
 from eadbench.harness.analysis.aggregate import COLUMNS, FIGURES, METRICS
-from eadbench.harness.labels import Labels, series_of
+from eadbench.harness.labels import AXES, Labels, series_of
 from eadbench.harness.paper.coverage import places
 from eadbench.harness.paper.published import TITLES, published, same_setting
 from eadbench.harness.plan.grid import Victim
@@ -38,7 +38,7 @@ WARM, HOT = (victim(name * 16, "distillation", temperature=t) for name, t in (("
 @pytest.mark.parametrize(
     ("axis", "values", "unit", "found"),
     [
-        ("beta", [5e-5, 1e-3, 0.1], "in millionths", [50, 1000, 100_000]),
+        ("beta", [5e-5, 1e-3, 0.1], "", [50, 1000, 100_000]),
         ("beta", [0, 1e-7, 0.3], "in billionths", [0, 100, 300_000_000]),
         ("beta", [1e-3, 1.5e-12], None, None),
         ("beta", [1e-3, 1 / 3], None, None),
@@ -74,26 +74,28 @@ class TestCurves:
     def test_of_each_figure_over_kappa(self) -> None:
         found = curves(summary({"kappa": 0.0}, {"kappa": 20.0}, {"kappa": 10.0, "l1": math.nan, "asr": 0.0}), [PLAIN])
         assert len(found) == 2 * 4
-        name = "over kappa/EAD L1 beta 1e-3 on cw_mnist no defence"
-        assert found[f"average.asr {name}"] == [(0, 100.0), (10, 0.0), (20, 100.0)]
-        assert found[f"average.l1 {name}"] == [(0, 0.0), (20, 1.0)]
-        assert found[f"all_targets.l2 {name}"] == [(0, 0.0), (10, 4.0), (20, 2.0)]
+        name = "κ EAD L1 β 1e-3"
+        assert found[f"no defence/asr {name}"] == [(0, 100.0), (10, 0.0), (20, 100.0)]
+        assert found[f"no defence/l1 {name}"] == [(0, 0.0), (20, 1.0)]
+        assert found[f"no defence/all l2 {name}"] == [(0, 0.0), (10, 4.0), (20, 2.0)]
+
+    def test_one_target_per_image_has_one_case(self) -> None:
+        lines = summary({"kappa": 0.0}, {"kappa": 20.0}).assign(targets_per_image=1)
+        assert [*curves(lines, [PLAIN])] == [f"no defence/{name} κ EAD L1 β 1e-3" for name in FIGURES]
 
     def test_victims_are_told_apart_and_temperature_goes_over_them(self) -> None:
         cells = [{**of(who), "kappa": kappa} for who in (PLAIN, WARM, HOT) for kappa in (0.0, 20.0)]
-        found = [name for name in curves(summary(*cells), [PLAIN, WARM, HOT]) if name.startswith("average.l1")]
+        found = [name for name in curves(summary(*cells), [PLAIN, WARM, HOT]) if "/l1" in name]
         assert found == [
-            "average.l1 over kappa/EAD L1 beta 1e-3 on cw_mnist no defence",
-            "average.l1 over kappa/EAD L1 beta 1e-3 on cw_mnist distillation T 10",
-            "average.l1 over kappa/EAD L1 beta 1e-3 on cw_mnist distillation T 100",
-            "average.l1 over temperature/EAD L1 beta 1e-3 on cw_mnist distillation",
-            "average.l1 over temperature/EAD L1 beta 1e-3 kappa 20 on cw_mnist distillation",
+            "no defence/l1 κ EAD L1 β 1e-3",
+            "distillation T 10/l1 κ EAD L1 β 1e-3",
+            "distillation T 100/l1 κ EAD L1 β 1e-3",
+            "distillation/l1 T EAD L1 β 1e-3",
+            "distillation/l1 T EAD L1 β 1e-3 κ 20",
         ]
         alike = victim("d" * 16)
         twins = [{**of(who), "kappa": kappa} for who in (PLAIN, alike) for kappa in (0.0, 20.0)]
-        assert "average.l1 over kappa/EAD L1 beta 1e-3 on cw_mnist no defence dddddd" in curves(
-            summary(*twins), [PLAIN, alike]
-        )
+        assert "no defence dddddd/l1 κ EAD L1 β 1e-3" in curves(summary(*twins), [PLAIN, alike])
 
     def test_no_two_cells_share_a_name_and_a_step(self) -> None:
         """MLflow keeps the last of two points: of all that tells victims apart, none may be left out of a name."""
@@ -107,7 +109,7 @@ class TestCurves:
         frame = summary(*cells)
         frame["l1"] = frame.index.astype("float64")  # tells the cells apart
         for axis, lines in (("temperature", 2), ("beta", 2)):
-            found = [curve for name, curve in curves(frame, victims).items() if f"average.l1 over {axis}" in name]
+            found = [curve for name, curve in curves(frame, victims).items() if f"/l1 {AXES[axis]} " in name]
             assert [len(curve) for curve in found] == [lines] * len(found)
             points = [value for curve in found for _, value in curve]
             assert len(points) == len(set(points)) == min(16 * 2, len(cells))
@@ -121,7 +123,7 @@ class TestCurves:
             (long, ["a_hyperparameter_with_a_long_name_0 2", "a_hyperparameter_with_a_long_name_0 40"]),
         ):
             cells = [{"parameters": one, "kappa": kappa} for one in variants for kappa in (0.0, 20.0)]
-            found = {name: curve for name, curve in curves(summary(*cells), [PLAIN]).items() if "average.l1" in name}
+            found = {name: curve for name, curve in curves(summary(*cells), [PLAIN]).items() if "/l1" in name}
             assert list(found.values()) == [[(0, 0.0), (20, 1.0)], [(0, 2.0), (20, 3.0)]]
             for name, word in zip(found, words, strict=True):
                 assert word in name and len(name) <= 250
@@ -129,10 +131,10 @@ class TestCurves:
     def test_labels_that_lose_their_difference_in_a_key_are_told_apart(self) -> None:
         """MLflow takes no '&': an attack that is called CW would otherwise be taken for C&W."""
         cells = [{"attack": name, "decision_rule": None, "kappa": kappa} for name in ("cw", "CW") for kappa in (0, 20)]
-        found = [name for name in curves(summary(*cells), [PLAIN]) if name.startswith("average.l1")]
+        found = [name for name in curves(summary(*cells), [PLAIN]) if "/l1" in name]
         assert len(found) == 2
         for name in found:
-            assert re.fullmatch(r"average\.l1 over kappa/CW beta 1e-3 on cw_mnist no defence [0-9a-f]+", name)
+            assert re.fullmatch(r"no defence/l1 κ CW β 1e-3 [0-9a-f]+", name)
 
     def test_two_settings_of_one_name_and_steps_that_are_not_whole_are_no_curve(self) -> None:
         assert not curves(summary({"kappa": 0.0}, {"kappa": 20.0}, {"kappa": 20.0}), [PLAIN])
@@ -146,11 +148,8 @@ class TestCurves:
             for beta in (1e-3, 1e-2)
             for kappa in (0.0, 20.0)
         ]
-        found = [name for name in curves(summary(*cells), [PLAIN]) if name.startswith("average.l1 over kappa")]
-        assert [name.partition("/")[2] for name in found] == [
-            "EAD EN beta 1e-3 on cw_mnist no defence",
-            "EAD L1 beta 1e-3 on cw_mnist no defence",
-        ]
+        found = [name for name in curves(summary(*cells), [PLAIN]) if "/l1 κ" in name]
+        assert found == ["no defence/l1 κ EAD EN β 1e-3", "no defence/l1 κ EAD L1 β 1e-3"]
 
 
 def test_robustness_is_against_the_strongest_cell() -> None:
@@ -218,13 +217,17 @@ def test_a_sweep_at_a_uri_is_logged_with_its_figures_curves_tags_and_models(tmp_
 
     tags = {name: value for name, value in parent.data.tags.items() if name.startswith("eadbench")}
     everywhere = {"eadbench.version": "0.1.0", "eadbench.dataset": "mnist", "eadbench.scale": "tiny"}
-    assert tags == everywhere | {"eadbench.invocation": kept, "eadbench.defense": "no defence"}
+    everywhere["eadbench.results"] = str(results.root)
+    own = {"eadbench.invocation": kept, "eadbench.defense": "no defence", "eadbench.state": "complete"}
+    assert tags == everywhere | own
+    assert parent.info.run_name == f"{started:%Y-%m-%d %H:%M:%S} {kept.rpartition('-')[2][:4]}"
     cells = client.search_runs([logged.experiment_id], "tags.`eadbench.cell` != '' AND params.beta = '0.001'")
     [cell] = [client.get_run(run.info.run_id) for run in cells if run.data.params["decision_rule"] == "l1"]
     assert everywhere.items() < cell.data.tags.items()
+    assert cell.info.run_name == "EAD L1 β=1e-3 κ=0 · no defence"
     assert cell.data.tags["eadbench.paper_table"] == "2, 3, 6, 8, 14"
 
-    l1 = "average.l1 over beta in millionths/EAD L1 on digits no defence"
+    l1 = "no defence/l1 β EAD L1"
     expected = found.lines[(found.lines["decision_rule"] == "l1") & (found.lines["case"] == "average")]
     points = {metric.step: metric.value for metric in client.get_metric_history(logged.run_id, l1)}
     assert points == pytest.approx(dict(zip((1000, 10_000), expected["l1"], strict=True)))
@@ -235,7 +238,7 @@ def test_a_sweep_at_a_uri_is_logged_with_its_figures_curves_tags_and_models(tmp_
     assert model.params["training.epochs"] == "4" and model.params["defense.name"] == "none"
     metrics = {metric.key: metric.value for metric in model.metrics}
     assert metrics["accuracy"] == 100 * found.victims[0].accuracy
-    assert parent.data.metrics[f"accuracy.{found.victims[0].digest}"] == metrics["accuracy"]
+    assert parent.data.metrics["no defence/accuracy"] == metrics["accuracy"]
     assert (parent.data.params["targets"], cell.data.params["targets"]) == ("all", "all")
     assert (cell.data.metrics["images"], cell.data.metrics["images_missing"]) == (3, 0)
     strong = expected[expected["all_targets_asr"] == expected["all_targets_asr"].max()]
