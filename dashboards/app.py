@@ -25,11 +25,11 @@ _PAGES: dict[str, Callable[[Source], None]] = {
 
 def main() -> None:
     """Show the page that the address names."""
-    st.set_page_config(page_title="eadbench", page_icon=str(_HERE / "icon.png"), layout="wide")
-    st.html(_HERE / "templates" / "style.css")
     pages = [_page(title, _of_chosen(show)) for title, show in _PAGES.items()]
     pages.append(_page(_COMPARE, lambda: compare.show([*sources.names()])))
     page = st.navigation(pages)
+    st.set_page_config(page_title=_title(page.title), page_icon=str(_HERE / "icon.png"), layout="wide")
+    st.html(_HERE / "templates" / "style.css")
     _redirect(pages)
     try:
         with st.sidebar:
@@ -37,6 +37,14 @@ def main() -> None:
         page.run()
     except EadbenchError as error:
         st.error(str(error))
+
+
+def _title(page: str) -> str:
+    """Return what the browser calls a page: ``Curves · digits – eadbench``."""
+    names = list(sources.names())
+    asked = st.session_state.get("dir") or st.query_params.get("dir")
+    folder = asked if asked in names else next(iter(names), "")
+    return f"{page if page == _COMPARE else f'{page} · {folder}'} – eadbench"
 
 
 def _page(title: str, run: Callable[[], None]) -> st.Page:

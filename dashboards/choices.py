@@ -59,9 +59,14 @@ def toggle(heading: str, *, key: str, value: bool = False, help: str | None = No
 
 
 def filters(texts: pd.DataFrame) -> "pd.Series[bool]":
-    """Offer a filter for every column in which lines differ; return which lines are chosen."""
+    """Offer a filter for every column in which lines differ; return which lines are chosen.
+
+    On a phone the filters are folded away until `Filters` is switched on; see style.css.
+    """
     chosen: dict[str, list[str]] = {}
-    with st.container(horizontal=True):
+    with st.container(key="unfold"):
+        st.toggle("Filters", key="filters")
+    with st.container(horizontal=True, key="folding"):
         for name, values in filter_options(texts).items():
             default = [OWN] if name == "tested" else []
             chosen[name] = st.multiselect(

@@ -17,9 +17,9 @@ PATIENCE = 240_000
 class Visitor:
     """A new visitor of the explorer, who notes errors in the browser and requests to other hosts."""
 
-    def __init__(self, browser: "Browser", address: str) -> None:
+    def __init__(self, browser: "Browser", address: str, *, width: int = 1280) -> None:
         self.address = address
-        self.context = browser.new_context(accept_downloads=True)
+        self.context = browser.new_context(accept_downloads=True, viewport={"width": width, "height": 800})
         self.context.set_default_timeout(PATIENCE)
         self.page = self.context.new_page()
         self.problems: list[str] = []

@@ -30,6 +30,8 @@ from tests.dashboards.explorer import LONG, VICTIM, Visit, html, messages, table
         ("corrupt_rows", "sweep", "not the rows of a sweep"),
         ("corrupt_victims", "table", "victims.json: not as a sweep wrote it"),
         ("corrupt_victims", "sweep", "victims.json: not as a sweep wrote it"),
+        ("corrupt_records", "sweep", ".json: not as a sweep wrote it (Invalid JSON"),
+        ("corrupt_records", "sweep", "77.json: not as a sweep wrote it (task"),
         ("no_data", "images", "The originals are not shown: the data set is not here."),
     ],
 )
