@@ -23,13 +23,12 @@ PATIENCE = 120
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run two sweeps, and one on other images, and damage copies of one."""
     root = tmp_path_factory.mktemp("explorer")
-    models = root / "models"
-    sweeps.run(sweeps.small(**STUDY), root / "first", models=models)
+    sweeps.run(sweeps.small(**STUDY), root / "first")
     cw, long, short = STUDY["attacks"]
     fewer = [{**cw, "max_iterations": 5}, long, {**short, "max_iterations": 1}]
-    sweeps.run(sweeps.small(**STUDY | {"attacks": fewer}), root / "second", models=models)
-    sweeps.run(sweeps.small(**STUDY | {"attacks": [short], "seed": 7}), root / "others", models=models)
-    sweeps.run(sweeps.small(**MIXED), root / "mixed", models=models)
+    sweeps.run(sweeps.small(**STUDY | {"attacks": fewer}), root / "second")
+    sweeps.run(sweeps.small(**STUDY | {"attacks": [short], "seed": 7}), root / "others")
+    sweeps.run(sweeps.small(**MIXED), root / "mixed")
     (root / "empty").mkdir()
     Results(root / "young").begin(sweeps.small())
     corrupt = ("corrupt_rows", "corrupt_victims", "corrupt_records")

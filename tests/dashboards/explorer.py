@@ -27,6 +27,7 @@ STUDY = {
     "batch_size": 100,
 }
 MIXED = {
+    "dataset": STUDY["dataset"],
     "images": {"count": 2},
     "victims": [VICTIM, {**VICTIM, "defense": {"distillation": {"temperature": [10, 100]}}}],
     "attacks": [{"name": "fgm", "norm": "linf", "epsilons": [0.1, 0.3, 1]}],

@@ -62,9 +62,9 @@ STUDY = {
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run two sweeps; add an empty folder, and a copy with damaged records."""
     root = tmp_path_factory.mktemp("explorer")
-    sweeps.run(sweeps.small(**STUDY), root / "first", models=root / "models")
+    sweeps.run(sweeps.small(**STUDY), root / "first")
     attacks = [{**attack, "max_iterations": 8} for attack in STUDY["attacks"]]
-    sweeps.run(sweeps.small(**STUDY | {"attacks": attacks}), root / "second", models=root / "models")
+    sweeps.run(sweeps.small(**STUDY | {"attacks": attacks}), root / "second")
     (root / "empty").mkdir()
     shutil.copytree(root / "first", root / "corrupt_records")
     (root / "corrupt_records" / "failures").mkdir()
@@ -223,7 +223,7 @@ def test_tab_reaches_every_control_and_frames_it(visitor: Visitor) -> None:
         name, framed = page.evaluate(STOP)
         assert framed, f"{name} after {stops}"
         stops.append(name)
-    assert stops[2:8] == ["Table", "Curves", "Transfer", "Images", "Sweep", "Compare"]
+    assert stops[2:9] == ["Table", "Curves", "Leaderboard", "Transfer", "Images", "Sweep", "Compare"]
     assert [name for name in stops if name in CONTROLS] == CONTROLS, stops
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Predictions of the victims").wait_for()
