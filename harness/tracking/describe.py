@@ -70,8 +70,8 @@ def dataset_digest(dataset: str, split: str) -> str:
 def _metrics(lines: pd.DataFrame, victims: Mapping[str, str]) -> dict[str, float | None]:
     """Return the figures of a cell by name, such as ``average.l1``, from its lines of the summary; None if unknown.
 
-    Figures on another victim have its key first: ``distillation T 100/average.asr``. With one target per image, or none,
-    there is the average case only.
+    Figures on another victim have its key first: ``distillation T 100/average.asr``. With one target per image, or
+    none, there is the average case only.
     """
     metrics: dict[str, float | None] = {}
     for (model, tested), part in lines.groupby(["model", "evaluated_on"], sort=False):
