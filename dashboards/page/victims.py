@@ -33,7 +33,7 @@ def _row(victim: Victim, label: str, recipe: Recipe | None) -> list[str]:
         NO_VALUE if victim.accuracy is None else f"{100 * victim.accuracy:.2f}",
         f"{len(victim.images):,}" if victim.attacked else NO_VALUE,
         victim.trained_on,
-        NO_VALUE if recipe is None else _training_text(recipe) + _examples_text(victim),
+        NO_VALUE if recipe is None else training_text(recipe) + _examples_text(victim),
     ]
 
 
@@ -42,7 +42,7 @@ def _examples_text(victim: Victim) -> str:
     return f", {victim.examples[0]:,} of {victim.examples[1]:,} adversarial examples" if victim.examples else ""
 
 
-def _training_text(recipe: Recipe) -> str:
+def training_text(recipe: Recipe) -> str:
     """Return how a victim was trained: ``30 epochs, batches of 32, adam at 0.003, seed 0, crop 2``."""
     training = recipe.training
     if training is None:

@@ -9,7 +9,6 @@ Shape letters used below:
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Hashable, Iterable, Iterator
 from operator import itemgetter
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eadbench.harness.analysis.draws import image_hashes
 from eadbench.harness.analysis.intervals import rate_interval, ratio_interval
 from eadbench.harness.analysis.planned import Planned
 from eadbench.harness.errors import UserError
@@ -240,7 +240,7 @@ def _images_of(setting: dict[str, Any], rows: pd.DataFrame) -> _Images:
 def _draws(setting: dict[str, Any], images: _Images, *, seed: int) -> Ints:
     """Return the row of each image (N,) that the average case draws."""
     names = [f"{seed}/{setting['dataset']}/{name}" for name in setting["splits"]]
-    hashes = _hash_images(np.array([_digest(name) for name in names], dtype=np.uint64)[images.split], images.image)
+    hashes = image_hashes(names, images.split, images.image)
     return images.starts + (hashes % images.counts.astype(np.uint64)).astype(np.int64)
 
 
@@ -286,18 +286,3 @@ def _intervals(totals: Floats) -> Floats:
     distances = ratio_interval(totals[..., 2:], successes[..., None])
     distances[..., METRICS.index("linf")] = np.minimum(distances[..., METRICS.index("linf")], 1.0)
     return np.concatenate([rates[..., None], distances], axis=-1)
-
-
-def _digest(name: str) -> int:
-    """Return a 64-bit hash of a name, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-
-
-def _hash_images(bases: NDArray[np.uint64], images: Ints) -> NDArray[np.uint64]:
-    """Hash every (base, image): the image-th output of SplitMix64 (Steele et al. 2014) seeded by the base."""
-    state = (images.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    state = state + bases
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    hashes: NDArray[np.uint64] = state ^ (state >> np.uint64(31))
-    return hashes
