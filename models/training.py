@@ -79,7 +79,13 @@ def train(
     data, held_out = split(data, training)
     # One image alone has no statistics for batch normalisation, so drop a last batch of one.
     drop_last = len(data) % training.batch_size == 1 and len(data) > 1  # type: ignore[arg-type]
-    loader = DataLoader(augmented(data, training), batch_size=training.batch_size, shuffle=True, drop_last=drop_last, generator=generator)
+    loader = DataLoader(
+        augmented(data, training),
+        batch_size=training.batch_size,
+        shuffle=True,
+        drop_last=drop_last,
+        generator=generator,
+    )
     optimizer = optimizer_of(model, training)
     schedule = schedule_of(optimizer, training, len(loader))
     kept = Kept(model, training)
