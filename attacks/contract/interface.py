@@ -43,7 +43,7 @@ def returns_an_entry_per_rule(subject: Subject) -> None:
         else:
             require(len(keys) == 1, f"{trial.name}: the result has entries {keys}; without RULES there must be one")
         for name, kept in trial.entries():
-            shapes = {field: tuple(values.shape) for field, values in vars(kept).items()}
+            shapes = {field: tuple(values.shape) for field, values in vars(kept).items() if values is not None}
             right = dict.fromkeys(shapes, (count,)) | {"images": tuple(trial.images.shape)}
             wrong = [f"{field} {shape}" for field, shape in shapes.items() if shape != right[field]]
             require(not wrong, f"{name}: wrong shapes for {count} images: {', '.join(wrong)}")

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,7 +27,8 @@ _FIGURES = {"l0": "L0", "l1": "L1", "l2": "L2", "linf": "L∞", "margin": "margi
 _LEFT_ALIGNED = ("cell", "attack", "on")
 _REQUIRED = ("cell", "attack", "")
 """Columns that are shown even if empty."""
-_OPTIONAL = ("passes", "gradients", "c", "ε", "margin", "L0", "cell", "on", "κ", "β")
+_TRACE = "after 1/32, 1/16 … 1 of the budget"
+_OPTIONAL = (_TRACE, "passes", "gradients", "c", "ε", "margin", "L0", "cell", "on", "κ", "β")
 """Columns that a narrow terminal omits, in this order."""
 _UNLIMITED = 1000
 """Characters to measure the full width of a table with."""
@@ -108,16 +108,22 @@ def _columns(example: Found, rows: pd.DataFrame, omitted: Collection[str]) -> di
         "on": [Text("" if _on_own_victim(line) else _victim(example, line["evaluated_on"])) for line in lines],
         "": [Text("✓", style="green") if line["success"] else Text("✗", style="red") for line in lines],
         **{head: _figures(lines, name) for name, head in _FIGURES.items()},
-        "gradients": [_count(line["iterations"]) for line in lines],
-        "passes": [_count(line["iterations"] + line["forward_passes"]) for line in lines],
+        "gradients": [_passes(line, "iterations") for line in lines],
+        "passes": [_passes(line, "iterations", "forward_passes") for line in lines],
+        _TRACE: [_trace(line["trace"]) for line in lines],
     }
     heads = (head for head, column in columns.items() if head in _REQUIRED or any(map(str, column)))
     return {head: columns[head] for head in heads if head not in omitted}
 
 
-def _count(value: Any) -> Text:
-    """Return a number of passes, or nothing if it is not known."""
-    return Text("" if pd.isna(value) else f"{value:,}")
+def _passes(line: Row, *names: str) -> Text:
+    """Return the sum of columns that count passes; nothing if they are not known."""
+    return Text("" if any(pd.isna(line[name]) for name in names) else f"{sum(line[name] for name in names):,}")
+
+
+def _trace(values: Sequence[float] | None) -> Text:
+    """Return the least distances after each share of a budget, with a dash before the first success."""
+    return Text("" if values is None else "  ".join("–" if pd.isna(v) else figure_text(v) for v in values))
 
 
 def _figures(lines: Sequence[Row], name: str) -> list[Text]:
