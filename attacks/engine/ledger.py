@@ -52,7 +52,7 @@ class Unserved(Exception):
 class Ledger:
     """The passes of N examples, and the nearest adversarial image that each has queried by each rule.
 
-    Every tensor has one entry more than there are examples: the last, index -1, is that of rows that only fill a batch.
+    Every tensor has one entry more than there are examples: the last is that of rows that only fill a batch.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class Ledger:
         An example has one row at most. Rows that are not `counted` (B,) bool only fill the batch.
         """
         if counted is not None:
-            examples = torch.where(counted, examples, -1)
+            examples = torch.where(counted, examples, len(self.passes) - 1)
         self.rows, self.surely_left = examples, 0
 
     def admit(self) -> Tensor:
