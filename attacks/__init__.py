@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from eadbench.attacks.alma import ALMA
 from eadbench.attacks.attack import Attack, Traits, breaches, traits_of
 from eadbench.attacks.budgeted import Budgeted
+from eadbench.attacks.budgeted_cw import BudgetedCarliniWagner
+from eadbench.attacks.budgeted_ead import BudgetedEAD
 from eadbench.attacks.carlini_wagner import COV, CarliniWagner
 from eadbench.attacks.ddn import DDN
 from eadbench.attacks.ead import EAD
@@ -52,6 +54,8 @@ __all__ = [
     "Attack",
     "AttackResult",
     "Budgeted",
+    "BudgetedCarliniWagner",
+    "BudgetedEAD",
     "CarliniWagner",
     "Probe",
     "SigmaZero",

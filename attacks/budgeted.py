@@ -19,9 +19,9 @@ from eadbench.attacks.engine.inputs import attacked
 from eadbench.attacks.engine.ledger import LEAST_BUDGET, Ledger, Measure, Metered, Spent, Unserved
 from eadbench.attacks.result import Adversarial, AttackResult
 
-__all__ = ["ACCOUNTING", "Budgeted", "defaults_within", "with_budget"]
+__all__ = ["ACCOUNTING", "Budgeted", "class_within", "defaults_within", "with_budget", "within"]
 
-ACCOUNTING = ("budget", "best_queried")
+ACCOUNTING = ("budget", "best_queried", "published")
 """The keys of a spec's attack that are no hyperparameters of its class."""
 
 
@@ -171,14 +171,31 @@ class Budgeted:
         )
 
 
+def within(attack: type, budget: int, **hyperparameters: Any) -> Budgeted:
+    """Build a class for a budget: with its setting for one if it has one, and the defaults that depend on a budget."""
+    chosen: Any = class_within(attack, {"budget": budget})
+    return Budgeted(attack=chosen(**{**defaults_within(chosen, budget), **hyperparameters}), budget=budget)
+
+
 def with_budget(attack: Any, accounting: Mapping[str, Any]) -> Any:
     """Return the attack under the keys of :data:`ACCOUNTING` in a mapping; the attack itself if it has none of them."""
-    given = {name: accounting[name] for name in ACCOUNTING if name in accounting}
+    given = {name: accounting[name] for name in ("budget", "best_queried") if name in accounting}
     return Budgeted(attack=attack, **given) if given else attack
 
 
+def class_within(attack: type, accounting: Mapping[str, Any]) -> type:
+    """Return the class that runs under the keys of :data:`ACCOUNTING` in a mapping.
+
+    On a budget this is the attack's `WITHIN`, a class whose search is made for a budget, unless the published one is
+    asked for.
+    """
+    if "budget" not in accounting or accounting.get("published"):
+        return attack
+    return getattr(attack, "WITHIN", attack)
+
+
 def defaults_within(attack: type, budget: int | None) -> Mapping[str, Any]:
-    """Return the hyperparameters whose defaults depend on a budget: those of the class's method `within_budget`."""
+    """Return the hyperparameters whose defaults depend on a budget: those of the class's method of this name."""
     defaults = getattr(attack, "defaults_within", None)
     return {} if budget is None or defaults is None else defaults(budget)
 

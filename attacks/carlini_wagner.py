@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from eadbench.attacks import distances
 from eadbench.attacks.attack import BATCH_SIZE, Attack
+from eadbench.attacks.budgeted import Budgeted, within
+from eadbench.attacks.budgeted_cw import BudgetedCarliniWagner
 from eadbench.attacks.engine.checks import check_not_negative
 from eadbench.attacks.engine.minimise import minimise
 from eadbench.attacks.engine.search import Objective, Rows, Search
@@ -60,6 +62,8 @@ class CarliniWagner(Attack):
         "initial_const": 0.1,
         "learning_rate": 0.03,
     }
+    WITHIN: ClassVar[type] = BudgetedCarliniWagner
+    """The class that a spec runs on a budget."""
 
     kappa: float | Tensor = 0.0
     learning_rate: float = 1e-2
@@ -71,6 +75,11 @@ class CarliniWagner(Attack):
 
     def __post_init__(self) -> None:
         Search.from_attack(self)
+
+    @classmethod
+    def within(cls, budget: int, **hyperparameters: Any) -> Budgeted:
+        """Build the C&W that spends a budget of passes as well as can be; see :class:`BudgetedCarliniWagner`."""
+        return within(cls, budget, **hyperparameters)
 
     @property
     def most_iterations(self) -> int:

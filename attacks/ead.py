@@ -9,8 +9,11 @@ from torch import Tensor, nn
 
 from eadbench.attacks import distances
 from eadbench.attacks.attack import BATCH_SIZE, Attack
+from eadbench.attacks.budgeted import Budgeted, within
+from eadbench.attacks.budgeted_ead import BudgetedEAD
 from eadbench.attacks.engine.checks import check_choice, check_not_negative
 from eadbench.attacks.engine.minimise import minimise
+from eadbench.attacks.engine.projections import shrink
 from eadbench.attacks.engine.search import Objective, Rows, Search
 from eadbench.attacks.result import AttackResult
 
@@ -47,6 +50,9 @@ class EAD(Attack):
         The shrinkage threshold: β as in equation 8, or αₖ·β as in the proximal step of β‖·‖₁.
     momentum : "paper" or "code"
         k/(k+3) as in algorithm 1, or (k+1)/(k+4) as in the authors' code.
+    l2_gradient : "always" or "while_failing"
+        Whether the gradient of ‖x - x₀‖₂² enters every step, as in algorithm 1, or only steps from a y⁽ᵏ⁾ whose margin
+        is at most κ, as in ART. The latter gives less L1 under the L1 rule at the same cost.
     """
 
     LABEL: ClassVar[str] = "EAD"
@@ -56,6 +62,11 @@ class EAD(Attack):
     NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2")
     TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 0.3, "l2": 0.05}  # at 9 × 1,000: 0.003 and 0.03
     CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"binary_search_steps": 4, "max_iterations": 100, "initial_const": 0.1}
+
+    UNWRITTEN: ClassVar[Mapping[str, Any]] = {"l2_gradient": "always"}
+    """Fields that came later: at these values a spec leaves them out, and its digests stay what they were."""
+    WITHIN: ClassVar[type] = BudgetedEAD
+    """The class that a spec runs on a budget."""
 
     patience: ClassVar[float] = 2.0
     """As its learning rate decays, the distance of its successes still falls long after its loss has settled."""
@@ -71,13 +82,20 @@ class EAD(Attack):
     method: Literal["fista", "ista"] = "fista"
     threshold: Literal["beta", "scaled"] = "beta"
     momentum: Literal["paper", "code"] = "paper"
+    l2_gradient: Literal["always", "while_failing"] = "always"
 
     def __post_init__(self) -> None:
         Search.from_attack(self)
         check_choice("method", self.method, ("fista", "ista"))
         check_choice("threshold", self.threshold, ("beta", "scaled"))
         check_choice("momentum", self.momentum, ("paper", "code"))
+        check_choice("l2_gradient", self.l2_gradient, ("always", "while_failing"))
         check_not_negative("beta", self.beta)
+
+    @classmethod
+    def within(cls, budget: int, norm: Literal["l1", "l2"] = "l1", **hyperparameters: Any) -> Budgeted:
+        """Build the EAD that spends a budget of passes as well as can be; see :class:`BudgetedEAD`."""
+        return within(cls, budget, norm=norm, **hyperparameters)
 
     @property
     def most_iterations(self) -> int:
@@ -132,8 +150,12 @@ class EAD(Attack):
         rate = self.learning_rate * (1 - k / self.max_iterations).clamp(min=0).sqrt()
 
         # x(k+1) = S_beta(y(k) - a_k grad g(y(k))),  g(y) = c f(y) + |y - x0|^2
-        _, gradient = objective.gradient(y, rows)
-        z = y - rate * (gradient + 2 * (y - rows.image))
+        logits, gradient = objective.gradient(y, rows)
+        pull = 2 * (y - rows.image)
+        if self.l2_gradient == "while_failing":
+            settled = objective.margin(logits, rows.label) > rows.kappa
+            pull = pull.masked_fill(settled[:, None, None, None], 0)
+        z = y - rate * (gradient + pull)
         x_next = shrink(z, rows.image, beta if self.threshold == "beta" else rate * beta)
 
         # y(k+1) = x(k+1) + k/(k+3) (x(k+1) - x(k))
@@ -144,12 +166,3 @@ class EAD(Attack):
             y.copy_(x_next + count / (count + 3) * (x_next - x))
         x.copy_(x_next)
         return x, None
-
-
-def shrink(z: Tensor, origin: Tensor, threshold: Tensor) -> Tensor:
-    """S_β, the projected shrinkage-thresholding of equation 8.
-
-    Move each value of `z` towards `origin` by `threshold`, but not past it, and clip it to [0, 1].
-    """
-    delta = z - origin
-    return (origin + (delta - torch.clamp(delta, -threshold, threshold))).clamp(0, 1)

@@ -1,11 +1,11 @@
-"""Projections of perturbations (B, C, H, W) to balls of radius (B,) by the Euclidean distance, row by row."""
+"""Projections of perturbations (B, C, H, W) to balls of radius (B,) by the Euclidean distance; shrinkage."""
 
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-__all__ = ["PROJECTIONS", "l0", "l1", "l2", "linf"]
+__all__ = ["PROJECTIONS", "l0", "l1", "l2", "linf", "shrink"]
 
 
 def l0(delta: Tensor, radius: Tensor) -> Tensor:
@@ -43,3 +43,12 @@ def linf(delta: Tensor, radius: Tensor) -> Tensor:
 
 PROJECTIONS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"l0": l0, "l1": l1, "l2": l2, "linf": linf}
 """Projections by the names of their norms."""
+
+
+def shrink(z: Tensor, origin: Tensor, threshold: Tensor) -> Tensor:
+    """S_β, the projected shrinkage-thresholding of equation 8.
+
+    Move each value of `z` towards `origin` by `threshold`, but not past it, and clip it to [0, 1].
+    """
+    delta = z - origin
+    return (origin + (delta - torch.clamp(delta, -threshold, threshold))).clamp(0, 1)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from eadbench.attacks.budgeted import ACCOUNTING, with_budget
+from eadbench.attacks.budgeted import ACCOUNTING, class_within, with_budget
 from eadbench.attacks.engine.precision import Precision
 from eadbench.harness.registry import ATTACKS
 from eadbench.harness.spec.parameters import takes_tensor
@@ -157,7 +157,7 @@ class Setting:
 
         β and κ are tensors of one value per example, if it takes tensors.
         """
-        attack = ATTACKS.look_up(self.attack)
+        attack: Any = class_within(ATTACKS.look_up(self.attack), self.parameters)
         own = {name: value for name, value in self.parameters.items() if name not in ACCOUNTING}
         axes: dict[str, Any] = {}
         for name, values in (("beta", self.betas), ("kappa", self.kappas)):

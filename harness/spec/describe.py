@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,13 +60,21 @@ def _named(
 ) -> dict[str, Any]:
     """Return the schema of an entry `{name: …, parameter: …}` of a registry."""
     entries = []
-    for name, thing in registry.table.items():
+    for name, thing in _variants(registry):
         fields = _inline(thing, leave_out=leave_out)
         own = extra(thing) if extra else {}
         properties = {"name": {"const": name, "description": _first_line(thing)}, **fields["properties"], **own}
         entries.append({**fields, "properties": properties, "required": ["name", *fields.get("required", [])]})
     outsider = {"type": "object", "properties": {"name": {"type": "string", "pattern": _IMPORT_PATH}}}
     return {"anyOf": [*entries, {**outsider, "required": ["name"]}]}
+
+
+def _variants(registry: Registry) -> Iterator[tuple[str, Any]]:
+    """Yield every thing of a registry by its name, and behind it its variant for a budget, if it has one."""
+    for name, thing in registry.table.items():
+        yield name, thing
+        if (variant := getattr(thing, "WITHIN", None)) is not None:
+            yield name, variant
 
 
 def _defense() -> dict[str, Any]:
@@ -155,7 +163,14 @@ def markdown() -> str:
         ("Defences", DEFENSES, {}),
     ):
         parts.append(f"## {heading}\n")
-        parts += [_thing_table(name, thing, meanings | _meanings(thing)) for name, thing in registry.table.items()]
+        parts += [
+            _thing_table(
+                f"`{name}`" if thing is registry.table[name] else f"`{name}` on a budget",
+                thing,
+                meanings | _meanings(thing),
+            )
+            for name, thing in _variants(registry)
+        ]
     return "\n".join(parts)
 
 
@@ -172,8 +187,8 @@ def _model_table(part: _Part) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _thing_table(name: str, thing: Any, meanings: Mapping[str, str]) -> str:
-    lines = [f"### `{name}`\n", _first_line(thing), ""]
+def _thing_table(heading: str, thing: Any, meanings: Mapping[str, str]) -> str:
+    lines = [f"### {heading}\n", _first_line(thing), ""]
     fields: Mapping[str, Any] = parameters_of(thing, leave_out=("targeted",)).model_fields
     axes = getattr(thing, "AXES", ())
     if rules := getattr(thing, "RULES", ()):

@@ -7,7 +7,7 @@ from typing import Any
 
 from eadbench.attacks.attack import breaches as attack_breaches
 from eadbench.attacks.attack import instance_breaches, traits_of
-from eadbench.attacks.budgeted import defaults_within, with_budget
+from eadbench.attacks.budgeted import class_within, defaults_within, with_budget
 from eadbench.defenses.defense import Crafting
 from eadbench.defenses.defense import breaches as defense_breaches
 from eadbench.harness.datasets import DATASETS
@@ -85,6 +85,9 @@ def resolved_attack(given: Mapping[str, Any], where: str, *, code: bool = True) 
         raise UserError(f"{where}.name: {name} {breach}")
     chosen = rest.pop("decision_rules", None)
     accounting = _accounting(rest, where)
+    published, attack = attack, class_within(attack, accounting)
+    if accounting.get("published") and not ("budget" in accounting and hasattr(published, "WITHIN")):
+        raise UserError(f"{where}.published: must be left out but with ead or cw on a budget; got true")
     axes = traits_of(attack).axes
     try:
         model = parameters_of(attack, axes=axes, leave_out=("targeted",))
@@ -92,6 +95,8 @@ def resolved_attack(given: Mapping[str, Any], where: str, *, code: bool = True) 
         raise UserError(f"{where}.name: {error}") from error
     rest = {**defaults_within(attack, accounting.get("budget")), **rest}
     values = validated(model, rest, where).model_dump(mode="json")
+    unwritten = getattr(attack, "UNWRITTEN", {}).items()
+    values = {key: value for key, value in values.items() if (key, value) not in unwritten}
     entry = AttackEntry(
         name=name,
         parameters={key: value for key, value in values.items() if key not in axes} | accounting,

@@ -125,6 +125,9 @@ class Accounting(_Documented):
     best_queried: bool | None = None
     """Whether the nearest adversarial image that was queried is reported, instead of the one that the attack returns;
     unless given, the sweep's `best_queried`."""
+    published: bool = False
+    """On a budget: run `ead` or `cw` as published, cut where the budget ends, and not by the search made for a
+    budget."""
 
 
 class Resources(_Documented):

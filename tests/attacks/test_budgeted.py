@@ -1,21 +1,23 @@
 """Attacks on a budget of passes: what is counted, what is kept, and what a row does when its budget is spent."""
 
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from eadbench.attacks import ALMA, COV, DDN, EAD, FGM, FMN, IFGM, PDPGD, Budgeted, CarliniWagner, SigmaZero
+from eadbench.attacks import ALMA, COV, DDN, EAD, FGM, FMN, IFGM, PDPGD, Budgeted, BudgetedEAD, CarliniWagner, SigmaZero
 from eadbench.attacks.contract.victims import labels_to_attack, small_images, small_net
 from eadbench.attacks.criterion import margin
 from eadbench.attacks.distances import NORMS
 from eadbench.attacks.engine.ledger import SHARES
 from eadbench.attacks.engine.precision import LowerPrecision
 from tests.attacks.contract.broken import Sound
+from tests.attacks.transcription import next_c
 
-SEARCH: dict[str, Any] = {"binary_search_steps": 3, "max_iterations": 20, "initial_const": 0.5}
+SEARCH: dict[str, Any] = {"binary_search_steps": 3, "max_iterations": 25, "initial_const": 0.5}
 ATTACKS = [
     EAD(**SEARCH, beta=1e-2),
     CarliniWagner(**SEARCH, learning_rate=0.05),
@@ -173,3 +175,59 @@ def test_passes_in_lower_precision_are_counted_and_only_exact_ones_are_kept() ->
 def test_budgets_too_small_are_refused() -> None:
     with pytest.raises(ValueError, match="budget must be at least 32, got 31"):
         Budgeted(attack=FMN(norm="l2"), budget=31)
+
+
+def plain_search(model: nn.Module, image: Tensor, label: int, attack: BudgetedEAD, beta: float, first: float) -> float:
+    """One example of :class:`BudgetedEAD`, pixel by pixel; the least distance of an adversarial y."""
+    origin, c, lower, upper, least = image.flatten().tolist(), 0.0, 0.0, 1e10, math.inf
+    nearest = origin
+    norm = {"l1": lambda delta: sum(map(abs, delta)), "l2": lambda delta: math.sqrt(sum(d * d for d in delta))}
+    assert attack.learning_rate is not None
+    for search in range(attack.searches):
+        count = attack.steps * (search + 1) // attack.searches - attack.steps * search // attack.searches
+        x = y = nearest
+        succeeded = False
+        for k in range(count):
+            point = torch.tensor(y, dtype=image.dtype).view(1, 1, 4, 4).requires_grad_()
+            lead = margin(model(point), torch.tensor([label]), targeted=True)
+            gradient = [-value for value in torch.autograd.grad(lead.sum(), point)[0].flatten().tolist()]
+            adversarial = lead.item() > 0
+            distance = norm[attack.norm]([a - b for a, b in zip(y, origin, strict=True)])
+            if adversarial and distance < least:
+                least, nearest = distance, y
+            succeeded |= adversarial
+            if search == k == 0:
+                c = first * (beta or 1) / max(map(abs, gradient))
+            rate = attack.learning_rate / count * (1 + math.cos(math.pi * k / count)) / 2
+            step = []
+            for value, start, slope in zip(y, origin, gradient, strict=True):
+                delta = value - rate * ((0 if adversarial else c * slope) + 2 * (value - start)) - start
+                delta = math.copysign(max(abs(delta) - rate * beta, 0), delta)
+                step.append(min(max(start + delta, 0), 1))
+            y = [min(max(new + k / (k + 3) * (new - old), 0), 1) for new, old in zip(step, x, strict=True)]
+            x = step
+            c *= math.exp((-1 if adversarial else 1) * attack.adaptation / count)
+        c, lower, upper = next_c(c, lower, upper, succeeded)
+    return least
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_ead_on_a_budget_agrees_with_a_plain_transcription(norm: Literal["l1", "l2"]) -> None:
+    model, images, labels = problem()
+    model, images = model.double(), images.double()
+    beta, first = (0.7, 50.0) if norm == "l1" else (0.0, 3.0)
+    attack = BudgetedEAD(
+        norm=norm, steps=40, searches=3, beta=beta, learning_rate=1.3, initial_const=first, adaptation=4.0
+    )
+    kept = attack(model, images, labels)[norm]
+    least = [plain_search(model, *row, attack, beta, first) for row in zip(images, labels.tolist(), strict=True)]
+    assert any(map(math.isfinite, least))
+    expected = torch.tensor([value if math.isfinite(value) else math.nan for value in least], dtype=torch.float64)
+    torch.testing.assert_close(getattr(kept, norm), expected, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+def test_a_named_setting_spends_its_budget() -> None:
+    model, images, labels = problem()
+    for attack in (EAD.within(64, "l1"), EAD.within(64, "l2"), CarliniWagner.within(64)):
+        result = attack(model, images, labels)
+        assert (result.iterations == 32).all() and (result.forward_passes == 32).all()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eadbench.attacks import ATTACKS, COV, EAD, FGM, IFGM, CarliniWagner
+from eadbench.attacks import ATTACKS, COV, EAD, FGM, IFGM, BudgetedCarliniWagner, BudgetedEAD, CarliniWagner
 from eadbench.attacks.contract import instances, parametrize_with_checks
 from tests.attacks.models import Brightness, Constant, examples, smooth
 
@@ -21,9 +21,14 @@ BUILT: dict[str, Any] = {
     "ifgm": IFGM(norm="l1", epsilons=(0.1, 3.0)),
 }
 each_attack = pytest.mark.parametrize("name", BUILT)
+CHECKED = [
+    *(attack for cls in dict[str, Any](ATTACKS).values() for attack in instances(cls)),
+    *(attack for norm in BudgetedEAD.NORMS for attack in instances(BudgetedEAD, norm=norm)),
+    *instances(BudgetedCarliniWagner),
+]
 
 
-@parametrize_with_checks([attack for cls in dict[str, Any](ATTACKS).values() for attack in instances(cls)])
+@parametrize_with_checks(CHECKED)
 def test_public_contract(check: Callable[[], None]) -> None:
     check()
 

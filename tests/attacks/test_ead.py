@@ -16,6 +16,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "no abort": {"abort_early": False, "binary_search_steps": 5},
     "momentum (k+1)/(k+4)": {"momentum": "code"},
     "threshold alpha*beta": {"threshold": "scaled"},
+    "L2 gradient while failing": {"l2_gradient": "while_failing"},
     "ISTA": {"method": "ista"},
     "ISTA, threshold alpha*beta": {"method": "ista", "threshold": "scaled"},
     "untargeted": {"targeted": False},
@@ -61,7 +62,9 @@ def test_the_cases_have_successes_failures_and_aborts() -> None:
     assert 0 < sum(outcome.winners["en"].image is not None for outcome in few) < 8
 
 
-@pytest.mark.parametrize("variant", ["momentum (k+1)/(k+4)", "threshold alpha*beta", "ISTA"])
+@pytest.mark.parametrize(
+    "variant", ["momentum (k+1)/(k+4)", "threshold alpha*beta", "L2 gradient while failing", "ISTA"]
+)
 def test_a_named_variant_differs_from_algorithm_1(variant: str) -> None:
     plain, other = (case(name)[2] for name in ("algorithm 1", variant))
     assert [each.winners["en"].distance for each in plain] != [each.winners["en"].distance for each in other]

@@ -158,7 +158,9 @@ def ead_step(outcome: Outcome, model: nn.Module, x0: Tensor, label: int, c: floa
     for k in range(last):
         alpha = settings["learning_rate"] * math.sqrt(1 - k / last)
         y = y.detach().requires_grad_()
-        g = c * f(model, y, label, kappa, targeted) + ((y - x0) ** 2).sum()
+        loss = f(model, y, label, kappa, targeted)
+        dropped = settings["l2_gradient"] == "while_failing" and loss.item() == -kappa
+        g = c * loss + (0 if dropped else ((y - x0) ** 2).sum())
         (gradient,) = torch.autograd.grad(g, y)
         threshold = {"beta": beta, "scaled": alpha * beta}[settings["threshold"]]
         with torch.no_grad():

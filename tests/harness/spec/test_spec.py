@@ -259,7 +259,7 @@ def test_a_budget_enters_digests_only_where_it_is_given() -> None:
     assert not any(names & entry.parameters.keys() for entry in plain.attacks)
     assert [entry.parameters["budget"] for entry in shared.attacks] == [2000, 2000, 500]
     assert [entry.parameters.get("best_queried") for entry in shared.attacks] == [None, None, True]
-    assert [entry.parameters.get("steps") for entry in shared.attacks] == [None, 1000, None]
+    assert [entry.parameters.get("steps") for entry in shared.attacks] == [1000, 1000, 250]
     assert small(attacks=attacks[1:2], budget=500).attacks[0].parameters["steps"] == 250
     assert small(attacks=[{**attacks[1], "steps": 7}], budget=500).attacks[0].parameters["steps"] == 7
     assert spec.parse(spec.written(shared)) == shared
@@ -267,3 +267,28 @@ def test_a_budget_enters_digests_only_where_it_is_given() -> None:
     assert "best_queried" not in off.attacks[0].parameters
     with pytest.raises(UserError, match=r"^attacks\[0\].budget: must be greater than or equal to 32; got 31$"):
         small(attacks=[{"name": "ead", "budget": 31}])
+
+
+def test_ead_and_cw_on_a_budget_have_searches_made_for_it() -> None:
+    ead, cw, published = small(
+        targets="untargeted",
+        budget=2000,
+        attacks=[{"name": "ead", "norm": ["l1", "l2"]}, {"name": "cw"}, {"name": "ead", "published": True}],
+    ).attacks
+    assert ead.axes["norm"] == ["l1", "l2"] and ead.parameters["steps"] == 1000 and "searches" in cw.parameters
+    assert published.parameters["binary_search_steps"] == 9 and published.parameters["published"]
+    for entry, right in (
+        ({"name": "ead", "budget": 64, "max_iterations": 9}, r"^attacks\[0\].max_iterations: unknown key"),
+        ({"name": "ead", "published": True}, r"^attacks\[0\].published: must be left out but with ead or cw on a"),
+        ({"name": "fgm", "norm": "l2", "budget": 64, "published": True}, r"^attacks\[0\].published: must be left"),
+    ):
+        with pytest.raises(UserError, match=right):
+            small(attacks=[entry])
+
+
+def test_fields_that_came_later_leave_digests_alone() -> None:
+    plain, given, other = (
+        small(attacks=[{"name": "ead", **more}]).attacks[0].parameters
+        for more in ({}, {"l2_gradient": "always"}, {"l2_gradient": "while_failing"})
+    )
+    assert plain == given and "l2_gradient" not in plain and other["l2_gradient"] == "while_failing"
