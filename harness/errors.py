@@ -4,6 +4,7 @@
 
     EadbenchError
     ├── UserError            a mistake in a spec, an option or a file of the user's (exit code 2)
+    │   └── NotHere          data that are not on this machine, and were not fetched
     ├── DamagedResults       a file of a results folder is damaged (exit code 4)
     ├── Stopped              a signal stopped the command (exit code 128 + its number)
     └── EnvironmentFault     the machine, the network or the cluster failed (exit code 1)
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-__all__ = ["DamagedResults", "EadbenchError", "EnvironmentFault", "Stopped", "TrackingFault", "UserError"]
+__all__ = ["DamagedResults", "EadbenchError", "EnvironmentFault", "NotHere", "Stopped", "TrackingFault", "UserError"]
 
 
 class EadbenchError(Exception):
@@ -30,6 +31,10 @@ class UserError(EadbenchError):
     """The user asked for something impossible; the message says what would be right."""
 
     exit_code = 2
+
+
+class NotHere(UserError):
+    """A data set is not on this machine, and could or should not be fetched."""
 
 
 class Stopped(EadbenchError):

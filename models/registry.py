@@ -3,13 +3,16 @@
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import torch
 from torch import nn
 
 from eadbench.models import architectures, hubs
 from eadbench.models.code import imported
+from eadbench.models.fetching import refuse_fetch
 from eadbench.models.normalised import Normalised
 from eadbench.models.unpickling import tensors_only
 
@@ -139,6 +142,7 @@ def _torchvision(arch: str, num_classes: int, *, weights: str | None = None, **p
 
     if weights is not None:
         _check_published(arch, weights, num_classes)
+        _refuse_fetch(arch, weights)
     elif arch in AUXILIARY_HEADS:
         # The published weights need `transform_input`, and may be loaded into this network later.
         parameters = {"aux_logits": False, "init_weights": True, "transform_input": True, **parameters}
@@ -168,6 +172,13 @@ def _published(arch: str) -> Mapping[str, Any]:
         return {}
     members: Mapping[str, Any] = torchvision.models.get_model_weights(arch).__members__
     return members
+
+
+def _refuse_fetch(arch: str, weights: str) -> None:
+    """Refuse published weights that are not in torch.hub's cache, if nothing may be fetched."""
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    if not (cache / PurePosixPath(urlsplit(_published(arch)[weights].url).path).name).is_file():
+        refuse_fetch(f"weights {weights!r} of {arch!r} are not in {cache}")
 
 
 def _check_published(arch: str, weights: str, num_classes: int) -> None:

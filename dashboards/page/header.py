@@ -84,7 +84,7 @@ def _rows_text(completion: _Completion | None, missing: str | None) -> str:
 
 def _images_text(summary: Summary) -> str:
     """Return how many images of each victim are attacked: ``10``, or ``9 to 10``."""
-    count = summary.spec.images.count
+    count = summary.spec.images.limit
     counts = {len(victim.images) for victim in summary.victims if victim.attacked} if count is None else {count}
     return " to ".join(f"{each:,}" for each in dict.fromkeys((min(counts, default=0), max(counts, default=0))))
 

@@ -79,7 +79,7 @@ def show(
     images = source.adversarial(rows[rows["success"]])
     adversarial = {key[0]: pixels for key, pixels in images.items() if key[1:] == example}
     original = originals(source, data, [image])[image]
-    names = class_names(data, rows["label"], [] if target is None else [target])
+    names = class_names(source, data, rows["label"], [] if target is None else [target])
     by_cell: dict[str, Row] = {str(row["cell"]): row for row in rows.to_dict("records")}
     scale = _scale(original, [adversarial[cell]] if cell in adversarial else adversarial.values())
     st.html(pictures_html(_large(by_cell[cell], original, adversarial.get(cell), scale, names), "large"))
@@ -99,12 +99,13 @@ def originals(source: Source, data: DataSet | str, images: Sequence[int]) -> dic
     return dict(zip(images, pixels, strict=True))
 
 
-def class_names(data: DataSet | str, labels: Iterable[int], targets: Iterable[int | None]) -> list[str]:
-    """Return the names of classes by index: numbers where the data set is not on this machine."""
+def class_names(source: Source, data: DataSet | str, labels: Iterable[int], targets: Iterable[int | None]) -> list[str]:
+    """Return the names of classes by index: numbers where neither the data set nor the folder has them."""
     if not isinstance(data, str):
         return list(data.class_names)
+    stored = list(source.results.class_names())
     known = {*map(int, labels), *(target for target in targets if target is not None)}
-    return [str(index) for index in range(1 + max(known))]
+    return stored if len(stored) > max(known) else [str(index) for index in range(1 + max(known))]
 
 
 def _scale(original: Floats | None, adversarial: Iterable[Floats]) -> float:

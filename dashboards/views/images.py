@@ -57,7 +57,7 @@ def _grid(source: Source, rows: pd.DataFrame, images: list[int], data: DataSet |
     adversarial = {(image, target): stored.get((cell, image, target)) for cell, image, target in keys_of(rows)}
     labels = dict(zip(rows["image"].tolist(), rows["label"].tolist(), strict=True))
     originals = example.originals(source, data, images)
-    names = example.class_names(data, labels.values(), [target for _, target in adversarial])
+    names = example.class_names(source, data, labels.values(), [target for _, target in adversarial])
     title = f"Adversarial images: {setting}"
     st.html(gallery_html(originals, labels, adversarial, names, _address_of, aria_label=title))
     st.caption(

@@ -10,6 +10,7 @@ import pandas as pd
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import Labels
 from eadbench.harness.parquet.adversarial import Images, read_images
+from eadbench.harness.parquet.originals import file_of
 from eadbench.harness.parquet.query import FILES, Files
 from eadbench.harness.parquet.rows import SCHEMA, WHAT, frame_of, keys_of
 from eadbench.harness.plan.grid import Victim
@@ -59,11 +60,13 @@ class Found:
     labels: Labels
     """The sweep's labels."""
     class_names: Sequence[str]
-    """Names by class index; numbers if the data set is not on this machine."""
+    """Names by class index; numbers if neither the data set nor the folder has them."""
     original: Images | None
     """(C, H, W) in [0, 1]; None if the data set is not on this machine."""
     adversarial: Images | None
     """(C, H, W) in [0, 1]; None if the attack failed, or images are not stored."""
+    file: str | None
+    """The image's file, relative to the data set's folder; None if it is no file."""
     problem: str
     """Why there is no original; empty if there is one."""
 
@@ -119,8 +122,7 @@ def find(snapshot: Snapshot, name: Named) -> Found:
     row = _choose_row(rows, name)
     data = snapshot.data()
     if isinstance(data, str):
-        classes = 1 + int(rows[["label", "target"]].max().max())
-        original, names, problem = None, [str(index) for index in range(classes)], data
+        original, names, problem = None, _stored_names(snapshot.folder, rows), data
     else:
         [original] = getattr(data, spec.images.split).images([name.image]).numpy()
         names, problem = list(data.class_names), ""
@@ -133,8 +135,15 @@ def find(snapshot: Snapshot, name: Named) -> Found:
         original=original,
         adversarial=_adversarial(snapshot.folder, row, name),
         labels=Labels(lines=snapshot.settings, victims=victims),
+        file=file_of(snapshot.folder.originals, spec.images.split, name.image),
         problem=problem,
     )
+
+
+def _stored_names(results: Results, rows: pd.DataFrame) -> list[str]:
+    """Return the names of the classes that the folder has; numbers where it has none."""
+    stored, classes = list(results.class_names()), 1 + int(rows[["label", "target"]].max().max())
+    return stored if len(stored) >= classes else [str(index) for index in range(classes)]
 
 
 def _rows(results: Results, name: Named, cells: Sequence[str]) -> pd.DataFrame:

@@ -87,7 +87,7 @@ def load(name: str, **parameters: Any) -> DataSet:
         if DATASETS.is_own(name):
             _check_own(data, name)
     except UserError as error:
-        raise UserError(f"dataset: {error}") from error
+        raise type(error)(f"dataset: {error}") from error
     except Exception as error:
         if not DATASETS.is_own(name):
             raise

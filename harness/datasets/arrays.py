@@ -17,7 +17,7 @@ from torch import Tensor
 from eadbench.harness.datasets.classes import LabelRule, RawLabels, changes_of, classes_of
 from eadbench.harness.datasets.data_set import DataSet, Split, gather, shape_of
 from eadbench.harness.datasets.encoded import identity_of
-from eadbench.harness.datasets.paths import TEST_NAMES
+from eadbench.harness.datasets.paths import TEST_NAMES, notes_on_splits
 from eadbench.harness.datasets.pixels import checked_pixels
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import one_line, shown
@@ -58,7 +58,7 @@ def tensors(
         What the names of the training arrays begin or end with; null for none.
     test
         What the names of the test arrays begin or end with; unless given, `test`, `val`, `validation` or `valid`, or
-        nothing at all.
+        nothing at all. If there are training arrays alone, they serve for both.
     image_key
         What is in the names of arrays of images; unless given, `images`, `image`, `x` or `data`.
     label_key
@@ -72,6 +72,8 @@ def tensors(
     words = _words(image_key, IMAGE_WORDS), _words(label_key, LABEL_WORDS)
     train_names = _pair(arrays, [train], *words) if train else None
     test_names = _pair(arrays, [test] if test else [*TEST_NAMES, ""], *words)
+    if test_names is None and test is None:
+        test_names = train_names
     if test_names is None:
         known = ", ".join(sorted(arrays)) or "none"
         wanted = f"{test or 'test'}_{words[0][0]} and {test or 'test'}_{words[1][0]}"
@@ -98,6 +100,7 @@ def tensors(
         shape=shape_of(torch.from_numpy(tested[0])),
         train=Split(classes.labels[0], functools.partial(gather, trained)),
         test=Split(classes.labels[1], functools.partial(gather, tested)),
+        notes=tuple(notes_on_splits(where, train_names, test_names)),
     )
 
 

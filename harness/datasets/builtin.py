@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from eadbench.harness.datasets.data_set import DataSet, in_memory, numbered
-from eadbench.harness.errors import UserError
+from eadbench.harness.datasets.idx import with_gzipped
+from eadbench.harness.errors import NotHere
 from eadbench.harness.messages import one_line
 
 __all__ = ["cifar10", "digits", "mnist"]
@@ -28,7 +29,7 @@ def digits() -> DataSet:
 
 
 def mnist(root: str = "data", download: bool = True) -> DataSet:
-    """MNIST, 60,000 and 10,000 images, 28x28 grey, in `root`/MNIST/raw as torchvision keeps it.
+    """MNIST, 60,000 and 10,000 images, 28x28 grey, in `root`/MNIST/raw as in torchvision, gzipped or not.
 
     Parameters
     ----------
@@ -69,13 +70,13 @@ def _torchvision(name: str, title: str, root: str, download: bool) -> tuple[Any,
     """Return the training and the test split of a data set of torchvision."""
     import torchvision.datasets
 
-    kind = getattr(torchvision.datasets, name)
+    kind = with_gzipped(getattr(torchvision.datasets, name))
     try:
         with contextlib.redirect_stdout(sys.stderr):  # torchvision prints its progress
             return kind(root, train=True, download=download), kind(root, train=False, download=download)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
         reason = one_line(error)
-        raise UserError(
+        raise NotHere(
             f"{title} is not in root {root!r} and was not fetched ({reason}); put torchvision's files there, "
             "give the root that has them, or run once with a network and download: true"
         ) from error

@@ -101,6 +101,9 @@ class DataSet:
         (C, H, W) of every image.
     train, test
         The splits.
+    notes
+        What a user should know of how the data set was read, each in one line: files that were left out, or one split
+        that serves for both.
 
     Raises
     ------
@@ -115,6 +118,7 @@ class DataSet:
     shape: tuple[int, int, int]
     train: Split
     test: Split
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.class_names) != self.classes:

@@ -18,12 +18,13 @@ def encoded_data_set(
     classes: Classes,
     transform: Transform,
     decoder: Callable[[Encoded, str, Transform], Decoder],
+    notes: Sequence[str] = (),
 ) -> DataSet:
     """Return a data set of encoded images.
 
     Parameters
     ----------
-    name, identity
+    name, identity, notes
         As in :class:`DataSet`.
     images
         The training and the test images; there may be no training images.
@@ -52,6 +53,7 @@ def encoded_data_set(
         shape=shape_of(Decoder(first, mode, transform).one(0)),
         train=splits[0],
         test=splits[1],
+        notes=tuple(notes),
     )
 
 

@@ -13,9 +13,9 @@ from eadbench.harness.datasets.data_set import DataSet
 from eadbench.harness.datasets.encoded import encoded_data_set, identity_of
 from eadbench.harness.datasets.image_files import decoder_for
 from eadbench.harness.datasets.own import IMAGE_COLUMNS, LABEL_COLUMNS
-from eadbench.harness.datasets.paths import TEST_NAMES
+from eadbench.harness.datasets.paths import TEST_NAMES, notes_on_splits
 from eadbench.harness.datasets.transform import Interpolation, Transform
-from eadbench.harness.errors import UserError
+from eadbench.harness.errors import NotHere, UserError
 from eadbench.harness.messages import one_line
 from eadbench.harness.places import of_stranger, refuse_elsewhere
 
@@ -89,6 +89,7 @@ def hf(
         classes,
         transform,
         decoder_for,
+        notes_on_splits(where, id(train_part), id(test_part)),
     )
 
 
@@ -133,12 +134,12 @@ def _loaded(path: str, config: str | None, download: bool) -> dict[str, Any]:
     except Exception as error:  # the package raises anything: errors of files, of the network, of pyarrow
         if not download:
             right = "it must be a folder that `datasets` can load, or be in its cache (give download: true)"
-            raise UserError(f"hf {path!r} cannot be loaded offline: {_reason(error)}; {right}") from error
+            raise NotHere(f"hf {path!r} cannot be loaded offline: {_reason(error)}; {right}") from error
     try:
         return dict(datasets.load_dataset(path, config))
     except Exception as error:
         right = "put it into the cache of `datasets` on a machine with a network, or give a local folder"
-        raise UserError(f"hf {path!r} is not in the cache and was not fetched ({_reason(error)}); {right}") from error
+        raise NotHere(f"hf {path!r} is not in the cache and was not fetched ({_reason(error)}); {right}") from error
 
 
 def _from_files(path: str, config: str | None) -> dict[str, Any]:
@@ -170,12 +171,15 @@ def _reason(error: Exception) -> str:
 
 
 def _splits(parts: dict[str, Any], train: str | None, test: str | None, where: str) -> tuple[Any, Any]:
-    """Return the training split, None if there is none, and the test split."""
+    """Return the training split, None if there is none, and the test split; the one split of a data set is both."""
     known = ", ".join(parts)
     for name in (train, test):
         if name is not None and name not in parts and name != "train":
             raise UserError(f"{where} has no split {name!r}; its splits are {known}")
     test = test or next((name for name in TEST_NAMES if name in parts), None)
+    if test is None and train == "train" and len(parts) == 1:
+        [only] = parts.values()
+        return only, only
     if test is None:
         raise UserError(f"{where} has no split {', '.join(TEST_NAMES)}; name one of its splits: test: {known}")
     if test == train:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from eadbench.harness.datasets.classes import Classes, LabelRule, changes_of, cl
 from eadbench.harness.datasets.data_set import DataSet
 from eadbench.harness.datasets.encoded import encoded_data_set, identity_of
 from eadbench.harness.datasets.image_files import DecodedOnce, Decoder, FileImages
-from eadbench.harness.datasets.paths import TEST_NAMES, existing_folder, split_files
+from eadbench.harness.datasets.paths import TEST_NAMES, existing_folder, notes_on_splits, split_files
 from eadbench.harness.datasets.transform import Interpolation, Transform
 from eadbench.harness.errors import UserError
 from eadbench.harness.parquet.images import ImageTable, column_of, read_image_table
@@ -87,6 +88,7 @@ def parquet(
         classes,
         transform,
         DecodedOnce,
+        notes_on_splits(root, *files),
     )
 
 
@@ -121,8 +123,9 @@ def folder(
     """A folder of images, `train/<class>/<image>` and `test/<class>/<image>` (or `val/`).
 
     Every access decodes the images. With `size`, the shorter side is resized to it and the centre square kept; without
-    it, all images must have the same shape. There may be no `train/`. Names that begin with a dot, and files that are
-    no images, are ignored. An orientation in EXIF data is ignored too.
+    it, all images must have the same shape. There may be no `train/`; with `train/` alone, or with the folders of the
+    classes alone, these images serve for training and test. Names that begin with a dot are ignored; files that are no
+    images are counted in a note. An orientation in EXIF data is ignored.
 
     Parameters
     ----------
@@ -131,15 +134,14 @@ def folder(
     """
     root = existing_folder(path)
     transform = Transform(size=size, crop=crop, interpolation=interpolation)
-    test_root = next((root / name for name in TEST_NAMES if (root / name).is_dir()), None)
-    if test_root is None:
-        raise UserError(f"{root} must hold a folder {', '.join(TEST_NAMES[:-1])} or {TEST_NAMES[-1]}, of test images")
-    train = _image_names(root / "train") if (root / "train").is_dir() else {}
-    test = _image_names(test_root)
+    train_root, test_root = _split_folders(root)
+    left_out = Counter[str]()
+    test = _image_names(root, test_root, left_out)
+    train = test if train_root == test_root else {} if train_root is None else _image_names(root, train_root, left_out)
     class_names = sorted(train or test)
     unknown = sorted(set(test) - set(class_names))
     if unknown:
-        raise UserError(f"{test_root} has the class {unknown[0]!r}, which {root / 'train'} lacks")
+        raise UserError(f"{test_root} has the class {unknown[0]!r}, which {train_root} lacks")
     number = {name: label for label, name in enumerate(class_names)}
     names = [[name for folder in split for name in split[folder]] for split in (train, test)]
     labels = tuple(
@@ -157,26 +159,59 @@ def folder(
         Classes(names=tuple(class_names), labels=labels),
         transform,
         Decoder,
+        [*notes_on_splits(root, train_root, test_root), *_note_on_other_files(root, left_out)],
     )
 
 
-def _image_names(split: Path) -> dict[str, list[str]]:
-    """Return the paths of each class's images, relative to the split's parent, in torchvision's order."""
+def _split_folders(root: Path) -> tuple[Path | None, Path]:
+    """Return the folders of the training split, None if there is none, and of the test split; one may be both.
+
+    A folder whose folders hold images themselves is one split of these classes.
+    """
+    train, names = root / "train", [name for name in TEST_NAMES if (root / name).is_dir()]
+    if names:
+        return train if train.is_dir() else None, root / names[0]
+    folders = [entry for entry in root.iterdir() if entry.is_dir() and not _hidden(entry.name)]
+    if folders == [train]:
+        return train, train
+    if not train.is_dir() and any(map(_holds_images, folders)):
+        return root, root
+    tests = f"{', '.join(TEST_NAMES[:-1])} or {TEST_NAMES[-1]}"
+    raise UserError(f"{root} must hold a folder {tests}, of test images, or a folder of images for each class")
+
+
+def _holds_images(folder: Path) -> bool:
+    """Return whether a folder itself holds an image."""
+    return any(name.lower().endswith(SUFFIXES) for name in os.listdir(folder))
+
+
+def _note_on_other_files(root: Path, left_out: Counter[str]) -> list[str]:
+    """Return a note that counts the files that are no images, by their suffix; nothing if there are none."""
+    if not left_out:
+        return []
+    kinds = ", ".join(f"{count:,} {suffix or 'without a suffix'}" for suffix, count in left_out.most_common(5))
+    return [f"{root}: {left_out.total():,} files are left out ({kinds}); images are {', '.join(SUFFIXES)}"]
+
+
+def _image_names(root: Path, split: Path, left_out: Counter[str]) -> dict[str, list[str]]:
+    """Return the paths of each class's images, relative to `root`, in torchvision's order; count the other files."""
     try:
         folders = sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and not _hidden(entry.name))
-        images = {name: [f"{split.name}/{path}" for path in _images_below(split, name)] for name in folders}
+        start = "" if split == root else f"{split.name}/"
+        images = {name: [f"{start}{path}" for path in _images_below(split, name, left_out)] for name in folders}
     except OSError as error:
         raise UserError(f"{split} cannot be read: {error.strerror or error}") from error
     if not folders:
         raise UserError(f"{split} must hold a folder of images for each class")
     empty = [name for name, names in images.items() if not names]
     if empty:
-        raise UserError(f"{split / empty[0]} holds no image; remove the folder, or give the class images")
+        kinds = f" ({', '.join(SUFFIXES)})" if left_out else ""
+        raise UserError(f"{split / empty[0]} holds no image{kinds}; remove the folder, or give the class images")
     return images
 
 
-def _images_below(split: Path, class_name: str) -> Iterator[str]:
-    """Yield the paths of a class's images, relative to `split`."""
+def _images_below(split: Path, class_name: str, left_out: Counter[str]) -> Iterator[str]:
+    """Yield the paths of a class's images, relative to `split`; count the other files by their suffix."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -189,8 +224,12 @@ def _images_below(split: Path, class_name: str) -> Iterator[str]:
         relative = Path(root).relative_to(split)
         if not any(map(_hidden, relative.parts)):
             for name in sorted(names):
-                if name.lower().endswith(SUFFIXES) and not _hidden(name):
+                if _hidden(name):
+                    continue
+                if name.lower().endswith(SUFFIXES):
                     yield (relative / name).as_posix()
+                else:
+                    left_out[Path(name).suffix.lower()] += 1
 
 
 def _hidden(name: str) -> bool:

@@ -13,7 +13,7 @@ from eadbench.harness.datasets.classes import LabelRule, changes_of, classes_of
 from eadbench.harness.datasets.data_set import DataSet
 from eadbench.harness.datasets.encoded import encoded_data_set, identity_of
 from eadbench.harness.datasets.image_files import Decoder
-from eadbench.harness.datasets.paths import existing_folder, split_files
+from eadbench.harness.datasets.paths import existing_folder, notes_on_splits, split_files
 from eadbench.harness.datasets.transform import Interpolation, Transform
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import one_line, shown
@@ -74,7 +74,14 @@ def webdataset(
         classes,
         transform,
         Decoder,
+        [*notes_on_splits(root, *files), *_note_on_samples(root, sum(index.without_image for index in indexes))],
     )
+
+
+def _note_on_samples(root: Path, without_image: int) -> list[str]:
+    """Return a note that counts the samples without an image; nothing if each has one."""
+    kinds = ", ".join(IMAGE_SUFFIXES)
+    return [f"{root}: {without_image:,} samples without an image ({kinds}) are left out"] if without_image else []
 
 
 @dataclass
@@ -86,6 +93,8 @@ class _Index:
     offsets: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     labels: list[Any] = field(default_factory=list)
+    without_image: int = 0
+    """Samples that hold no image of a known kind."""
 
 
 class TarImages:
@@ -123,6 +132,7 @@ def _indexed(paths: Sequence[Path], label_key: str | None) -> _Index:
         for key, parts in _samples(path):
             image = next((parts[suffix] for suffix in IMAGE_SUFFIXES if suffix in parts), None)
             if image is None:
+                index.without_image += 1
                 continue
             member, _ = image
             index.files.append(number)

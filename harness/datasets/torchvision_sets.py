@@ -16,9 +16,10 @@ from PIL import Image
 from eadbench.harness.datasets.classes import LabelRule, RawLabels, changes_of, classes_of
 from eadbench.harness.datasets.data_set import DataSet
 from eadbench.harness.datasets.encoded import encoded_data_set, identity_of
+from eadbench.harness.datasets.idx import with_gzipped
 from eadbench.harness.datasets.image_files import Encoded, FileImages, decoder_for
 from eadbench.harness.datasets.transform import Interpolation, Transform
-from eadbench.harness.errors import UserError
+from eadbench.harness.errors import NotHere, UserError
 from eadbench.harness.messages import one_line, shown
 from eadbench.models import digest_of
 
@@ -137,11 +138,12 @@ def _split(kind: str, root: str, download: bool, split: Mapping[str, Any], optio
     fetch = {} if kind in NOT_FETCHED else {"download": download}
     try:
         with contextlib.redirect_stdout(sys.stderr):  # torchvision prints its progress
-            return getattr(torchvision.datasets, kind)(str(Path(root).expanduser()), **split, **options, **fetch)
+            made = with_gzipped(getattr(torchvision.datasets, kind))
+            return made(str(Path(root).expanduser()), **split, **options, **fetch)
     except TypeError as error:
         raise UserError(f"torchvision:{kind} does not take these options: {one_line(error)}") from error
     except Exception as error:  # a missing, cut or foreign file, no network, a missing package
-        raise UserError(
+        raise NotHere(
             f"torchvision:{kind} is not in root {root!r} and was not fetched ({one_line(error)}); put torchvision's "
             "files there, give the root that has them, or run once with a network and download: true"
         ) from error

@@ -35,7 +35,7 @@ def check_sweep(spec: Spec, data: DataSet, planner: VictimPlanner, results: Resu
         [name] = (data.class_names[label] for label in data.target_classes)
         raise UserError(f"targets: every image is of the class {name}, so there is no other class to aim at")
     _check_settings(spec)
-    suspicions = check_victims(planner.planned, data, results, split, spec.resources.timeout)
+    suspicions = [*data.notes, *check_victims(planner.planned, data, results, split, spec.resources.timeout)]
     for recipe, crafting in planner.crafting_specs():
         _check_settings(crafting, f"victims: {recipe.defense['name']}.attacks")
     planner.next_tasks()  # refuses what the victims that are stored cannot give
@@ -52,10 +52,18 @@ def _check_settings(spec: Spec, where: str = "attacks") -> None:
             raise UserError(f"{where}: {setting.attack} does not take {values}: {one_line(error)}") from error
 
 
-def suspicions_of(victims: Sequence[Victim]) -> list[str]:
+def suspicions_of(spec: Spec, victims: Sequence[Victim]) -> list[str]:
     """Return what is suspicious about the victims that are ready, each sentence with the victim's label."""
     labels = Labels.of_victims(victims).victim
-    return [f"{labels[victim.digest]}: {text}" for victim in victims for text in victim.warnings]
+    texts = [f"{labels[victim.digest]}: {text}" for victim in victims for text in victim.warnings]
+    chosen = len(spec.images.indices or ())
+    if chosen and spec.images.limit is None and not isinstance(spec.targets, FileTargets):
+        texts += [
+            f"{labels[victim.digest]}: {left_out} of the {chosen} chosen images are misclassified, and not attacked"
+            for victim in victims
+            if victim.attacked and (left_out := chosen - len(victim.images))
+        ]
+    return texts
 
 
 def check_image_counts(spec: Spec, victims: Sequence[Victim]) -> None:
@@ -67,13 +75,15 @@ def check_image_counts(spec: Spec, victims: Sequence[Victim]) -> None:
         There are too few.
     """
     for victim in victims:
-        if victim.attacked and len(victim.images) < (spec.images.count or 1):
+        if victim.attacked and len(victim.images) < (spec.images.limit or 1):
             right = "every victim classifies" if spec.images.correct_on == "all" else f"{victim.arch} classifies"
             where = f"of the {spec.images.split} split"
             if isinstance(spec.targets, FileTargets):
                 where += f" in {spec.targets.file}"
+            if spec.images.indices is not None:
+                where += " in images.indices"
             raise UserError(
-                f"images.count: {spec.images.count or 1} asked for, but {right} only {len(victim.images)} images "
+                f"images.count: {spec.images.limit or 1} asked for, but {right} only {len(victim.images)} images "
                 f"{where} correctly (victim {victim.digest})"
             )
 

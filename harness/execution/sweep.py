@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from eadbench.harness import datasets
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
 from eadbench.harness.execution.checks import (
@@ -19,7 +18,9 @@ from eadbench.harness.execution.pace import work_of
 from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.remaining import Remaining, remaining_transfers
 from eadbench.harness.execution.runner import Failure, MakeExecutor, Runner, Totals
+from eadbench.harness.execution.sweep_data import data_here, load_data, originals
 from eadbench.harness.execution.victims import VictimPlanner
+from eadbench.harness.parquet.originals import write_originals
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.plan.tasks import Setup
@@ -29,6 +30,7 @@ from eadbench.harness.results.owner import Owner, working_in
 from eadbench.harness.spec import Spec
 from eadbench.harness.storage import is_read_only
 from eadbench.models import Recipe, is_stored
+from eadbench.models.fetching import nothing_fetched
 
 __all__ = ["Done", "Plan", "plan", "run", "transfer"]
 
@@ -83,6 +85,8 @@ def plan(
 ) -> Plan:
     """Return what :func:`run` would do, without doing it; refuse what it would refuse before its first worker works.
 
+    Nothing is fetched: data and published weights that are not on this machine are refused.
+
     Parameters
     ----------
     models
@@ -91,9 +95,10 @@ def plan(
         Refuses workers that cannot be started, given the data set. Called if there is something to run.
     """
     results.check(spec)
-    data = _load_data(spec)
-    planner = VictimPlanner(spec, data, results)
-    suspicions = check_sweep(spec, data, planner, results)
+    with nothing_fetched():
+        data = data_here(spec)
+        planner = VictimPlanner(spec, data, results)
+        suspicions = check_sweep(spec, data, planner, results)
     victims = planner.victims()
     check_image_counts(spec, victims)
     if not _complete(spec, data, results, planner):
@@ -107,7 +112,7 @@ def plan(
         victims=victims,
         unmade=[recipe for recipe in planner.unmade() if models is None or not is_stored(models / recipe.digest)],
         remaining=_remaining(spec, data, results, victims),
-        warnings=[*suspicions, *suspicions_of(victims)],
+        warnings=[*suspicions, *suspicions_of(spec, victims)],
         planner=planner,
     )
 
@@ -140,7 +145,7 @@ def run(
         Another command works in the folder.
     """
     results.check(spec)
-    data = _load_data(spec)
+    data = load_data(spec)
     planner = VictimPlanner(spec, data, results)
     check_sweep(spec, data, planner, results)
     check_image_counts(spec, planner.victims())
@@ -157,9 +162,10 @@ def run(
         models_made = runner.make_victims(planner)
         victims = planner.victims()
         check_image_counts(spec, victims)
-        for text in suspicions_of(victims):
+        for text in [*data.notes, *suspicions_of(spec, victims)]:
             progress.warn(text)
-        results.write_victims(data.identity, victims, data.shape, data.target_classes)
+        results.write_victims(data.identity, victims, data.shape, data.target_classes, data.class_names)
+        write_originals(results.originals, originals(data, spec.images.split, victims))
         add_cells(results.root, (cell for block in grid.blocks(spec, data.identity, victims) for cell in block.cells()))
         runner.attack(
             _remaining(spec, data, results, victims),
@@ -198,8 +204,8 @@ def transfer(
     source = results.spec()
     if source.save_images != "successes":
         raise UserError(f"{results.root}: no images are stored there; run its spec with save_images: successes")
-    data = _load_data(spec)
-    check_same_images(data, _load_data(source), results)
+    data = load_data(spec)
+    check_same_images(data, load_data(source), results)
     planner = VictimPlanner(spec, data, results)
     check_sweep(spec, data, planner, results)
     setup = _setup(spec, results, models)
@@ -215,10 +221,6 @@ def transfer(
         }
         runner.transfer(remaining_transfers(results, others, source.images.split))
     return _done(runner, models_made)
-
-
-def _load_data(spec: Spec) -> DataSet:
-    return datasets.load(spec.dataset.name, **spec.dataset.parameters)
 
 
 def _remaining(spec: Spec, data: DataSet, results: Results, victims: Sequence[Victim]) -> Remaining:

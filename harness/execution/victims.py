@@ -14,7 +14,7 @@ from eadbench.harness.errors import UserError
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Shard, Victim
 from eadbench.harness.plan.recipes import Planned, defense_of, needs_of, planned
-from eadbench.harness.plan.target_rows import given_targets
+from eadbench.harness.plan.target_rows import chosen_images, given_targets
 from eadbench.harness.plan.tasks import VictimTask
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Evaluation
@@ -56,6 +56,7 @@ class VictimPlanner:
             if isinstance(spec.targets, FileTargets)
             else {}
         )
+        self._chosen = chosen_images(spec.images.indices, getattr(data, spec.images.split))
 
     def victims(self) -> list[Victim]:
         """Return the victims with the images that the spec draws for each.
@@ -185,7 +186,8 @@ class VictimPlanner:
         split = getattr(self._data, spec.images.split)
         evaluation = self._results.evaluation(recipe.digest, self._data.identity, spec.images.split)
         targets = self._targets if isinstance(spec.targets, FileTargets) else None
-        images = grid.drawn_images(spec, len(split), excluded, candidates=targets) if attacked else []
+        chosen = self._chosen if spec.images.indices is not None else None
+        images = grid.drawn_images(spec, len(split), excluded, candidates=targets, chosen=chosen) if attacked else []
         return Victim(
             digest=recipe.digest,
             name=name,

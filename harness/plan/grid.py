@@ -141,7 +141,12 @@ def _settings(entry: AttackEntry, spec: Spec) -> Iterator[Setting]:
 
 
 def drawn_images(
-    spec: Spec, size: int, wrong: Sequence[int], *, candidates: Collection[int] | None = None
+    spec: Spec,
+    size: int,
+    wrong: Sequence[int],
+    *,
+    candidates: Collection[int] | None = None,
+    chosen: Sequence[int] | None = None,
 ) -> list[int]:
     """Draw the images to attack from a split of `size` images, without the misclassified images in `wrong`.
 
@@ -152,12 +157,15 @@ def drawn_images(
     ----------
     candidates
         The images that may be drawn, if not all.
+    chosen
+        The images in the order of the spec, if it chooses them.
     """
-    order = list(range(size))
-    random.Random(f"images/{spec.seed}/{spec.images.split}").shuffle(order)
+    order = list(range(size) if chosen is None else chosen)
+    if chosen is None:
+        random.Random(f"images/{spec.seed}/{spec.images.split}").shuffle(order)
     excluded = set(wrong)
     allowed = range(size) if candidates is None else candidates
-    return list(islice((image for image in order if image in allowed and image not in excluded), spec.images.count))
+    return list(islice((image for image in order if image in allowed and image not in excluded), spec.images.limit))
 
 
 def targets(spec: Spec, dataset: str, image: int, label: int, classes: Sequence[int]) -> list[int | None]:
@@ -221,7 +229,7 @@ def examples_per_cell(spec: Spec, classes: int, victim: Victim) -> int:
     """Return the number of examples of each cell of a victim: its images, each with its target classes."""
     if victim.targets:
         return sum(map(len, victim.targets))
-    return (spec.images.count or len(victim.images)) * targets_per_image(spec, classes)
+    return (spec.images.limit or len(victim.images)) * targets_per_image(spec, classes)
 
 
 def targets_per_image(spec: Spec, classes: int) -> int:

@@ -1,4 +1,4 @@
-"""From the rows of a file of targets to the target classes of each image of a split."""
+"""From the images that a spec names, alone or with target classes, to their indices in a split."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,26 @@ from eadbench.harness.messages import shown
 from eadbench.harness.spec import FileTargets
 from eadbench.harness.spec.target_file import pairs
 
-__all__ = ["given_targets"]
+__all__ = ["chosen_images", "given_targets"]
+
+
+def chosen_images(given: Sequence[int | str] | str | None, split: Split) -> list[int]:
+    """Return the images that a spec chooses by index or by name, in its order.
+
+    Raises
+    ------
+    UserError
+        An image is unknown, or is there twice.
+    """
+    chosen = [str(image) for image in given or ()]
+    images = _images_of(chosen, split)
+    indices = [images.index(image, f"images.indices: {shown(image)}") for image in chosen]
+    if len(set(indices)) < len(indices):
+        image, again = next(
+            (a, b) for j, b in enumerate(chosen) for i, a in enumerate(chosen[:j]) if indices[i] == indices[j]
+        )
+        raise UserError(f"images.indices: {shown(image)} and {shown(again)} are one image; leave out one")
+    return indices
 
 
 def given_targets(given: FileTargets, split: Split, class_names: Sequence[str]) -> dict[int, list[int]]:
@@ -23,8 +42,7 @@ def given_targets(given: FileTargets, split: Split, class_names: Sequence[str]) 
         An image or a class is unknown, a target is the image's own class, or a row is there twice.
     """
     rows = pairs(given)
-    named = any(not _is_number(image) for image, _ in rows)
-    images = _Images(split, _by_name(split.names) if named and split.names is not None else {})
+    images = _images_of([image for image, _ in rows], split)
     classes = {str(number): number for number in range(len(class_names))}
     classes |= {name: number for number, name in enumerate(class_names)}
     targets: dict[int, list[int]] = {}
@@ -41,6 +59,12 @@ def given_targets(given: FileTargets, split: Split, class_names: Sequence[str]) 
             raise UserError(f"{where}: is there twice; leave one row out")
         targets[index].append(label)
     return {image: sorted(labels) for image, labels in targets.items()}
+
+
+def _images_of(names: Sequence[str], split: Split) -> "_Images":
+    """Return the images of a split, by index and, if one is called by a name, by the names of its files."""
+    named = any(not _is_number(name) for name in names)
+    return _Images(split, _by_name(split.names) if named and split.names is not None else {})
 
 
 class _Images:

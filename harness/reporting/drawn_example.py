@@ -14,6 +14,7 @@ from rich.text import Text
 from eadbench.harness.analysis.aggregate import METRICS
 from eadbench.harness.analysis.example import Found, Row
 from eadbench.harness.labels import AXES, dataset_label
+from eadbench.harness.messages import printable
 from eadbench.harness.numbers import figure_text, parameter_text
 from eadbench.harness.reporting.pixels import Floats, in_terminal, signed
 
@@ -39,7 +40,8 @@ def shown(example: Found, console: Console) -> Iterator[RenderableType]:
     row, target = example.row, example.name.target
     aim = "untargeted" if target is None else f"target {example.class_names[target]}"
     heading = f"{dataset_label(row['dataset'])}, image {example.name.image}"
-    yield Text.assemble((heading, "bold"), f": class {example.class_names[int(row['label'])]}, {aim}")
+    file = f" ({printable(example.file)})" if example.file else ""
+    yield Text.assemble((heading, "bold"), file, f": class {example.class_names[int(row['label'])]}, {aim}")
     yield Columns(_pictures(example, console), padding=(1, _GAP))
     if example.problem:
         yield Text(f"No original: {example.problem}", style="dim")

@@ -67,9 +67,14 @@ def images_text(spec: Spec) -> str:
     classifiers = (
         "every victim of the spec classifies" if images.correct_on == "all" else "the attacked victim classifies"
     )
-    which = f"the first {images.count} of the {images.split} split's seeded order that {classifiers} correctly"
+    number = "all" if images.limit is None else f"the first {images.limit}"
+    which = f"{number} of the {images.split} split's seeded order that {classifiers} correctly"
+    if images.indices is not None:
+        which = (
+            f"{number} of {len(images.indices)} chosen ones that {classifiers} correctly, of the {images.split} split"
+        )
     if isinstance(spec.targets, FileTargets):
-        first = "all" if images.count is None else f"the first {images.count}, in a seeded order,"
+        first = number if images.limit is None else f"{number}, in a seeded order,"
         which = f"{first} of {spec.targets.file} that {classifiers} correctly, of the {images.split} split"
     return f"Images: {printable(which)}."
 

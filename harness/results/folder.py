@@ -6,6 +6,7 @@
     DIR/owner.json                    the command that writes here now; see :mod:`eadbench.harness.results.owner`
     DIR/spec.yaml                     the spec as resolved
     DIR/victims.json                  the victims, their accuracy, and the images drawn for each
+    DIR/originals.parquet             the class and the file of each image that is attacked
     DIR/cells.json                    what each cell stands for: its victim, attack and parameters
     DIR/tested.json                   the victims that `eadbench transfer` tested on
     DIR/models/<recipe>/              weights.safetensors, recipe.json, evaluation-<split>.json
@@ -53,6 +54,7 @@ class _VictimsFile:
     victims: Sequence[Victim]
     image_shape: Sequence[int] = ()
     target_classes: Sequence[int] = ()
+    class_names: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,7 @@ class Results:
         self.failures = root / "failures"
         self.invocations = root / "invocations"
         self.report = root / "report"
+        self.originals = root / "originals.parquet"
         self._has_own_files_alone = False
 
     def refuse_links_out(self) -> None:
@@ -173,11 +176,20 @@ class Results:
         write_text(self.model(digest) / f"evaluation-{split}.json", json.dumps(asdict(evaluation)))
 
     def write_victims(
-        self, dataset: str, victims: Sequence[Victim], image_shape: Sequence[int], target_classes: Sequence[int]
+        self,
+        dataset: str,
+        victims: Sequence[Victim],
+        image_shape: Sequence[int],
+        target_classes: Sequence[int],
+        class_names: Sequence[str] = (),
     ) -> None:
-        """Store facts of the data set (identity, image shape (C, H, W), target classes), and the spec's victims."""
+        """Store facts of the data set (identity, image shape (C, H, W), classes), and the spec's victims."""
         content = _VictimsFile(
-            dataset=dataset, victims=victims, image_shape=image_shape, target_classes=list(target_classes)
+            dataset=dataset,
+            victims=victims,
+            image_shape=image_shape,
+            target_classes=list(target_classes),
+            class_names=class_names,
         )
         write_text(self.root / "victims.json", json.dumps(asdict(content)))
 
@@ -217,6 +229,10 @@ class Results:
     def target_classes(self) -> Sequence[int]:
         """Return the classes that examples may be aimed at; empty before the victims are ready."""
         return self._victims_file().target_classes
+
+    def class_names(self) -> Sequence[str]:
+        """Return the name of each class; empty before the victims are ready."""
+        return self._victims_file().class_names
 
     def _victims_file(self) -> _VictimsFile:
         path = self.root / "victims.json"

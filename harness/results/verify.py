@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from eadbench.harness.errors import DamagedResults
-from eadbench.harness.parquet import rows
+from eadbench.harness.parquet import originals, rows
 from eadbench.harness.parquet.adversarial import check_images
 from eadbench.harness.parquet.notes import check_rows
 from eadbench.harness.results.cells import stored_cells
@@ -79,6 +79,9 @@ def _records(results: Results) -> Iterator[Damage]:
     for file in _listed(results.failures, "*.json"):
         yield from _checked([file], partial(stored_json, file, Failed))
     yield from _checked([results.root / "victims.json"], results.image_shape)
+    if results.originals.is_file():
+        check = partial(check_rows, results.originals, originals.WHAT, originals.SCHEMA)
+        yield from _checked([results.originals], check)
     yield from _checked([results.root / "cells.json"], partial(stored_cells, results.root))
     yield from _checked([results.root / "tested.json"], results.tested)
 

@@ -50,9 +50,10 @@ def json_schema() -> dict[str, Any]:
 
 _NULL = {"type": "null"}
 _FROM_FILE = {"required": ["targets"], "properties": {"targets": {"type": "object", "required": ["file"]}}}
-_COUNTED = {"required": ["images"], "properties": {"images": {"required": ["count"]}}}
+_CHOSEN = {"anyOf": [{"required": ["count"]}, {"required": ["indices"]}]}
+_COUNTED = {"required": ["images"], "properties": {"images": _CHOSEN}}
 _COUNT = {"if": _FROM_FILE, "else": _COUNTED}
-"""Only with targets from a file may the number of images be left out."""
+"""Only with chosen images, or with targets from a file, may the number of images be left out."""
 
 
 def _named(

@@ -89,7 +89,7 @@ def written(spec: Spec) -> dict[str, Any]:
         "name": spec.name,
         "seed": spec.seed,
         "dataset": spec.dataset.written(),
-        "images": spec.images.model_dump(mode="json"),
+        "images": _images(spec),
         "targets": targets,
         "evaluated": spec.evaluated,
         "victims": [_victim(victim) for victim in spec.victims],
@@ -101,6 +101,12 @@ def written(spec: Spec) -> dict[str, Any]:
         "confirmations": spec.confirmations,
         "resources": spec.resources.model_dump(mode="json"),
     }
+
+
+def _images(spec: Spec) -> dict[str, Any]:
+    """Return the images, without the key of chosen ones if there are none."""
+    images: dict[str, Any] = spec.images.model_dump(mode="json")
+    return {name: value for name, value in images.items() if name != "indices" or value is not None}
 
 
 def _victim(victim: VictimEntry) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from eadbench.harness.errors import UserError
 from eadbench.harness.messages import one_line, shown
 from eadbench.harness.places import refuse_elsewhere
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
+from eadbench.harness.spec.index_file import with_indices
 from eadbench.harness.spec.parameters import parameters_of, takes_tensor, validated
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
 from eadbench.harness.spec.schema import Accounting, FileTargets, SpecFile, VictimFields
@@ -41,14 +42,14 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
         One line: the field's path, what was given, what would be right.
     """
     _check_evaluated_on(file)
-    if file.images.count is None and not isinstance(file.targets, FileTargets):
+    if file.images.count is None and file.images.indices is None and not isinstance(file.targets, FileTargets):
         raise UserError("images.count: is missing")
     transfers = any(victim.evaluated_on for victim in file.victims)
     spec = Spec(
         name=file.name,
         seed=file.seed,
         dataset=_dataset(file.dataset, code),
-        images=file.images,
+        images=with_indices(file.images, code=code),
         targets=with_rows(file.targets, code=code) if isinstance(file.targets, FileTargets) else file.targets,
         evaluated=file.evaluated,
         victims=[_victim(victim, f"victims[{i}]", code) for i, victim in enumerate(file.victims)],

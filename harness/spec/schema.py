@@ -34,14 +34,25 @@ class _Documented(Strict):
 class Images(_Documented):
     """The images that are attacked: the first `count` of a seeded order that are classified correctly."""
 
-    count: int | None = Field(default=None, ge=1)
-    """How many images are attacked on each victim. It may be left out where `targets` names a file: all images of the
-    file are attacked then."""
+    count: Annotated[Annotated[int, Field(ge=1)] | Literal["all"] | None, Right("a number, at least 1, or all")] = None
+    """How many images are attacked on each victim: the first in a seeded order that are classified correctly; `all` for
+    every one of the split. It may be left out where `indices` or a file of `targets` choose them."""
+    indices: Annotated[
+        Annotated[list[int | str], Field(min_length=1)] | str | None,
+        Right("a list of indices, or of the names of files, or a text file with one on each line"),
+    ] = None
+    """Chosen images, attacked in this order: their indices in the split or, in a data set of image files, the files'
+    names; or a text file with one on each line. Those that are misclassified are left out, and counted."""
     split: Literal["test", "train"] = "test"
     """The split that they are drawn from."""
     correct_on: Literal["each", "all"] = "each"
     """Which victims must classify an image correctly: the attacked one (`each`, as in the paper), or every victim of
     the sweep (`all`), so that all of them attack the same images."""
+
+    @property
+    def limit(self) -> int | None:
+        """The most images of each victim; None for all that may be attacked."""
+        return None if self.count == "all" else self.count
 
 
 class RandomTargets(_Documented):

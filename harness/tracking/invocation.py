@@ -75,7 +75,7 @@ def keep(
         artifacts={"spec.yaml": specs.dump(spec), **texts},
         params={
             "seed": spec.seed,
-            "images": spec.images.count or "all of the file",
+            "images": spec.images.limit or "all",
             "targets": describe.targets_text(spec.target_choice),
             "dataset": dataset,
         },

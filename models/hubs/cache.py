@@ -10,6 +10,7 @@ from huggingface_hub import constants
 from huggingface_hub.utils import get_session
 
 from eadbench.models.code import NO_CODE
+from eadbench.models.fetching import refuse_fetch
 
 __all__ = ["cache_first", "read_from"]
 
@@ -53,6 +54,7 @@ def cache_first(load: Callable[[], T]) -> T:
             raise ValueError(f"{missing}, and HF_HUB_OFFLINE is set; {remedy}") from error
         if os.environ.get(NO_CODE):
             raise ValueError(f"{missing}, and --no-code fetches nothing; {remedy}") from error
+    refuse_fetch(missing)
     try:
         get_session().head(constants.ENDPOINT, timeout=10)  # its own functions try for a minute
         return load()

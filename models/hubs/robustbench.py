@@ -5,6 +5,7 @@ import importlib
 import io
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 with contextlib.suppress(ModuleNotFoundError):  # robustbench imports `autoattack`, which PyPI has under this name
@@ -14,6 +15,8 @@ import timm
 from robustbench import utils
 from robustbench.model_zoo import model_dicts
 from robustbench.model_zoo.enums import BenchmarkDataset, ThreatModel
+
+from eadbench.models.fetching import refuse_fetch
 
 __all__ = ["describe", "names", "network"]
 
@@ -44,11 +47,19 @@ def network(
     dataset, threat_model = facts["dataset"], facts["threat_model"]
     with contextlib.redirect_stdout(io.StringIO()):
         if published:
+            _refuse_fetch(name, parameters.get("folder", "models"), dataset, threat_model)
             return utils.load_model(name, parameters.get("folder", "models"), dataset, threat_model)
         of_timm = f"{name.lower().replace('-', '_')}_{dataset}_{threat_model}".lower()
         if timm.is_model(of_timm):
             return timm.create_model(of_timm, num_classes=classes, pretrained=False)
         return model_dicts[BenchmarkDataset(dataset)][ThreatModel(threat_model)][name]["model"]()
+
+
+def _refuse_fetch(name: str, folder: str, dataset: str, threat_model: str) -> None:
+    """Refuse weights that are not in RobustBench's folder, if nothing may be fetched."""
+    file = Path(folder) / BenchmarkDataset(dataset).value / ThreatModel(threat_model).value / f"{name}.pt"
+    if not file.is_file():
+        refuse_fetch(f"there is no file {file}")
 
 
 def names() -> list[str]:

@@ -55,6 +55,12 @@ class TestParquet:
         assert torch.equal(data.train.images(range(4)), expected)
         assert torch.equal(pickle.loads(pickle.dumps(data.test)).images([0]), expected[:1])
 
+    @pytest.mark.parametrize("file", ["train.parquet", "part-0.parquet"])
+    def test_one_split(self, tmp_path: Path, images: list[np.ndarray[Any, Any]], file: str) -> None:
+        write_table(tmp_path / file, [png(image) for image in images], [0, 1, 1, 0])
+        data = datasets.load("parquet", path=str(tmp_path))
+        assert len(data.train) == len(data.test) == 4 and "one split" in data.notes[0]
+
     def test_plain_binary_and_grey(self, tmp_path: Path) -> None:
         grey = pixels(0, 4, 4)
         for name in ("train", "test"):
@@ -206,13 +212,14 @@ class TestFolder:
         ("files", "message"),
         [
             ([], "must hold a folder test, val, validation or valid, of test images"),
-            (["train/a/1.png"], "must hold a folder test, val, validation or valid, of test images"),
+            (["train/a/1.png", "tests/a/1.png"], "must hold a folder test, val, validation or valid, of test images"),
+            (["1.png", "a/b/1.png"], "must hold a folder test, .* or a folder of images for each class"),
             (["train/a/1.png", "test/b/1.png"], "test has the class 'b', which .*train lacks"),
             (["train/1.png", "test/b/1.png"], "train must hold a folder of images for each class"),
             (["test/.b/1.png"], "test must hold a folder of images for each class"),
             (["test/a/1.png", "test/b/._1.png"], "test/b holds no image; remove the folder"),
         ],
-        ids=["empty", "no-test", "classes", "no-class", "hidden-class", "empty-class"],
+        ids=["empty", "no-test", "no-classes", "classes", "no-class", "hidden-class", "empty-class"],
     )
     def test_mistakes(self, tmp_path: Path, files: list[str], message: str) -> None:
         write_folder(tmp_path, {name: pixels(0, 4, 4, 3) for name in files})
@@ -241,6 +248,28 @@ class TestFolder:
         after = datasets.load("folder", path=str(tmp_path))
         assert after.identity == before.identity
         assert (after.class_names, after.train.labels.tolist()) == (("ant", "bee"), [0, 1])
+        assert before.notes == ()
+
+    def test_files_that_are_no_images_are_counted(self, tmp_path: Path) -> None:
+        """torchvision reads no GIF either, but a class that loses half its images must be told."""
+        write_folder(tmp_path, {f"test/{kind}/1.png": pixels(1, 4, 4, 3) for kind in ("ant", "bee")})
+        write_folder(tmp_path, {f"test/bee/{number}.gif": pixels(number, 4, 4, 3) for number in range(2, 5)})
+        (tmp_path / "test/ant/README").write_text("no image")
+        [note] = datasets.load("folder", path=str(tmp_path)).notes
+        assert note.startswith(f"{tmp_path}: 4 files are left out (3 .gif, 1 without a suffix); images are .jpg, ")
+        (tmp_path / "test/bee/1.png").unlink()
+        with pytest.raises(UserError, match=r"test/bee holds no image \(\.jpg, .*\); remove the folder"):
+            datasets.load("folder", path=str(tmp_path))
+
+    @pytest.mark.parametrize("start", ["", "train/"])
+    def test_one_flat_split(self, tmp_path: Path, start: str) -> None:
+        """Folders of classes, or a training split alone: these images serve for both, and the data set says so."""
+        write_folder(tmp_path, {f"{start}{kind}/1.png": pixels(0, 4, 4, 3) for kind in ("ant", "bee")})
+        data = datasets.load("folder", path=str(tmp_path))
+        assert (data.class_names, data.train.labels.tolist()) == (("ant", "bee"), [0, 1])
+        assert data.train.names == data.test.names == [f"{start}ant/1.png", f"{start}bee/1.png"]
+        assert torch.equal(data.train.images([1]), data.test.images([1]))
+        assert data.notes[0].startswith(f"{tmp_path} has one split, which serves for training and test")
 
     def test_nested_files_in_torchvision_s_order(self, tmp_path: Path) -> None:
         """Indices of published rows keep their meaning: the order is that of torchvision's ImageFolder."""

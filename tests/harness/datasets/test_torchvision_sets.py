@@ -1,5 +1,6 @@
 """torchvision's data sets by name, from tiny files in the formats that torchvision reads."""
 
+import gzip
 import inspect
 import json
 import pickle
@@ -59,6 +60,28 @@ def test_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_code:
     for split, images, name in ((copy.train, TRAIN, "train"), (copy.test, TEST, "test")):
         assert torch.equal(split.images(range(len(images))), torch.from_numpy(images)[:, None] / 255)
         assert split.labels.tolist() == LABELS[name]
+
+
+@pytest.mark.parametrize(("kind", "starts"), [("MNIST", ("train", "t10k")), ("EMNIST", ("emnist-digits-{}",) * 2)])
+def test_gzipped_files_are_read_where_they_are(tmp_path: Path, kind: str, starts: tuple[str, str]) -> None:
+    """Of a folder that has only the files with .gz, which may be read-only; a cut file is named."""
+    raw = tmp_path / kind / "raw"
+    write_mnist(raw, *(start.format(name) for start, name in zip(starts, ("train", "test"), strict=True)))
+    options: dict[str, Any] = {"options": {"split": "digits"}} if kind == "EMNIST" else {}
+    plain = loaded(kind, tmp_path, **options)
+    for file in list(raw.iterdir()):
+        file.with_name(f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    before = sorted(raw.iterdir())
+    packed = loaded(kind, tmp_path, **options)
+    assert packed.identity == plain.identity and sorted(raw.iterdir()) == before
+    for ours, theirs in ((packed.train, plain.train), (packed.test, plain.test)):
+        assert torch.equal(ours.images(range(len(ours))), theirs.images(range(len(theirs))))
+        assert torch.equal(ours.labels, theirs.labels)
+    cut = next(file for file in before if "images" in file.name)
+    cut.write_bytes(cut.read_bytes()[:-9])
+    with pytest.raises(UserError, match=rf"{cut} is no readable IDX file"):
+        loaded(kind, tmp_path, **options)
 
 
 def test_emnist_with_options(tmp_path: Path) -> None:
