@@ -1,4 +1,8 @@
-"""Defences: how training hardens a victim. :class:`Defense` is the protocol for defences of your own."""
+"""Defences: how training, or a module in front of the network, hardens a victim.
+
+:class:`Defense` is the protocol for defences of your own. One that only puts a module in front of the network inherits
+from :class:`Undefended` and writes `wrap`.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -8,7 +12,7 @@ from eadbench.defenses.distillation import Distillation, DistillationTeacher
 from eadbench.defenses.pgd_training import PGDTraining
 from eadbench.defenses.undefended import Undefended
 
-__all__ = ["DEFENSES", "Crafting", "Defense", "breaches"]
+__all__ = ["DEFENSES", "Crafting", "Defense", "Undefended", "breaches"]
 
 DEFENSES: Mapping[str, Callable[..., Defense]] = {
     "none": Undefended,

@@ -82,7 +82,7 @@ class Defense(Protocol):
         examples: Dataset[Any] | None,
         fit: Fit,
     ) -> nn.Module:
-        """The trained model of `recipe`, in eval mode.
+        """The trained model of `recipe`, in eval mode: the network of its architecture, with new weights.
 
         Parameters
         ----------
@@ -96,6 +96,13 @@ class Defense(Protocol):
             Trains a model in place.
         """
         ...
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The victim that is attacked: the trained or given network, with what the defence puts in front of it.
+
+        The weights of the network alone are stored, so this must follow from the fields, and have no random weights.
+        """
+        return model
 
 
 def breaches(defense: object) -> list[str]:
@@ -114,6 +121,8 @@ def breaches(defense: object) -> list[str]:
         problems.append(f"must declare LABEL as text, got {defense.LABEL!r}")  # type: ignore[attr-defined]
     problems += _method_breaches(defense, "needs", "needs(recipe)", "recipe")
     problems += _method_breaches(defense, "crafts", "crafts(), such as that of eadbench.defenses.Defense")
+    if member(defense, "wrap") is not MISSING:
+        problems += _method_breaches(defense, "wrap", "wrap(model)", "model")
     train = "train(recipe, data, *, needed, examples, fit)"
     problems += _method_breaches(defense, "train", train, "recipe", "data", needed={}, examples=None, fit=None)
     return problems
@@ -122,7 +131,7 @@ def breaches(defense: object) -> list[str]:
 def _method_breaches(defense: type, name: str, wanted: str, *arguments: object, **keywords: object) -> list[str]:
     """Check that a method is there, and that it takes the arguments that the harness gives it."""
     method = member(defense, name)
-    unwritten = vars(Defense)[name] if name != "crafts" else MISSING
+    unwritten = vars(Defense)[name] if name not in ("crafts", "wrap") else MISSING
     if method in (MISSING, unwritten) or not callable(method):
         return [f"must have a method {wanted}"]
     try:

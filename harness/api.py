@@ -211,24 +211,41 @@ def sweep(
 
 def transfer(
     folder: str | Path,
-    spec: Spec,
+    to: str | Path | Spec | None = None,
+    victims: Sequence[str] = (),
     *,
     executor: Executor,
     address: str | None,
     models: str | Path | None,
-    scale: str | None,
+    scale: str | None = None,
+    overrides: Sequence[str] = (),
     console: Console,
 ) -> Ended:
-    """Test the stored images of a finished sweep on the victims of `spec`."""
+    """Test the stored images of a finished sweep on other victims.
+
+    Parameters
+    ----------
+    to
+        A spec with the victims, or a file of victims alone.
+    victims
+        Further victims: ``resnet50:weights.pth``, a recipe.json, or the folder of a stored model.
+    """
     from eadbench.harness.execution import sweep as sweeps
     from eadbench.harness.execution.choice import workers
     from eadbench.harness.execution.progress import Progress
+    from eadbench.harness.execution.tested_victims import spec_of_victims, stored_victims
 
     results = ResultsFolder(_located(folder))
+    source = results.spec()
+    spec = to if isinstance(to, Spec) else spec_of_victims(source, _place(to), victims, overrides, scale)
+    stored = stored_victims(victims)
+    if spec is source and not stored:
+        raise UserError("give the victims to test on: --to SPEC, or --victim ARCHITECTURE:WEIGHTS")
     started, clock = datetime.now().astimezone(), time.perf_counter()
     with Progress(console) as progress, Owner(results.root, progress.warn) as owner:
         make = workers(spec, executor, address)
-        done = sweeps.transfer(spec, results, make, progress, owner=owner, models=_place(models))
+        target = None if spec is source else spec
+        done = sweeps.transfer(target, results, make, progress, owner=owner, models=_place(models), stored=stored)
         owner.check()
         return _conclude(Results(results, allow_code=True), done, started, time.perf_counter() - clock, scale, progress)
 

@@ -7,6 +7,8 @@
     │   └── NotHere          data that are not on this machine, and were not fetched
     ├── DamagedResults       a file of a results folder is damaged (exit code 4)
     ├── Stopped              a signal stopped the command (exit code 128 + its number)
+    ├── Cancelled            `eadbench cancel` stopped the command (exit code 130)
+    ├── VictimFailed         a victim could not be made (exit code 3)
     └── EnvironmentFault     the machine, the network or the cluster failed (exit code 1)
         └── TrackingFault    MLflow cannot be written to; the results are safe
 
@@ -18,7 +20,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-__all__ = ["DamagedResults", "EadbenchError", "EnvironmentFault", "NotHere", "Stopped", "TrackingFault", "UserError"]
+__all__ = [
+    "Cancelled",
+    "DamagedResults",
+    "EadbenchError",
+    "EnvironmentFault",
+    "NotHere",
+    "Stopped",
+    "TrackingFault",
+    "UserError",
+    "VictimFailed",
+]
 
 
 class EadbenchError(Exception):
@@ -46,6 +58,24 @@ class Stopped(EadbenchError):
             "and the same command goes on from there"
         )
         self.exit_code = 128 + number
+
+
+class VictimFailed(EadbenchError):
+    """A victim could not be made ready; running again tries it again."""
+
+    exit_code = 3
+
+
+class Cancelled(EadbenchError):
+    """`eadbench cancel` stopped the command after its running tasks."""
+
+    exit_code = 128 + signal.SIGINT
+
+    def __init__(self) -> None:
+        super().__init__(
+            "cancelled by `eadbench cancel`; running tasks have been finished, what is committed stays, and the same "
+            "command goes on from there"
+        )
 
 
 class DamagedResults(EadbenchError):

@@ -4,15 +4,14 @@ Labels are made here from the columns of rows, and nothing takes one apart again
 victims or two different attacks never carry the same words: what varies is appended, and in the last resort a digest.
 """
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import pandas as pd
 
+from eadbench.harness.label_parts import Attack, distinct, missing, parsed, text_of, value_text, varying_names
 from eadbench.harness.messages import printable
 from eadbench.harness.numbers import parameter_text
 from eadbench.harness.registry import ATTACKS, DEFENSES
@@ -36,6 +35,7 @@ __all__ = [
     "targets_label",
     "value_text",
     "variants_of",
+    "varying_names",
 ]
 
 OWN = "the attacked victim"
@@ -49,8 +49,6 @@ DATASETS: Mapping[str, str] = {"mnist": "MNIST", "cifar10": "CIFAR10", "imagenet
 """The paper's names of data sets, in the order of its tables."""
 
 _SERIES = ["attack", "norm", "decision_rule", "parameters"]
-_LONGEST_VALUE = 24
-"""Characters of a hyperparameter's value in a label; a longer one, such as a list of ε, is cut."""
 
 
 class Victim(Protocol):
@@ -66,6 +64,8 @@ class Victim(Protocol):
     def defense(self) -> str: ...
     @property
     def defense_parameters(self) -> Mapping[str, Any]: ...
+    @property
+    def training(self) -> Mapping[str, Any]: ...
 
 
 def dataset_label(dataset: str) -> str:
@@ -81,8 +81,8 @@ def attack_label(attack: str, norm: str | None = None, decision_rule: str | None
     dash
         Join the decision rule by a dash, ``EAD-L1``, as the paper names attacks that adversarial training learns from.
     """
-    label = ATTACKS.label(attack) + ("" if _none(norm) else f"-{str(norm).capitalize()}")
-    if _none(decision_rule):
+    label = ATTACKS.label(attack) + ("" if missing(norm) else f"-{str(norm).capitalize()}")
+    if missing(decision_rule):
         return printable(label)
     rule = str(decision_rule).upper()
     return printable(f"{label}-{rule}" if dash else f"{label} ({rule})")
@@ -159,7 +159,7 @@ def family_label(line: Mapping[Any, Any]) -> str:
 
 
 def _without_temperature(parameters: object) -> dict[str, Any]:
-    return {name: value for name, value in _parsed(parameters).items() if name != "temperature"}
+    return {name: value for name, value in parsed(parameters).items() if name != "temperature"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,17 +189,24 @@ class Labels:
 
         Hyperparameters that vary within the sweep for this attack and norm are appended.
         """
-        attacks = self.lines[_SERIES].assign(series=series_of(self.lines)).drop_duplicates("series")
-        labels = dict.fromkeys(attacks["series"], "")  # in the order of the lines
-        for _, part in attacks.groupby(["attack", "norm"], sort=False, dropna=False):
-            parameters = [_parsed(text) for text in part["parameters"]]
-            varying = _varying(parameters)
-            texts = {name: _text_of([values.get(name) for values in parameters]) for name in varying}
+        return distinct({series: attack.label for series, attack in self.attacks.items()})
+
+    @cached_property
+    def attacks(self) -> Mapping[str, "Attack"]:
+        """The words of every attack's label by its series."""
+        lines = self.lines[_SERIES].assign(series=series_of(self.lines)).drop_duplicates("series")
+        attacks = dict[str, Attack]()
+        for _, part in lines.groupby(["attack", "norm"], sort=False, dropna=False):
+            parameters = [parsed(text) for text in part["parameters"]]
+            varying = varying_names(parameters)
+            texts = {name: text_of([values.get(name) for values in parameters]) for name in varying}
             for line, values in zip(part.to_dict("records"), parameters, strict=True):
-                label = attack_label(line["attack"], line["norm"], line["decision_rule"])
-                details = [printable(f"{name} {texts[name](values[name])}") for name in varying if name in values]
-                labels[line["series"]] = ", ".join([label, *details])
-        return distinct(labels)
+                attacks[line["series"]] = Attack(
+                    name=attack_label(line["attack"], line["norm"], line["decision_rule"]),
+                    details={name: printable(texts[name](values[name])) for name in varying if name in values},
+                    lists=frozenset(name for name in varying if isinstance(values.get(name), list | dict)),
+                )
+        return {series: attacks[series] for series in lines["series"]}  # in the order of the lines
 
     @cached_property
     def victim(self) -> Mapping[str, str]:
@@ -214,7 +221,13 @@ class Labels:
     @cached_property
     def defense(self) -> Mapping[str, str]:
         """The defence of every victim by its digest, with its parameters."""
-        return {digest: victim.parts[-1] for digest, victim in self._victims.items()}
+        return {digest: victim.parts[1] for digest, victim in self._victims.items()}
+
+    def siblings(self, groups: Mapping[str, Sequence[Victim]]) -> dict[str, str]:
+        """Return the labels of groups of victims that differ in the seed of their training alone, by group."""
+        training = _training_texts(self.victims, but=("seed",))
+        words = {group: _Victim.of(victims[0], training[victims[0].digest]).parts for group, victims in groups.items()}
+        return distinct({group: ", ".join(parts) for group, parts in words.items()})
 
     def short_victims(self, digests: Iterable[str]) -> dict[str, str]:
         """Return the labels of some victims without the words that all of them share."""
@@ -231,11 +244,12 @@ class Labels:
     @cached_property
     def _victims(self) -> Mapping[str, "_Victim"]:
         """The given victims, and then the other victims that lines name."""
-        known = {victim.digest: _Victim.of(victim) for victim in self.victims}
+        training = _training_texts(self.victims)
+        known = {victim.digest: _Victim.of(victim, training[victim.digest]) for victim in self.victims}
         if "arch" in self.lines:
             for line in self.lines.drop_duplicates("model").to_dict("records"):
                 if line["model"] not in known:
-                    defense = defense_label(line["defense"], _parsed(line["defense_parameters"]))
+                    defense = defense_label(line["defense"], parsed(line["defense_parameters"]))
                     known[line["model"]] = _Victim(
                         digest=line["model"], names=[], parts=[printable(line["arch"]), defense]
                     )
@@ -249,15 +263,15 @@ class Labels:
 
 @dataclass(frozen=True, kw_only=True)
 class _Victim:
-    """The words of a victim's label: its name, if it has one, and its architecture and defence."""
+    """The words of a victim's label: its name, its architecture and defence, and what varies in training."""
 
     digest: str
     names: Sequence[str]
     parts: Sequence[str]
 
     @classmethod
-    def of(cls, victim: Victim) -> "_Victim":
-        parts = [printable(victim.arch), defense_label(victim.defense, victim.defense_parameters)]
+    def of(cls, victim: Victim, training: Sequence[str]) -> "_Victim":
+        parts = [printable(victim.arch), defense_label(victim.defense, victim.defense_parameters), *training]
         return cls(digest=victim.digest, names=[printable(victim.name)] if victim.name else [], parts=parts)
 
     @property
@@ -265,48 +279,20 @@ class _Victim:
         return ", ".join(self.names or self.parts)
 
 
-def distinct(labels: Mapping[str, str]) -> dict[str, str]:
-    """Append the first digits of its digest to every label that two digests share."""
-    count = Counter(labels.values())
-    shared = [digest for digest, label in labels.items() if count[label] > 1]
-    digits = 6
-    while len({digest[:digits] for digest in shared}) < len(shared):
-        digits += 1
-    return {digest: f"{label} ({digest[:digits]})" if digest in shared else label for digest, label in labels.items()}
+def _training_texts(victims: Sequence[Victim], but: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Return the fields of each victim's training in which victims of its architecture and defence differ: ``seed 2``.
 
-
-def _varying(parameters: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the names of the hyperparameters in which mappings differ."""
-    names = dict.fromkeys(name for each in parameters for name in each)
-    return [name for name in names if len({canonical_json(each.get(name)) for each in parameters}) > 1]
-
-
-def _text_of(values: Sequence[object]) -> Callable[[object], str]:
-    """Return what makes texts of the values of a hyperparameter: lists from where they differ, if they are long."""
-    lists = [value for value in values if isinstance(value, list)]
-    texts = {canonical_json(value): value_text(value) for value in values}
-    if len(lists) < len(values) or len(set(texts.values())) == len(texts):
-        return value_text
-    items = enumerate(zip(*lists, strict=False))
-    shared = next((i for i, each in items if any(item != each[0] for item in each)), min(map(len, lists)))
-
-    def rest(value: object) -> str:
-        items = value[shared:] if isinstance(value, list) else []
-        return value_text(f"[…, {str(items).removeprefix('[')}" if items else "[…]")
-
-    return rest
-
-
-def _parsed(parameters: object) -> dict[str, Any]:
-    return {} if _none(parameters) else dict(json.loads(str(parameters)))
-
-
-def value_text(value: object) -> str:
-    """Return the value of a hyperparameter, a long one without its end."""
-    text = parameter_text(value) if isinstance(value, float) else str(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
-
-
-def _none(value: object) -> bool:
-    """Return whether a column has no value: None, NaN or NA."""
-    return value is None or bool(pd.isna(value))  # type: ignore[call-overload]
+    The fields `but` are left out.
+    """
+    alike: dict[tuple[str, str], list[Victim]] = {}
+    for victim in victims:
+        alike.setdefault((victim.arch, defense_label(victim.defense, victim.defense_parameters)), []).append(victim)
+    texts: dict[str, list[str]] = {}
+    for group in alike.values():
+        names = varying_names([victim.training for victim in group if victim.training])
+        for victim in group:
+            values = {name: victim.training[name] for name in names if name in victim.training and name not in but}
+            texts[victim.digest] = [
+                printable(f"{name.replace('_', ' ')} {value_text(values[name])}") for name in values
+            ]
+    return texts

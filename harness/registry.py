@@ -27,6 +27,8 @@ class Facts:
     """Parameters that may be lists."""
     varying: Sequence[str] = ()
     """The axes whose value may differ within a batch."""
+    scalars: Sequence[str] = ()
+    """Parameters that hold one value, so that a list makes an axis of them."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,19 @@ class Registry:
         """Return whether a name is an import path of the user's own code."""
         return isinstance(name, str) and ":" in name and name not in self.table
 
-    def remember(self, name: str, thing: Any, *, axes: Sequence[str] = (), varying: Sequence[str] = ()) -> None:
+    def remember(
+        self,
+        name: str,
+        thing: Any,
+        *,
+        axes: Sequence[str] = (),
+        varying: Sequence[str] = (),
+        scalars: Sequence[str] = (),
+    ) -> None:
         """Keep the facts of the user's own code, which was imported."""
         if self.is_own(name):
-            self.facts[name] = Facts(label=_label(name, thing), axes=list(axes), varying=list(varying))
+            lists = {"axes": list(axes), "varying": list(varying), "scalars": list(scalars)}
+            self.facts[name] = Facts(label=_label(name, thing), **lists)
 
     def order(self, name: str) -> tuple[int, str]:
         """Return a sort key for tables: built-ins in the order of the table, then the others by name."""

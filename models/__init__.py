@@ -6,6 +6,7 @@ itself.
 
 from eadbench.models.adapted import build_network, outputs_breach
 from eadbench.models.digest import canonical_json, digest_of, sha256_of_file
+from eadbench.models.ensemble import Ensemble
 from eadbench.models.files import replace_file
 from eadbench.models.hubs import is_hub, pin
 from eadbench.models.hyperparameters import Training
@@ -22,6 +23,7 @@ from eadbench.models.weights import load_weights
 __all__ = [
     "MODELS",
     "Diverged",
+    "Ensemble",
     "Recipe",
     "Stored",
     "Training",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eadbench.models import hubs
+from eadbench.models.ensemble import Ensemble
 from eadbench.models.normalised import Normalised
 from eadbench.models.recipe import Recipe
 from eadbench.models.registry import build, classes_of, initial_parameters
@@ -75,6 +76,8 @@ def build_network(recipe: Recipe, *, published: bool = True) -> nn.Module:
     ValueError
         The architecture or a parameter is unknown, or `class_map` does not fit the network.
     """
+    if recipe.members is not None:
+        return Ensemble([build_network(member, published=published) for member in recipe.member_recipes()])
     network = _network(recipe, _classes(recipe), published)
     if recipe.normalise is not None:
         network = Normalised(network, recipe.normalise["mean"], recipe.normalise["std"])

@@ -1,6 +1,6 @@
 """Recipes: how a model is made. The digest of a recipe names the trained model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, cast
 
@@ -40,6 +40,8 @@ class Recipe:
     hub
         What a hub said about the network, with the SHA-256 of its published weights if they are used, as
         :func:`eadbench.models.pin` returns it; None for an architecture that is not of a hub.
+    members
+        The recipes of an ensemble's members, as :meth:`to_json` has them; None for a single network.
     precision
         The precision of the attacks that craft examples to train on; "float32" if there are none.
 
@@ -62,10 +64,11 @@ class Recipe:
     class_map: tuple[int, ...] | None = None
     network_classes: int | None = None
     hub: Mapping[str, Any] | None = None
+    members: Sequence[Mapping[str, Any]] | None = None
     precision: Literal["float32", "tf32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("parameters", "defense", "hub", "normalise"):
+        for name in ("parameters", "defense", "hub", "normalise", "members"):
             object.__setattr__(self, name, _json_value(getattr(self, name), name))
         if self.training is not None and self.training.init is None:
             object.__setattr__(self, "training", replace(self.training, init=default_init(self.arch)))
@@ -74,7 +77,9 @@ class Recipe:
         if self.weights is not None and self.training is not None:
             raise ValueError("recipe: given weights are not trained further; leave out training or weights")
         published = self.parameters.get("weights") is not None or "weights" in (self.hub or {})
-        if self.weights is None and self.training is None and not published:
+        if self.members is not None:
+            self._check_members()
+        elif self.weights is None and self.training is None and not published:
             raise ValueError("recipe: has neither training nor weights")
         if self.training is not None and self.training.init == "glorot" and published:
             raise ValueError("recipe.training.init: glorot would replace the published weights; leave out one")
@@ -84,6 +89,22 @@ class Recipe:
             raise ValueError(f'recipe.precision must be "float32", "tf32" or "bf16", got {self.precision!r}')
         self._check_normalise()
         self._check_class_map()
+
+    def _check_members(self) -> None:
+        if self.weights is not None or self.training is not None:
+            raise ValueError("recipe: an ensemble is not trained itself, and has no weights of its own; leave them out")
+        members = self.member_recipes()
+        if len(members) < 2 or len({member.digest for member in members}) < len(members):
+            raise ValueError("recipe: an ensemble needs two members or more, all different")
+        for member in members:
+            if member.members is not None:
+                raise ValueError("recipe: a member of an ensemble must not be an ensemble; name its members instead")
+            if member.num_classes != self.num_classes:
+                raise ValueError(f"recipe: members must have {self.num_classes} classes, got {member.num_classes}")
+
+    def member_recipes(self) -> "list[Recipe]":
+        """Return the recipes of an ensemble's members; none for a single network."""
+        return [Recipe.from_json(member) for member in self.members or ()]
 
     def _check_normalise(self) -> None:
         if self.normalise is None:
@@ -133,8 +154,8 @@ class Recipe:
         Fields that most recipes leave at their defaults are left out.
         """
         content = asdict(self)
-        defaults: dict[str, str | None] = {"normalise": None, "class_map": None, "network_classes": None, "hub": None}
-        defaults |= {"outputs": "logits", "precision": "float32"}
+        names = ("normalise", "class_map", "network_classes", "hub", "members")
+        defaults: dict[str, str | None] = {**dict.fromkeys(names), "outputs": "logits", "precision": "float32"}
         for name, default in defaults.items():
             if content[name] == default:
                 del content[name]

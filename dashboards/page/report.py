@@ -10,6 +10,7 @@ from eadbench.dashboards.page import (
     galleries,
     header,
     reproduction,
+    seeds,
     study,
     tables,
     victims,
@@ -48,7 +49,7 @@ def write(snapshot: Snapshot, summary: Summary) -> Path:
 def page(snapshot: Snapshot, summary: Summary) -> str:
     """Return the page: the results, the machines that computed them, and how to compute them again."""
     overview = study.section(summary)
-    first = [overview, victims.section(snapshot, summary), tables.attacks(summary)]
+    first = [overview, victims.section(snapshot, summary), tables.attacks(summary), seeds.section(summary)]
     transfers = tables.transfer(summary)
     last = [
         failures.section(snapshot),

@@ -48,6 +48,8 @@ def training_text(recipe: Recipe) -> str:
     if training is None:
         if "weights" in recipe.parameters:
             return f"weights {recipe.parameters['weights']}"
+        if recipe.members is not None:
+            return f"the ensemble of {', '.join(member.digest for member in recipe.member_recipes())}"
         return f"weights of SHA-256 {recipe.weights or (recipe.hub or {}).get('weights')}"
     optimizer = f"{training.optimizer} at {training.learning_rate:g}"
     text = f"{training.epochs} epochs, batches of {training.batch_size}, {optimizer}, seed {training.seed}"

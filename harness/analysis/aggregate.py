@@ -10,8 +10,9 @@ Shape letters used below:
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,7 +101,12 @@ def summarise(rows: pd.DataFrame, *, seed: int, planned: Planned | None = None) 
 
 
 def summarise_lines(
-    lines: pd.DataFrame, batches: Iterable[pd.DataFrame], *, seed: int, planned: Planned | None = None
+    lines: pd.DataFrame,
+    batches: Iterable[pd.DataFrame],
+    *,
+    seed: int,
+    planned: Planned | None = None,
+    order: Mapping[str, int] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Aggregate rows that come in batches, as :func:`summarise` does.
 
@@ -110,6 +116,8 @@ def summarise_lines(
         One line per cell and victim tested on, with the identity and setting columns of the rows.
     batches
         Frames with the columns ``COUNTED`` and `line`, an index label of `lines`. A batch holds all rows of its lines.
+    order
+        The places of victims and cells in the spec, by digest: of those that the paper's order does not tell apart.
     """
     settings = _settings(lines)
     keyed_records = []
@@ -117,7 +125,7 @@ def summarise_lines(
         for line, splits, rows in _rows_by_line(batch):
             setting = settings[line] | {"splits": splits}
             records = list(_line_records(setting, rows, seed=seed, planned=planned))
-            keyed_records.append((_sort_key(setting), records))
+            keyed_records.append((_sort_key(setting, order), records))
     ordered = [record for _, records in sorted(keyed_records, key=itemgetter(0)) for record in records]
     return pd.DataFrame(ordered, columns=list(COLUMNS)).astype(dict.fromkeys(_TEXTS, "str"))
 
@@ -150,7 +158,7 @@ def _rows_by_line(rows: pd.DataFrame) -> Iterator[tuple[Hashable, list[str], pd.
         yield label, list(splits), pd.DataFrame({name: values[indices] for name, values in columns.items()})
 
 
-def _sort_key(setting: dict[str, Any]) -> tuple[Any, ...]:
+def _sort_key(setting: dict[str, Any], order: Mapping[str, int]) -> tuple[Any, ...]:
     """Return the key that sorts lines as the paper's tables do; a missing value comes first."""
     datasets = list(DATASETS)
     dataset = setting["dataset"]
@@ -161,12 +169,14 @@ def _sort_key(setting: dict[str, Any]) -> tuple[Any, ...]:
         *DEFENSES.order(setting["defense"]),
         *numbers["temperature"],
         setting["defense_parameters"],
+        order.get(setting["model"], len(order)),
         setting["model"],
     )
     tested = (setting["evaluated_on"] != setting["model"], setting["evaluated_on"])
     texts = [setting[name] or "" for name in ("norm", "decision_rule", "parameters")]
-    attack = (*ATTACKS.order(setting["attack"]), *texts[:2], *numbers["beta"], *numbers["kappa"], texts[2])
-    return (*victim, *tested, *attack, setting["cell"])
+    place = order.get(setting["cell"], len(order)), texts[2], setting["cell"]
+    attack = (*ATTACKS.order(setting["attack"]), *texts[:2], *numbers["beta"], *numbers["kappa"])
+    return (*victim, *tested, *attack, *place)
 
 
 def _line_records(

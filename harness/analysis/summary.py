@@ -61,7 +61,9 @@ def read(snapshot: Snapshot) -> Summary:
             yield batch
 
     batches = tally.watched(counted())
-    lines = aggregate.summarise_lines(rows.lines, batches, seed=spec.seed, planned=planned(snapshot))
+    digests = [*(victim.digest for victim in snapshot.victims), *snapshot.cells]
+    order = {digest: place for place, digest in enumerate(digests)}
+    lines = aggregate.summarise_lines(rows.lines, batches, seed=spec.seed, planned=planned(snapshot), order=order)
     keys = zip(rows.lines.index, rows.lines["cell"], rows.lines["evaluated_on"], strict=True)
     return Summary(
         spec=spec,

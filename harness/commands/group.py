@@ -49,6 +49,17 @@ COMMANDS: Mapping[str, _Entry] = {
         "harness.commands.inventory",
         "Write the rows of a sweep as CSV, and its adversarial images as PNG, for other programs.",
     ),
+    "merge": _Entry(
+        "harness.commands.housekeeping",
+        "Join the sweeps of folders, whose specs differ in victims and attacks alone, in a new folder.",
+    ),
+    "clean": _Entry(
+        "harness.commands.housekeeping",
+        "Remove the models, parts and leftovers of a folder that its spec does not need; each group is named.",
+    ),
+    "cancel": _Entry(
+        "harness.commands.housekeeping", "Ask the command that works in a folder to stop after its running tasks."
+    ),
     "dashboard": _Entry(
         "dashboards.command",
         "Serve a web page of the tables, curves, images and progress of sweeps, and of their differences.",

@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from eadbench.harness.commands.housekeeping import size_text
 from eadbench.harness.commands.options import AllowCode, Folder, err, out, print_place
 from eadbench.harness.errors import UserError
 
 __all__ = ["export", "list"]
-
-UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def list(
@@ -31,21 +30,13 @@ def list(
     problems = []
     for sweep in sweeps(root):
         problems += [sweep.problem] if sweep.problem else []
-        counts = f"{sweep.victims}", sweep.state, f"{sweep.rows:,}", _size(sweep.size)
+        counts = f"{sweep.victims}", sweep.state, f"{sweep.rows:,}", size_text(sweep.size)
         table.add_row(*map(Text, (str(sweep.folder), sweep.name, *counts, sweep.changed)))
     if not table.row_count:
         raise UserError(f"{root}: there are no results in it, nor up to three folders below")
     out.print(table)
     for problem in problems:
         err.print(f"[yellow]warning:[/] {escape(problem)}", soft_wrap=True, highlight=False)
-
-
-def _size(count: float) -> str:
-    """Return a number of bytes in a unit that people read: ``3.1 MB``."""
-    unit = 0
-    while count >= 1000 and unit < len(UNITS) - 1:
-        count, unit = count / 1000, unit + 1
-    return f"{count:.3g} {UNITS[unit]}"
 
 
 def export(

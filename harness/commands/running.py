@@ -21,8 +21,8 @@ from eadbench.harness.commands.options import (
     err,
     out,
     print_place,
+    spec_path,
 )
-from eadbench.harness.storage import located
 
 if TYPE_CHECKING:
     from eadbench.harness.api import Ended
@@ -54,7 +54,17 @@ def run(
 
 def transfer(
     folder: Folder,
-    to: Annotated[Path, typer.Option(metavar="SPEC", parser=located, help="Spec with the victims to test on.")],
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="SPEC", parser=spec_path, help="Spec with the victims to test on, or a list of victims."),
+    ] = None,
+    victim: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ARCH:WEIGHTS",
+            help="A victim: resnet50:weights.pth, a recipe.json, or the folder of a stored model; repeatable.",
+        ),
+    ] = None,
     executor: Executor = ExecutorName.ray,
     address: Address = None,
     models: ModelStore = None,
@@ -62,15 +72,17 @@ def transfer(
     overrides: Overrides = None,
 ) -> None:
     """Test the stored adversarial images of a sweep on other victims, and print the table."""
-    from eadbench.harness import api, spec
+    from eadbench.harness import api
 
     ended = api.transfer(
         folder,
-        spec.load(to, overrides or (), scale=scale),
+        to,
+        victim or (),
         executor=executor.value,
         address=address,
         models=models,
         scale=scale,
+        overrides=overrides or (),
         console=err,
     )
     out.print(f"{ended.done.transfers} parts were tested on other victims.")

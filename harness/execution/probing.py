@@ -11,6 +11,8 @@ from eadbench.harness.datasets import Split
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import one_line
 from eadbench.harness.plan.recipes import Planned
+from eadbench.harness.registry import DEFENSES
+from eadbench.harness.results.model_files import in_front
 from eadbench.harness.storage import located
 
 __all__ = ["built", "probed", "sample", "suspicions_of"]
@@ -28,7 +30,10 @@ def suspicions_of(victim: Planned, images: Tensor) -> list[str]:
         The network cannot be built, its weights do not fit, or it cannot be attacked.
     """
     name = f"{victim.where}: {victim.recipe.arch}"
-    found = probed(built(victim), images, victim.recipe, name)
+    network = built(victim)
+    if DEFENSES.is_own(victim.recipe.defense["name"]):
+        network = in_front(victim.recipe, network)
+    found = probed(network, images, victim.recipe, name)
     if victim.recipe.training is not None:  # a network that is yet to be trained is probed again after it
         return []
     return [f"{name}: {text}" for text in found]

@@ -5,12 +5,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import chain
+from itertools import chain, takewhile
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from eadbench.harness.datasets import DataSet
-from eadbench.harness.errors import EadbenchError
+from eadbench.harness.errors import Cancelled, VictimFailed
 from eadbench.harness.execution.executor import AnyTask, Executor, Outcome
 from eadbench.harness.execution.pace import Kind, Pace, Work, records_of
 from eadbench.harness.execution.progress import Progress
@@ -65,6 +65,8 @@ class Runner:
     ----------
     check
         Called after each task; an exception ends the run.
+    asked_to_stop
+        Asked before each task; if true, the running tasks are the last.
 
     Attributes
     ----------
@@ -83,8 +85,9 @@ class Runner:
         progress: Progress,
         *,
         check: Callable[[], None] = lambda: None,
+        asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._check = check
+        self._check, self._asked_to_stop = check, asked_to_stop
         self._setup, self._data, self._results = setup, data, results
         self._make_executor, self._progress = executor, progress
         self._stack = ExitStack()
@@ -106,9 +109,18 @@ class Runner:
             return self._stack.enter_context(self._make_executor(self._setup, self._data, self._progress))
 
     def _run(self, tasks: Iterable[AnyTask]) -> Iterator[Outcome[AnyTask]]:
-        for outcome in self._executor.run(tasks):
+        """Run tasks, and yield their outcomes.
+
+        Raises
+        ------
+        Cancelled
+            The run was asked to stop, and its running tasks have ended.
+        """
+        for outcome in self._executor.run(takewhile(lambda _: not self._asked_to_stop(), tasks)):
             self._check()
             yield outcome
+        if self._asked_to_stop():
+            raise Cancelled
 
     def make_victims(self, planner: VictimPlanner) -> int:
         """Make the victims of a spec and all models that they need. Return how many models were made.
@@ -117,7 +129,7 @@ class Runner:
         ------
         UserError
             A training diverges, an image is damaged, or a network cannot be attacked.
-        EadbenchError
+        VictimFailed
             A victim cannot be made.
         """
         models_made = 0
@@ -127,7 +139,7 @@ class Runner:
                 self._progress.begin("crafting examples to train on", examples)
             for outcome in self._run(tasks.all()):
                 if outcome.error:
-                    raise EadbenchError(f"a victim could not be made ready: {outcome.reason}")
+                    raise VictimFailed(f"a victim could not be made ready: {outcome.reason}; run again to retry it")
                 if outcome.task.digest in tasks.shards:
                     self._progress.ended(outcome)
                 else:

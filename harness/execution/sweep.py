@@ -19,10 +19,12 @@ from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.remaining import Remaining, remaining_transfers
 from eadbench.harness.execution.runner import Failure, MakeExecutor, Runner, Totals
 from eadbench.harness.execution.sweep_data import data_here, load_data, originals
+from eadbench.harness.execution.tested_victims import StoredVictim
 from eadbench.harness.execution.victims import VictimPlanner
 from eadbench.harness.parquet.originals import write_originals
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Victim
+from eadbench.harness.plan.recipes import Planned, planned
 from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.cells import add_cells
 from eadbench.harness.results.folder import Results
@@ -158,7 +160,9 @@ def run(
     results.check(spec)  # again, for another command may have begun a sweep meanwhile
     results.begin(spec)
     setup = _setup(spec, results, models)
-    with Runner(setup, data, results, executor, progress, check=owner.check) as runner:
+    with Runner(
+        setup, data, results, executor, progress, check=owner.check, asked_to_stop=lambda: owner.asked_to_stop
+    ) as runner:
         models_made = runner.make_victims(planner)
         victims = planner.victims()
         check_image_counts(spec, victims)
@@ -180,15 +184,16 @@ def run(
 
 
 def transfer(
-    spec: Spec,
+    spec: Spec | None,
     results: Results,
     executor: MakeExecutor,
     progress: Progress,
     *,
     owner: Owner,
     models: Path | None = None,
+    stored: Sequence[StoredVictim] = (),
 ) -> Done:
-    """Make the victims of `spec`, and test the stored images of a finished sweep on them.
+    """Make the victims of `spec`, and test the stored images of a finished sweep on them and on `stored` models.
 
     Raises
     ------
@@ -204,12 +209,22 @@ def transfer(
     source = results.spec()
     if source.save_images != "successes":
         raise UserError(f"{results.root}: no images are stored there; run its spec with save_images: successes")
-    data = load_data(spec)
-    check_same_images(data, load_data(source), results)
-    planner = VictimPlanner(spec, data, results)
+    data = load_data(source)
+    ours: list[Planned] = []
+    if spec is None:
+        spec = source
+    else:
+        given = load_data(spec)
+        check_same_images(given, data, results)
+        data, ours = given, planned(spec, given)
+    victims = {victim.recipe.digest: victim for victim in ours}
+    victims |= {victim.recipe.digest: victim for victim in (each.planned(data, results) for each in stored)}
+    planner = VictimPlanner(spec, data, results, list(victims.values()))
     check_sweep(spec, data, planner, results)
     setup = _setup(spec, results, models)
-    with Runner(setup, data, results, executor, progress, check=owner.check) as runner:
+    with Runner(
+        setup, data, results, executor, progress, check=owner.check, asked_to_stop=lambda: owner.asked_to_stop
+    ) as runner:
         models_made = runner.make_victims(planner)
         _, sources = results.victims()
         targets = planner.victims()

@@ -5,6 +5,7 @@ failed shard in an hour.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 from eadbench import models
 from eadbench.harness.datasets import DataSet, Split
@@ -36,7 +37,7 @@ def check_victims(
     images = sample(split)
     networks: set[str] = set()
     here, apart = list[Planned](), list[Planned]()
-    for victim in planned:
+    for victim in chain.from_iterable((*each.members, each) for each in planned):
         if victim.recipe.training is not None and not len(data.train):
             raise UserError(f"{victim.where}.training: the data set has no train split; give weights instead")
         if models.is_stored(folder := results.model(victim.recipe.digest)):

@@ -6,7 +6,7 @@ Call it again after they have run, until it returns none.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from eadbench.defenses.defense import Crafting
 from eadbench.harness.datasets import DataSet
@@ -42,15 +42,21 @@ class NextTasks:
 class VictimPlanner:
     """Plan how the victims of a spec are made, from what the results folder has.
 
+    Parameters
+    ----------
+    victims
+        The victims, if they are not those of the spec.
+
     Attributes
     ----------
     planned
-        The victims of the spec.
+        The victims.
     """
 
-    def __init__(self, spec: Spec, data: DataSet, results: Results) -> None:
+    def __init__(self, spec: Spec, data: DataSet, results: Results, victims: Sequence[Planned] | None = None) -> None:
         self._spec, self._data, self._results = spec, data, results
-        self.planned = planned(spec, data)
+        self.planned = planned(spec, data) if victims is None else victims
+        self._given = {each.recipe.digest: each for victim in self.planned for each in (*victim.members, victim)}
         self._targets: Mapping[int, Sequence[int]] = (
             given_targets(spec.targets, getattr(data, spec.images.split), data.class_names)
             if isinstance(spec.targets, FileTargets)
@@ -103,17 +109,18 @@ class VictimPlanner:
         """
         tasks = NextTasks()
         for victim in self.planned:
-            self._plan(tasks, victim.recipe, self._spec.images.split, given=victim)
+            self._plan(tasks, victim.recipe, self._spec.images.split)
         return tasks
 
-    def _plan(self, tasks: NextTasks, recipe: Recipe, split: str | None, *, given: Planned | None = None) -> bool:
+    def _plan(self, tasks: NextTasks, recipe: Recipe, split: str | None) -> bool:
         """Add the tasks that can run now towards a model that is tested on a split. Return whether it is ready."""
         stored = is_stored(self._results.model(recipe.digest))
         if stored and (split is None or self._results.evaluation(recipe.digest, self._data.identity, split)):
             return True
         examples: list[Shard] = []
-        if not stored and recipe.training is not None:
-            crafting, needs = defense_of(recipe).crafts(), needs_of(recipe)
+        if not stored and (recipe.training is not None or recipe.members is not None):
+            crafting = None if recipe.training is None else defense_of(recipe).crafts()
+            needs = needs_of(recipe)
             tested_on = {crafting.on: "train"} if crafting else {}
             ready = [self._plan(tasks, needed, tested_on.get(part)) for part, needed in needs.items()]
             if not all(ready):
@@ -127,6 +134,7 @@ class VictimPlanner:
         splits = {split} if split is not None else set()
         if (other := tasks.models.get(recipe.digest)) is not None:
             splits |= {*other.tested_on}
+        given = self._given.get(recipe.digest)
         tasks.models[recipe.digest] = VictimTask(
             recipe=recipe,
             weights=given.weights if given else None,
@@ -194,6 +202,8 @@ class VictimPlanner:
             arch=recipe.arch,
             defense=recipe.defense["name"],
             defense_parameters=recipe.defense_parameters,
+            training={} if recipe.training is None else asdict(recipe.training),
+            siblings=_without_seed(recipe),
             trained_on=recipe.trained_on,
             accuracy=evaluation.accuracy if evaluation else None,
             images=images,
@@ -208,6 +218,13 @@ class VictimPlanner:
         """Return the images of a split that a model classifies wrongly; none for a model that is not tested yet."""
         evaluation = self._results.evaluation(recipe.digest, self._data.identity, split)
         return evaluation.wrong if evaluation else ()
+
+
+def _without_seed(recipe: Recipe) -> str:
+    """Return what a recipe shares with those that differ in the seed of their training alone."""
+    if recipe.training is None:
+        return ""
+    return replace(recipe, training=replace(recipe.training, seed=0)).digest
 
 
 LEAST_ACCURACY = 0.5

@@ -23,6 +23,7 @@ from eadbench.attacks.engine.throughput import fastest_batch_size
 from eadbench.harness import datasets
 from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution.allocator import keep_freed_memory
+from eadbench.harness.execution.making import check_made, ensemble, refuse_own
 from eadbench.harness.execution.probing import probed, sample
 from eadbench.harness.execution.rows import crafted_images, crafted_rows, survivals, transferred_rows
 from eadbench.harness.execution.training_facts import training_facts, training_suspicions
@@ -35,7 +36,7 @@ from eadbench.harness.plan.grid import Shard
 from eadbench.harness.plan.recipes import defense_of, needs_of
 from eadbench.harness.plan.tasks import Setup, Task, Transfer, VictimTask
 from eadbench.harness.results.folder import Results
-from eadbench.harness.results.model_files import load_model, read_model
+from eadbench.harness.results.model_files import load_model, load_victim, read_model
 from eadbench.harness.results.records import Evaluation, ShardRecord
 from eadbench.harness.storage import located
 
@@ -134,7 +135,7 @@ class Worker:
 
     def _evaluation(self, recipe: models.Recipe, split: datasets.Split) -> Evaluation:
         """Probe a stored victim, and test it on every image of a split."""
-        victim, _, facts = models.load(read_model(self.results.model(recipe.digest)), device=self.device)
+        victim, _, facts = load_victim(read_model(self.results.model(recipe.digest)), self.device)
         suspicions = probed(victim, sample(split), recipe, f"victim {recipe.digest}, {recipe.arch}")
         with models.seeded(int(recipe.digest, 16) >> 1, self.device):  # a random victim gets the same images again
             predicted = models.predictions(victim, split, device=self.device)
@@ -152,6 +153,7 @@ class Worker:
         with models.lock(folder, self.notice):
             if not models.is_stored(folder):
                 model, facts = self._made(task, folder / "checkpoint.safetensors")
+                facts |= check_made(task.recipe, model, self.data.test, self.device)
                 facts["input"] = models.input_facts(model, self.data.shape)
                 models.save(folder, task.recipe, model, facts)
 
@@ -162,6 +164,8 @@ class Worker:
             model = models.build_network(recipe, published=False)
             models.load_weights(model, located(task.weights), strict=task.strict)
             return model, {}
+        if recipe.members is not None:
+            return ensemble(recipe, self.results)
         defense = defense_of(recipe)
         epochs = recipe.training.epochs if recipe.training else 0
         label = defense_label(recipe.defense["name"], recipe.defense_parameters)
@@ -185,6 +189,9 @@ class Worker:
             )
         except models.Diverged as error:
             raise UserError(f"victim {recipe.digest}, {recipe.arch}, {label}: {error}") from error
+        except Exception as error:
+            refuse_own(recipe, error)
+            raise
         return model, facts
 
     def _examples(self, shards: Sequence[str]) -> datasets.Split:

@@ -49,6 +49,10 @@ class Victim:
     defense: str
     """Name of the defence."""
     defense_parameters: Mapping[str, Any]
+    training: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The fields of its training; empty for given weights."""
+    siblings: str = field(default="", repr=False)
+    """What victims share that differ in the seed of their training alone: a digest; empty for given weights."""
     trained_on: str
     accuracy: float | None
     """Accuracy on the attacked split, in [0, 1]; None before it is known."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from eadbench.harness.plan.class_maps import class_map_of
 from eadbench.harness.registry import DEFENSES
 from eadbench.harness.spec import Spec, VictimEntry
 from eadbench.harness.storage import located
-from eadbench.models import Recipe, pin, sha256_of_file
+from eadbench.models import Recipe, Training, pin, sha256_of_file
 
 __all__ = ["Planned", "defense_of", "needs_of", "planned"]
 
@@ -26,7 +27,7 @@ class Planned:
 
     recipe: Recipe
     name: str | None
-    """Its name in the spec, with the values of its defence's axes if the entry makes several victims."""
+    """Its name in the spec, with the values of its axes if the entry makes several victims."""
     where: str
     """The path of its entry in the spec."""
     weights: str | None
@@ -36,10 +37,12 @@ class Planned:
     attacked: bool
     evaluated_on: Sequence[str]
     """Digests of the other victims that its examples are tested on."""
+    members: "Sequence[Planned]" = ()
+    """The members of an ensemble."""
 
 
 def planned(spec: Spec, data: DataSet) -> list[Planned]:
-    """Return the victims of a spec: one for every value of a defence's axes.
+    """Return the victims of a spec: one for every combination of the axes of its defence and its training.
 
     The users' weights files are read, because their content is part of a recipe.
 
@@ -48,42 +51,94 @@ def planned(spec: Spec, data: DataSet) -> list[Planned]:
     UserError
         A weights file is missing, or two entries describe the same victim.
     """
-    recipes = [_recipes(spec, i, data) for i in range(len(spec.victims))]
-    digests = [[recipe.digest for recipe in of_entry] for of_entry in recipes]
+    places = [f"victims[{i}]" for i in range(len(spec.victims))]
+    single = [
+        [] if victim.ensemble else _entry(victim, where, data, spec.precision)
+        for victim, where in zip(spec.victims, places, strict=True)
+    ]
+    named = {victim.name: of_entry for victim, of_entry in zip(spec.victims, single, strict=True) if victim.name}
+    entries = [
+        of_entry or [_ensemble(victim, where, named, data, spec.precision)]
+        for victim, where, of_entry in zip(spec.victims, places, single, strict=True)
+    ]
+    digests = [[each.recipe.digest for each in of_entry] for of_entry in entries]
     every = [digest for of_entry in digests for digest in of_entry]
     by_name = {victim.name: of_entry for victim, of_entry in zip(spec.victims, digests, strict=True)}
     victims: dict[str, Planned] = {}
-    for i, victim in enumerate(spec.victims):
+    for victim, of_entry in zip(spec.victims, entries, strict=True):
         others = every if victim.evaluated_on == "all" else [d for name in victim.evaluated_on for d in by_name[name]]
-        for recipe in recipes[i]:
-            if recipe.digest in victims:
-                raise UserError(f"victims[{i}]: is the same as another victim ({recipe.digest}); leave one out")
-            victims[recipe.digest] = Planned(
-                recipe=recipe,
-                name=_name(victim, recipe),
-                where=f"victims[{i}]",
-                weights=victim.weights,
-                strict=victim.strict,
-                attacked=victim.attacked,
-                evaluated_on=[digest for digest in dict.fromkeys(others) if digest != recipe.digest],
-            )
+        for each in of_entry:
+            digest = each.recipe.digest
+            if digest in victims:
+                raise UserError(f"{each.where}: is the same as another victim ({digest}); leave one out")
+            victims[digest] = replace(each, evaluated_on=[other for other in dict.fromkeys(others) if other != digest])
     return list(victims.values())
+
+
+def _entry(victim: VictimEntry, where: str, data: DataSet, precision: Precision) -> list[Planned]:
+    """Return the victims of an entry, one for every combination of its axes."""
+    return [
+        Planned(
+            recipe=recipe,
+            name=_name(victim, recipe),
+            where=where,
+            weights=victim.weights,
+            strict=victim.strict,
+            attacked=victim.attacked,
+            evaluated_on=(),
+        )
+        for recipe in _recipes(victim, where, data, precision)
+    ]
+
+
+def _ensemble(
+    victim: VictimEntry, where: str, named: Mapping[str, Sequence[Planned]], data: DataSet, precision: Precision
+) -> Planned:
+    """Return an ensemble with its members: victims of the spec by name, all of an entry's, or entries of its own."""
+    members: list[Planned] = []
+    for i, member in enumerate(victim.ensemble):
+        if isinstance(member, str):
+            members += named[member]
+        else:
+            members += _entry(member, f"{where}.ensemble[{i}]", data, precision)
+    recipe = _recipe(
+        where,
+        arch=victim.arch,
+        parameters={},
+        num_classes=data.classes,
+        trained_on=data.identity,
+        defense={"name": victim.defense.name},
+        training=None,
+        members=[member.recipe.to_json() for member in members],
+    )
+    return Planned(
+        recipe=recipe,
+        name=victim.name,
+        where=where,
+        weights=None,
+        strict=True,
+        attacked=victim.attacked,
+        evaluated_on=(),
+        members=members,
+    )
 
 
 def _name(victim: VictimEntry, recipe: Recipe) -> str | None:
     """Return the victim's name, with the value of every axis that has several."""
-    axes = [axis for axis, values in victim.defense.axes.items() if len(values) > 1]
-    if victim.name is None or not axes:
+    values = {axis: recipe.defense[axis] for axis, values in victim.defense.axes.items() if len(values) > 1}
+    if victim.training is not None:
+        axes = [axis for axis, values in victim.training.axes.items() if len(values) > 1]
+        values |= {axis: getattr(recipe.training, axis) for axis in axes}
+    if victim.name is None or not values:
         return victim.name
-    return ", ".join([victim.name, *(f"{axis} {value_text(recipe.defense[axis])}" for axis in axes)])
+    return ", ".join([victim.name, *(f"{axis} {value_text(value)}" for axis, value in values.items())])
 
 
-def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
-    """Return the recipes of the i-th victim of a spec."""
-    victim = spec.victims[i]
-    where = f"victims[{i}]"
+def _recipes(victim: VictimEntry, where: str, data: DataSet, precision: Precision) -> list[Recipe]:
+    """Return the recipes of a victim's entry at a path of the spec."""
     weights = None if victim.weights is None else _weights_file(victim.weights, f"{where}.weights")
     hub = _hub_facts(victim, where)
+    trainings: Sequence[Training | None] = [None] if victim.training is None else victim.training.combinations()
     class_map = victim.class_map
     mapped = None if class_map is None else class_map_of(class_map, data.class_names, f"{where}.class_map")
     recipes = [
@@ -94,7 +149,7 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
             num_classes=data.classes,
             trained_on=data.identity,
             defense={"name": victim.defense.name, **values},
-            training=victim.training,
+            training=training,
             weights=None if weights is None else sha256_of_file(weights),
             outputs=victim.outputs,
             normalise=_normalise(victim, data, where),
@@ -102,9 +157,9 @@ def _recipes(spec: Spec, i: int, data: DataSet) -> list[Recipe]:
             network_classes=victim.network_classes,
             hub=hub,
         )
-        for values in victim.defense.combinations()
+        for values, training in product(victim.defense.combinations(), trainings)
     ]
-    return [_crafted_in(spec.precision, recipe) for recipe in recipes]
+    return [_crafted_in(precision, recipe) for recipe in recipes]
 
 
 def _normalise(victim: VictimEntry, data: DataSet, where: str) -> Mapping[str, Any] | None:
@@ -160,7 +215,9 @@ def defense_of(recipe: Recipe) -> Defense:
 
 
 def needs_of(recipe: Recipe) -> Mapping[str, Recipe]:
-    """Return the models that a recipe is trained from, by their parts; none if it is not trained."""
+    """Return the models that a recipe is trained from or, an ensemble, has for members, by their parts."""
+    if recipe.members is not None:
+        return {f"member {number}": member for number, member in enumerate(recipe.member_recipes())}
     if recipe.training is None:
         return {}
     needs = defense_of(recipe).needs(recipe)

@@ -39,7 +39,8 @@ def terminal(summary: Summary, *, width: int, layout: Layout | None = None) -> R
     else:
         parts += map(grid.terminal, grids(summary.own.assign(table=""), summary.victims, layout))
     matrix = transfer.terminal(summary.lines, summary.victims, summary.labels, summary.spec)
-    parts += [] if matrix is None else [matrix]
+    seeds = tables.seeds_terminal(summary.lines, summary.victims)
+    parts += [part for part in (seeds, matrix) if part is not None]
     parts += [Text(text, style="dim") for text in (images_text(summary.spec), *examples_texts(summary))]
     return Group(*parts, *(Text(f"Warning: {text}", style="yellow") for text in warnings(summary)), Text())
 
@@ -53,6 +54,7 @@ def text(summary: Summary, format: str, layout: Layout | None = None) -> str:
     if format != "csv":
         needs = NEEDS if format == "latex" else ""
         rendered = needs + overview.text(summary, format) + rendered.removeprefix(needs)
+        rendered += tables.render_seeds(summary.lines, format, summary.victims)
         rendered += tables.render_matrix(summary.lines, format, summary.victims, summary.spec)
     rendered = printable(rendered)
     if format != "markdown":
@@ -104,6 +106,8 @@ def write(folder: Results, summary: Summary) -> dict[str, str]:
     texts = {name: text(summary, format) for name, format in formats.items()}
     if matrix := transfer.csv(summary.lines, summary.victims, summary.labels):
         texts["transfer.csv"] = matrix
+    if seeds := tables.seeds_csv(summary.lines, summary.victims):
+        texts["seeds.csv"] = seeds
     texts = {name: printable(content) for name, content in texts.items()}
     for name, content in texts.items():
         write_text(folder.report / name, content)

@@ -3,18 +3,32 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from eadbench import models
 from eadbench.harness.errors import DamagedResults, UserError
 from eadbench.harness.messages import one_line
+from eadbench.harness.plan.recipes import defense_of
 from eadbench.harness.storage import read_at_most
 from eadbench.models import Recipe, Stored
 from eadbench.models.code import refuse_code
 
-__all__ = ["check_model", "check_recipe", "load_model", "read_model", "read_recipe"]
+__all__ = [
+    "WRAPPED",
+    "WRAPPED_MEMBERS",
+    "check_model",
+    "check_recipe",
+    "in_front",
+    "load_model",
+    "load_victim",
+    "read_model",
+    "read_recipe",
+]
 
+WRAPPED, WRAPPED_MEMBERS = "wrapped", "wrapped_members"
+"""Facts of a stored model: whether its defence puts something in front of it, and of which members of an ensemble."""
 MOST_BYTES = 2**24
 """Bytes of a recipe that are read."""
 
@@ -95,7 +109,7 @@ def check_model(folder: Path) -> None:
 
 
 def load_model(stored: Stored, device: str = "cpu") -> nn.Module:
-    """Load a model that :func:`read_model` has read.
+    """Load a model that :func:`read_model` has read, as :func:`load_victim` does.
 
     Raises
     ------
@@ -103,9 +117,49 @@ def load_model(stored: Stored, device: str = "cpu") -> nn.Module:
         Its weights do not fit its architecture.
     """
     try:
-        return models.load(stored, device=device)[0]
+        return load_victim(stored, device)[0]
     except ValueError as error:
         raise _damaged(Path(stored.folder) / "weights.safetensors", one_line(error)) from error
+
+
+def load_victim(stored: Path | Stored, device: str = "cpu") -> tuple[nn.Module, Recipe, dict[str, Any]]:
+    """Load a model, with what its defence puts in front of it, its recipe, and its facts.
+
+    Raises
+    ------
+    UserError
+        Its defence is code, which is refused or cannot be imported.
+    ValueError
+        As :func:`eadbench.models.load`.
+    """
+    model, recipe, facts = models.load(stored, device=device)
+    if isinstance(model, models.Ensemble):
+        for number in facts.get(WRAPPED_MEMBERS, ()):
+            model.members[number] = in_front(recipe.member_recipes()[number], model.members[number])
+    if facts.get(WRAPPED):
+        model = in_front(recipe, model)
+    return model.to(device).eval(), recipe, facts
+
+
+def in_front(recipe: Recipe, model: nn.Module) -> nn.Module:
+    """Return a network with what the defence of its recipe puts in front of it.
+
+    Raises
+    ------
+    UserError
+        The defence cannot be imported, or its `wrap` fails or returns no module.
+    """
+    wrap = getattr(defense_of(recipe), "wrap", None)
+    if wrap is None:
+        return model
+    name = recipe.defense["name"]
+    try:
+        wrapped = wrap(model)
+    except Exception as error:  # an outsider's code may raise anything
+        raise UserError(f"{name}.wrap failed with {type(error).__name__}: {one_line(error)}") from error
+    if not isinstance(wrapped, nn.Module):
+        raise UserError(f"{name}.wrap must return a torch.nn.Module, got {type(wrapped).__name__}")
+    return wrapped
 
 
 def _damaged(file: Path, problem: str) -> DamagedResults:

@@ -3,6 +3,8 @@
 `DIR/owner.json` names the owner, whose heartbeat changes the file every few seconds. The owner deletes it when it ends.
 If the owner was killed, the next command takes the folder over: at once if it sees that the process is gone, else when
 the heartbeat has stood still for a minute.
+
+`DIR/cancel.json` names an owner that is asked to stop; its heartbeat sees it.
 """
 
 import json
@@ -26,9 +28,10 @@ from eadbench.harness.messages import ago
 from eadbench.harness.storage import is_local, read_at_most
 from eadbench.models import lock, replace_file
 
-__all__ = ["FILE", "FolderInUse", "Owner", "OwnerRecord", "working_in"]
+__all__ = ["CANCEL", "FILE", "FolderInUse", "Owner", "OwnerRecord", "working_in"]
 
 FILE = "owner.json"
+CANCEL = "cancel.json"
 MOST_BYTES = 2**20
 """Bytes of the file that are read."""
 BEAT = 5.0
@@ -87,6 +90,7 @@ class Owner:
         self._patience, self._beat = patience, beat
         self._record: OwnerRecord | None = None
         self._successor: bytes | None = None
+        self._asked_to_stop = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
@@ -102,12 +106,18 @@ class Owner:
         self._thread.join()
         with suppress(OSError, EnvironmentFault):  # the next command sees that this process is gone
             if self._is_mine(_content_of(self._file)):
+                (self._root / CANCEL).unlink(missing_ok=True)
                 self._file.unlink(missing_ok=True)
 
     @property
     def held(self) -> bool:
         """Whether the folder has been claimed."""
         return self._record is not None
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether `eadbench cancel` has named this owner; known at the next heartbeat."""
+        return self._asked_to_stop
 
     def claim(self) -> None:
         """Become the owner.
@@ -214,6 +224,7 @@ class Owner:
                 assert self._record is not None
                 self._record = replace(self._record, beat=self._record.beat + 1)
                 replace_file(self._file, _encoded(self._record))
+                self._asked_to_stop |= self._is_mine(_content_of(self._root / CANCEL))
 
     def _is_mine(self, content: bytes | None) -> bool:
         owner = None if content is None else _decoded(content)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from eadbench.harness.datasets import DATASETS
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
-from eadbench.harness.spec.parameters import Right, parameters_of
+from eadbench.harness.spec.parameters import Right, parameters_of, scalars_of
 from eadbench.harness.spec.schema import (
     Accounting,
     FileTargets,
@@ -42,6 +42,7 @@ def json_schema() -> dict[str, Any]:
         "additionalProperties": {"type": "object"},
     }
     schema |= _COUNT
+    schema["$defs"]["VictimFields"]["anyOf"] = [{"required": ["arch"]}, {"required": ["ensemble"]}]
     victim = schema["$defs"]["VictimFields"]["properties"]
     victim["defense"] = {"description": victim["defense"]["description"], **_defense()}
     victim["training"] = {"description": victim["training"]["description"], "anyOf": [_inline(Training), _NULL]}
@@ -104,7 +105,9 @@ def _keys_of_attacks(attack: Any) -> dict[str, Any]:
 def _inline(thing: Any, *, leave_out: Sequence[str] = ()) -> dict[str, Any]:
     """Return the schema of a thing's keyword parameters; an axis is a value or a list of values."""
     schema = parameters_of(thing, leave_out=leave_out).model_json_schema()
-    for axis in getattr(thing, "AXES", ()):
+    for axis in dict.fromkeys([*getattr(thing, "AXES", ()), *scalars_of(thing)]):
+        if axis in leave_out:
+            continue
         one = schema["properties"][axis]
         schema["properties"][axis] = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
     return {name: schema[name] for name in ("type", "properties", "required", "additionalProperties") if name in schema}
@@ -144,8 +147,9 @@ editor completes and checks specs with it (in VS Code's YAML extension:
 
 - **Names.** Data sets, attacks, defences and architectures are named as the listings below have them, or by an import
   path `package.module:Name` of your own code; the working folder is on the import path ([extending.md](extending.md)).
-- **Lists.** A parameter marked *axis* may be a list: the grid is the product of all axes of an attack; every
-  combination of a defence's axes is a victim.
+- **Lists.** Any parameter of an attack, a defence or a training that holds one number, text or truth may be a list,
+  such as `steps: [40, 80]` or `seed: [0, 1, 2]`, in the order of the spec. The grid is the product of an attack's
+  lists; every combination of a victim's lists is a victim. An attack may search the values of an *axis* in one batch.
 - **Norms and fractions.** A norm may be written `2`, `inf`, `L2` or `l2`, and a number as a fraction: `8/255`.
 - **Scales.** `scales` has variants of the spec by name, each a mapping of paths to values:
   `scales: {tiny: {images.count: 10}}`. `eadbench run SPEC --scale tiny` applies one.

@@ -1,7 +1,6 @@
 """Specs as YAML: read from a file at one of its scales, and written as resolved."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -110,17 +109,25 @@ def _images(spec: Spec) -> dict[str, Any]:
 
 
 def _victim(victim: VictimEntry) -> dict[str, Any]:
+    if victim.ensemble:
+        members = [member if isinstance(member, str) else _victim(member) for member in victim.ensemble]
+        return {"name": victim.name, "ensemble": members, **_tests(victim)}
     return {
         "name": victim.name,
         "arch": victim.arch,
         "parameters": dict(victim.parameters),
         "defense": victim.defense.written(),
-        "training": None if victim.training is None else asdict(victim.training),
+        "training": None if victim.training is None else victim.training.written(),
         "weights": victim.weights,
         **_adaptation(victim),
-        "attacked": victim.attacked,
-        "evaluated_on": victim.evaluated_on if isinstance(victim.evaluated_on, str) else list(victim.evaluated_on),
+        **_tests(victim),
     }
+
+
+def _tests(victim: VictimEntry) -> dict[str, Any]:
+    """Return whether a victim is attacked, and on which others its examples are tested."""
+    others = victim.evaluated_on if isinstance(victim.evaluated_on, str) else list(victim.evaluated_on)
+    return {"attacked": victim.attacked, "evaluated_on": others}
 
 
 def _adaptation(victim: VictimEntry) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import NUMBER, at, fits, one_line, shown
 
-__all__ = ["Right", "Strict", "parameters_of", "takes_tensor", "validated"]
+__all__ = ["Right", "Strict", "each_made", "listed", "parameters_of", "scalars_of", "takes_tensor", "validated"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -111,10 +111,55 @@ def _default(thing: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     return list(default) if isinstance(default, tuple) and not takes_tuple else default
 
 
+def scalars_of(thing: Callable[..., Any]) -> list[str]:
+    """Return the keyword parameters of a thing that hold one number, text or truth, so that a list is several values.
+
+    Empty if its parameters cannot be read; :func:`parameters_of` says why.
+    """
+    try:
+        parameters = inspect.signature(thing, eval_str=True).parameters.values()
+    except (TypeError, ValueError, NameError):
+        return []
+    return [parameter.name for parameter in parameters if _is_scalar(_without_tensors(parameter.annotation))]
+
+
+def listed(given: Mapping[str, Any], scalars: Sequence[str]) -> list[str]:
+    """Return the scalar parameters that a mapping gives as lists, in its order: each is an axis of the grid."""
+    return [name for name, value in given.items() if name in scalars and isinstance(value, list)]
+
+
+def _is_scalar(annotation: Any) -> bool:
+    """Return whether an annotation takes single numbers, texts and truths alone."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return all(map(_is_scalar, get_args(annotation)))
+    if get_origin(annotation) is Annotated:
+        return _is_scalar(get_args(annotation)[0])
+    return get_origin(annotation) is Literal or annotation in (int, float, str, bool, None, types.NoneType)
+
+
 def takes_tensor(thing: Callable[..., Any], parameter: str) -> bool:
     """Return whether a parameter may be a tensor, so that every example of a batch can have its own value."""
     known = inspect.signature(thing, eval_str=True).parameters.get(parameter)
     return known is not None and Tensor in (known.annotation, *get_args(known.annotation))
+
+
+def each_made(
+    thing: Callable[..., Any], parameters: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], where: str
+) -> Iterator[Any]:
+    """Yield the thing made with every value of every axis, the other axes at their first value."""
+    for axis, values in axes.items():
+        if twice := [value for i, value in enumerate(values) if value in values[:i]]:
+            raise UserError(f"{where}.{axis}: has the value {shown(twice[0])} twice; leave out one")
+    first = {axis: values[0] for axis, values in axes.items()}
+    settings = [{**first, axis: value} for axis, values in axes.items() for value in values] or [{}]
+    for setting in settings:
+        fields = {**parameters, **setting}
+        try:
+            yield thing(**fields)
+        except Exception as error:  # an outsider's class may raise anything
+            text = one_line(error)
+            separator = "." if text.split(" ", 1)[0] in fields else ": "
+            raise UserError(f"{where}{separator}{text}") from error
 
 
 def validated(model: type[Model], content: Mapping[str, Any], where: str = "") -> Model:

@@ -1,7 +1,7 @@
 """From the spec as written to the spec as resolved: names are looked up, defaults filled in, every value tried."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -12,17 +12,15 @@ from eadbench.defenses.defense import Crafting
 from eadbench.defenses.defense import breaches as defense_breaches
 from eadbench.harness.datasets import DATASETS
 from eadbench.harness.errors import UserError
-from eadbench.harness.messages import one_line, shown
-from eadbench.harness.places import refuse_elsewhere
+from eadbench.harness.messages import shown
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
 from eadbench.harness.spec.index_file import with_indices
-from eadbench.harness.spec.parameters import parameters_of, takes_tensor, validated
-from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry
-from eadbench.harness.spec.schema import Accounting, FileTargets, SpecFile, VictimFields
+from eadbench.harness.spec.parameters import each_made, listed, parameters_of, scalars_of, takes_tensor, validated
+from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec
+from eadbench.harness.spec.schema import Accounting, FileTargets, SpecFile
 from eadbench.harness.spec.stored import stored_attack, stored_dataset, stored_defense
 from eadbench.harness.spec.target_file import with_rows
-from eadbench.models import Training, default_init, is_hub
-from eadbench.models.code import refuse_code
+from eadbench.harness.spec.victims import victim_entries
 
 __all__ = ["resolved", "resolved_attack"]
 
@@ -41,7 +39,6 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
     UserError
         One line: the field's path, what was given, what would be right.
     """
-    _check_evaluated_on(file)
     if file.images.count is None and file.images.indices is None and not isinstance(file.targets, FileTargets):
         raise UserError("images.count: is missing")
     transfers = any(victim.evaluated_on for victim in file.victims)
@@ -52,7 +49,7 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
         images=with_indices(file.images, code=code),
         targets=with_rows(file.targets, code=code) if isinstance(file.targets, FileTargets) else file.targets,
         evaluated=file.evaluated,
-        victims=[_victim(victim, f"victims[{i}]", code) for i, victim in enumerate(file.victims)],
+        victims=victim_entries(file, partial(_defense, code=code), code=code),
         attacks=[
             resolved_attack(_accounted(entry, file, code), f"attacks[{i}]", code=code)
             for i, entry in enumerate(file.attacks)
@@ -89,7 +86,8 @@ def resolved_attack(given: Mapping[str, Any], where: str, *, code: bool = True) 
     published, attack = attack, class_within(attack, accounting)
     if accounting.get("published") and not ("budget" in accounting and hasattr(published, "WITHIN")):
         raise UserError(f"{where}.published: must be left out but with ead or cw on a budget; got true")
-    axes = traits_of(attack).axes
+    own, scalars = traits_of(attack).axes, scalars_of(attack)
+    axes = list(dict.fromkeys([*own, *listed(rest, scalars)]))
     try:
         model = parameters_of(attack, axes=axes, leave_out=("targeted",))
     except UserError as error:
@@ -105,11 +103,11 @@ def resolved_attack(given: Mapping[str, Any], where: str, *, code: bool = True) 
         decision_rules=_rules(attack, chosen, name, where),
         varying=[axis for axis in axes if takes_tensor(attack, axis)],
     )
-    ATTACKS.remember(name, attack, axes=axes, varying=entry.varying)
+    ATTACKS.remember(name, attack, axes=own, varying=entry.varying, scalars=scalars)
     # The mode is the spec's, which is not known here.
     mode = {} if traits_of(attack).targeted else {"targeted": False}
-    own = {key: value for key, value in entry.parameters.items() if key not in accounting}
-    for instance in _each(attack, {**own, **mode}, entry.axes, where):
+    fields = {key: value for key, value in entry.parameters.items() if key not in accounting}
+    for instance in each_made(attack, {**fields, **mode}, entry.axes, where):
         for breach in instance_breaches(instance):
             raise UserError(f"{where}: {name} {breach}")
         try:
@@ -138,7 +136,7 @@ def _rules(attack: Any, chosen: object, name: str, where: str) -> Sequence[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _defense(given: str | Mapping[str, Any], where: str, code: bool) -> DefenseEntry:
+def _defense(given: str | Mapping[str, Any], where: str, *, code: bool) -> DefenseEntry:
     """Resolve a defence; each combination of its axes is tried on the defence's class."""
     mapping = {given: {}} if isinstance(given, str) else dict(given)
     if len(mapping) != 1:
@@ -151,11 +149,13 @@ def _defense(given: str | Mapping[str, Any], where: str, code: bool) -> DefenseE
         defense = DEFENSES.look_up(name)
         for breach in defense_breaches(defense):
             raise UserError(f"{name} {breach}")
-        names: Sequence[str] = getattr(defense, "AXES", ())
+        own: Sequence[str] = getattr(defense, "AXES", ())
+        scalars = scalars_of(defense)
+        names = list(dict.fromkeys([*own, *listed(parameters if isinstance(parameters, dict) else {}, scalars)]))
         model = parameters_of(defense, axes=names)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
-    DEFENSES.remember(name, defense, axes=names)
+    DEFENSES.remember(name, defense, axes=own, scalars=scalars)
     where = f"{where}.{name}"
     if not isinstance(parameters, dict):
         raise UserError(f"{where}: must be a mapping of its parameters, got {shown(parameters)}")
@@ -170,7 +170,7 @@ def _defense(given: str | Mapping[str, Any], where: str, code: bool) -> DefenseE
         parameters={key: value for key, value in values.items() if key not in names},
         axes={key: values[key] for key in names},
     )
-    for instance in _each(defense, entry.parameters, entry.axes, where):
+    for instance in each_made(defense, entry.parameters, entry.axes, where):
         _check_crafting(instance, where, code)
     return entry
 
@@ -203,63 +203,6 @@ def _dataset(given: Mapping[str, Any], code: bool) -> DatasetEntry:
     return DatasetEntry(name=name, parameters=validated(model, rest, "dataset").model_dump(mode="json"))
 
 
-def _victim(given: VictimFields, where: str, code: bool) -> VictimEntry:
-    try:
-        if code:
-            refuse_code(given.arch)
-    except ValueError as error:
-        raise UserError(f"{where}.arch: {error}") from error
-    if is_hub(given.arch):
-        _refuse_elsewhere(given, where)
-    defense = _defense(given.defense, f"{where}.defense", code)
-    if given.training is None and not (given.weights or _is_published(given)):
-        raise UserError(f"{where}: needs training (such as {{epochs: 10}}) or weights (a file)")
-    if given.training is not None and given.weights:
-        raise UserError(f"{where}: has training and weights; given weights are not trained further, leave out one")
-    if given.network_classes is not None and given.class_map is None:
-        raise UserError(f"{where}.network_classes: needs class_map, which picks the data set's classes among them")
-    return VictimEntry(
-        name=given.name,
-        arch=given.arch,
-        parameters=given.parameters,
-        defense=defense,
-        training=None if given.training is None else _training(given.training, given.arch, where),
-        weights=given.weights,
-        strict=given.strict,
-        outputs=given.outputs,
-        normalise=None if given.normalise is None else given.normalise.model_dump(),
-        class_map=given.class_map,
-        network_classes=given.network_classes,
-        attacked=given.attacked,
-        evaluated_on=given.evaluated_on,
-    )
-
-
-def _is_published(given: VictimFields) -> bool:
-    """Return whether an entry names published weights: torchvision's, or a hub's."""
-    if is_hub(given.arch):
-        return given.parameters.get("pretrained", True) is not False
-    return given.parameters.get("weights") is not None
-
-
-def _refuse_elsewhere(given: VictimFields, where: str) -> None:
-    """Refuse a network of a hub that lies in a folder of this machine, if a stranger's spec may not name it."""
-    place = given.arch.rpartition(":")[2]
-    if place.startswith(("/", "~", ".")):
-        refuse_elsewhere(place, f"{where}.arch")
-    if isinstance(folder := given.parameters.get("folder"), str):
-        refuse_elsewhere(folder, f"{where}.parameters.folder")
-
-
-def _training(given: Mapping[str, Any], arch: str, where: str) -> Training:
-    values = validated(parameters_of(Training), given, f"{where}.training").model_dump(mode="json")
-    try:
-        training = Training(**values)
-    except ValueError as error:
-        raise UserError(f"{where}.{error}") from error
-    return training if training.init else replace(training, init=default_init(arch))
-
-
 def _looked_up(given: Mapping[str, Any], registry: Registry, where: str) -> tuple[Any, str, dict[str, Any]]:
     """Return the thing that an entry names, its name, and the entry's other keys."""
     rest = dict(given)
@@ -268,42 +211,6 @@ def _looked_up(given: Mapping[str, Any], registry: Registry, where: str) -> tupl
         return registry.look_up(name), str(name), rest
     except UserError as error:
         raise UserError(f"{where}.name: {error}") from error
-
-
-def _each(thing: Any, parameters: Mapping[str, Any], axes: Mapping[str, Sequence[Any]], where: str) -> Iterator[Any]:
-    """Yield the thing made with every value of every axis, the other axes at their first value."""
-    for axis, values in axes.items():
-        if twice := [value for i, value in enumerate(values) if value in values[:i]]:
-            raise UserError(f"{where}.{axis}: has the value {shown(twice[0])} twice; leave out one")
-    first = {axis: values[0] for axis, values in axes.items()}
-    settings = [{**first, axis: value} for axis, values in axes.items() for value in values] or [{}]
-    for setting in settings:
-        fields = {**parameters, **setting}
-        try:
-            yield thing(**fields)
-        except Exception as error:  # an outsider's class may raise anything
-            text = one_line(error)
-            separator = "." if text.split(" ", 1)[0] in fields else ": "
-            raise UserError(f"{where}{separator}{text}") from error
-
-
-def _check_evaluated_on(file: SpecFile) -> None:
-    """Refuse victims to test on that do not exist, and names that two victims share."""
-    names = [victim.name for victim in file.victims if victim.name is not None]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(f"victims: two of them are called {shown(twice)}; give each its own name")
-    for i, victim in enumerate(file.victims):
-        unknown = [name for name in victim.evaluated_on if name not in names] if victim.evaluated_on != "all" else []
-        if unknown:
-            known = ", ".join(names) or "none: give the victim a name"
-            raise UserError(f"victims[{i}].evaluated_on: no victim is called {shown(unknown[0])}; there are {known}")
-        if victim.evaluated_on and not victim.attacked:
-            raise UserError(f"victims[{i}].evaluated_on: has no examples, as attacked is false; leave out one")
-        if victim.evaluated_on and file.save_images == "none":
-            raise UserError(f"save_images: must be successes, as victims[{i}] has evaluated_on; got none")
-    if not any(victim.attacked for victim in file.victims):
-        raise UserError("victims: at least one must be attacked")
 
 
 def _check_modes(spec: Spec, code: bool) -> None:
@@ -323,6 +230,7 @@ def _check_distinct(attacks: Sequence[AttackEntry]) -> None:
     first: dict[str, int] = {}
     for i, entry in enumerate(attacks):
         for *values, rule in product(*entry.axes.values(), entry.decision_rules or [""]):
-            cell = repr((entry.name, sorted(entry.parameters.items()), values, rule))
+            parameters = {**entry.parameters, **dict(zip(entry.axes, values, strict=True))}
+            cell = repr((entry.name, sorted(parameters.items()), rule))
             if first.setdefault(cell, i) != i:
                 raise UserError(f"attacks[{i}]: has a cell of attacks[{first[cell]}] again; leave out one of them")

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import PurePath
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from eadbench.attacks.engine.precision import Precision
 from eadbench.harness.spec.schema import FileTargets, Images, RandomTargets, Resources
 from eadbench.models import Training, digest_of
 
-__all__ = ["AttackEntry", "DatasetEntry", "DefenseEntry", "Spec", "VictimEntry"]
+__all__ = ["AttackEntry", "DatasetEntry", "DefenseEntry", "Spec", "TrainingEntry", "VictimEntry"]
 
 Parameters = Mapping[str, Any]
 Axes = Mapping[str, Sequence[Any]]
@@ -70,14 +70,33 @@ class DefenseEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingEntry:
+    """How victims are trained: the fixed fields of a training, and those whose values make a victim each."""
+
+    parameters: Parameters
+    axes: Axes = field(default_factory=dict)
+
+    def combinations(self) -> list[Training]:
+        """Return the trainings of every combination of the axes, in the order of the spec."""
+        return [
+            Training(**{**self.parameters, **dict(zip(self.axes, values, strict=True))})
+            for values in product(*self.axes.values())
+        ]
+
+    def written(self) -> dict[str, Any]:
+        """Return the entry as a spec has it, with the axes as lists."""
+        return asdict(self.combinations()[0]) | {name: list(values) for name, values in self.axes.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
 class VictimEntry:
-    """How victims are made: trained, or given by a file of weights."""
+    """How victims are made: trained, given by a file of weights, or put together from others as an ensemble."""
 
     name: str | None
     arch: str
     parameters: Parameters
     defense: DefenseEntry
-    training: Training | None
+    training: TrainingEntry | None
     weights: str | None
     strict: bool
     outputs: Literal["logits", "probabilities"]
@@ -86,6 +105,8 @@ class VictimEntry:
     network_classes: int | None
     attacked: bool
     evaluated_on: Literal["all"] | Sequence[str]
+    ensemble: "Sequence[str | VictimEntry]" = ()
+    """The members of an ensemble: names of other victims, or entries of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

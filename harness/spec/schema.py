@@ -85,16 +85,24 @@ class Normalise(_Documented):
 class VictimFields(_Documented):
     """A victim: trained by `training`, or given by a file of `weights`.
 
-    A list for one of its defence's axes, such as a temperature, makes a victim of each value.
+    A list for a parameter of its defence or its training, such as a temperature or a seed, makes a victim of each.
     """
 
     name: str | None = None
     """What `evaluated_on` and the tables call it."""
-    arch: Annotated[str, Right("an architecture's name, or package.module:function")] = Field(
-        pattern=r"^[A-Za-z0-9_.]+(:[A-Za-z0-9_.:/@~+ -]+)?$", max_length=400
-    )
-    """The architecture: a name that `eadbench models` lists, a classification model of torchvision, a model of a hub
-    (`timm:…`, `hf:…`, `robustbench:…`, `onnx:…`, `torchhub:…`), or an import path package.module:function."""
+    ensemble: Annotated[
+        Annotated[list[str | dict[str, Any]], Field(min_length=1)] | None,
+        Right("a list of victims, by their names or as entries of their own"),
+    ] = None
+    """In place of an architecture: the members of an ensemble, whose probabilities are the mean of theirs. A name
+    stands for all victims of its entry."""
+    arch: Annotated[
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+(:[A-Za-z0-9_.:/@~+ -]+)?$", max_length=400)] | None,
+        Right("an architecture's name, or package.module:function"),
+    ] = None
+    """Needed unless it is an ensemble. The architecture: a name that `eadbench models` lists, a classification model of
+    torchvision, a model of a hub (`timm:…`, `hf:…`, `robustbench:…`, `onnx:…`, `torchhub:…`), or an import path
+    package.module:function."""
     parameters: dict[str, Any] = Field(default={})
     """Keyword parameters of the architecture."""
     defense: Annotated[
@@ -103,7 +111,8 @@ class VictimFields(_Documented):
     """How the victim is hardened: a name that `eadbench defenses` lists or an import path, alone or as
     {name: {parameter: value}}."""
     training: dict[str, Any] | None = None
-    """How the weights are found, such as {epochs: 10}; left out for given weights."""
+    """How the weights are found, such as {epochs: 10}; left out for given weights. Any field may be a list, such as
+    {seed: [0, 1, 2]}: a victim of each."""
     weights: str | None = None
     """A file of weights: safetensors, or a state dict as torch.save writes it. It may hold the state dict under a key
     such as `state_dict`, and its names may begin with `module.`."""
@@ -196,8 +205,8 @@ class SpecFile(_Documented):
     victims: list[VictimFields] = Field(min_length=1)
     """The models that are attacked, or that examples are tested on."""
     attacks: Annotated[list[dict[str, Any]], Right("a list of at least one attack")] = Field(min_length=1)
-    """The attacks: {name: …} with hyperparameters; `eadbench attacks` lists names. Axes of the grid, such as beta,
-    kappa and norm, may be lists. `decision_rules` picks the iterates that are kept."""
+    """The attacks: {name: …} with hyperparameters; `eadbench attacks` lists names. Any single value, such as
+    beta, norm or steps, may be a list: an axis of the grid. `decision_rules` picks the iterates that are kept."""
     budget: int | None = Field(default=None, ge=LEAST_BUDGET)
     """The most passes of an example, forward and backward each counted, of every attack without a `budget` of its own.
     Not counted are the float32 tests of what an attack returns. Attacks with a number of steps default to as many as

@@ -10,6 +10,7 @@ from typing import Any
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
 from eadbench.harness.registry import ATTACKS, DEFENSES, Facts, Registry
+from eadbench.harness.spec.parameters import listed
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry
 
 __all__ = ["facts_named_in", "remember_facts", "stored_attack", "stored_dataset", "stored_defense"]
@@ -97,7 +98,10 @@ def _axes(given: Mapping[str, Any], facts: Facts, where: str) -> dict[str, Seque
     for axis in facts.axes:
         if not (isinstance(given.get(axis), list) and given[axis]):
             raise UserError(f"{where}.{axis}: must be a list of at least one value; got {shown(given.get(axis))}")
-    return {axis: given[axis] for axis in facts.axes}
+    scalars = [name for name in listed(given, facts.scalars) if name not in facts.axes]
+    if empty := [name for name in scalars if not given[name]]:
+        raise UserError(f"{where}.{empty[0]}: must not be empty")
+    return {axis: given[axis] for axis in (*facts.axes, *scalars)}
 
 
 def _without(given: Mapping[str, Any], names: set[str]) -> dict[str, Any]:

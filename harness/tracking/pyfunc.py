@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eadbench import models
+from eadbench.harness.results.model_files import load_victim
 from eadbench.harness.storage import located
 from eadbench.models.store import WEIGHTS
 
@@ -44,7 +45,7 @@ def _load_pyfunc(data: str) -> "Victim":
     if (folder / ELSEWHERE).is_file():
         folder = located(json.loads((folder / ELSEWHERE).read_bytes())["folder"])
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, _, _ = models.load(folder, device=device)
+    model, _, _ = load_victim(folder, device)
     return Victim(model, device)
 
 

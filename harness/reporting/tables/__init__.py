@@ -1,19 +1,31 @@
 """Tables of a summary, in the layout of the paper's table 8: for a terminal, or as CSV, Markdown or LaTeX text."""
 
+import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
 from eadbench.harness.analysis.aggregate import ALL_TARGETS, COUNTS, FIGURES, INTERVALS, SETTING, TRANSFER
 from eadbench.harness.errors import UserError
-from eadbench.harness.labels import Labels
+from eadbench.harness.labels import Labels, varying_names
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting.tables.console import terminal
 from eadbench.harness.reporting.tables.latex import render_latex
 from eadbench.harness.reporting.tables.markdown import render_markdown
 from eadbench.harness.reporting.tables.matrix import render_matrix
+from eadbench.harness.reporting.tables.seeds import render_seeds, seeds_csv, seeds_terminal
 
-__all__ = ["CSV_COLUMNS", "FORMATS", "render", "render_matrix", "terminal"]
+__all__ = [
+    "CSV_COLUMNS",
+    "FORMATS",
+    "render",
+    "render_matrix",
+    "render_seeds",
+    "seeds_csv",
+    "seeds_terminal",
+    "terminal",
+]
 
 CSV_COLUMNS = (
     *("table", "victim", "label", *SETTING, "case", *FIGURES, *COUNTS, *TRANSFER, *ALL_TARGETS, *INTERVALS),
@@ -48,7 +60,26 @@ def render_csv(summary: pd.DataFrame, victims: Sequence[Victim]) -> str:
     """Render a summary as CSV."""
     labels = Labels(lines=summary, victims=victims)
     labelled = summary.assign(victim=summary["model"].map(labels.victim), label=summary["series"].map(labels.series))
-    return str(labelled[list(CSV_COLUMNS)].to_csv(index=False, lineterminator="\n"))
+    varying = _varying(summary, labels, victims)
+    place = CSV_COLUMNS.index(SETTING[-1]) + 1
+    columns = [*CSV_COLUMNS[:place], *varying, *CSV_COLUMNS[place:]]
+    return str(labelled.assign(**varying)[columns].to_csv(index=False, lineterminator="\n"))
+
+
+def _varying(summary: pd.DataFrame, labels: Labels, victims: Sequence[Victim]) -> dict[str, list[Any]]:
+    """Return a column for each hyperparameter of an attack, and each field of a training, that varies.
+
+    The latter is named ``training.seed``.
+    """
+    trainings = {
+        victim.digest: {f"training.{name}": value for name, value in victim.training.items()} for victim in victims
+    }
+    fields = varying_names([training for training in trainings.values() if training])
+    names = dict.fromkeys(
+        name for attack in labels.attacks.values() for name in attack.details if name not in attack.lists
+    )
+    columns = {name: [json.loads(text or "{}").get(name) for text in summary["parameters"]] for name in names}
+    return columns | {name: [trainings.get(model, {}).get(name) for model in summary["model"]] for name in fields}
 
 
 FORMATS: dict[str, Callable[[pd.DataFrame, Sequence[Victim]], str]] = {

@@ -34,7 +34,7 @@ def terminal(summary: pd.DataFrame, victims: Sequence[Victim] = (), *, width: in
 
 def _side_by_side(page: Page, groups: Sequence[str]) -> Table:
     """Return one line per attack; each group is a table of its own, which gives it a heading and a rule."""
-    labels = _table("attack", *(HEADS[name] for name in page.parameters), title=" ")
+    labels = _table("attack", *(HEADS.get(name, name) for name in page.parameters), title=" ")
     for line in page.lines:
         labels.add_row(Text(line.attack), *line.parameters)
     tables = [labels]
@@ -51,7 +51,7 @@ def _stacked(page: Page) -> Table:
     """Return one line per attack and case, for narrow terminals."""
     cases = _cases(page)
     names = ("attack", *(["case"] if len(cases) > 1 else []))
-    table = _table(*names, *(HEADS[name] for name in (*page.parameters, *FIGURES)), wrap=True)
+    table = _table(*names, *(HEADS.get(name, name) for name in (*page.parameters, *FIGURES)), wrap=True)
     for line in page.lines:
         for case in cases:
             labels = {"attack": line.attack, "case": case, **dict(zip(page.parameters, line.parameters, strict=True))}

@@ -12,7 +12,8 @@ from eadbench.harness.reporting.tables.pages import HEADS, MARK, Page, pages
 
 __all__ = ["escape", "power_of_ten", "render_latex", "symbols"]
 
-_SYMBOLS = {"β": r"$\beta$", "κ": r"$\kappa$", "L1": "$L_1$", "L2": "$L_2$", "Linf": r"$L_\infty$"}
+_SYMBOLS = {"β": r"$\beta$", "κ": r"$\kappa$", "±": r"$\pm$", "L1": "$L_1$", "L2": "$L_2$", "Linf": r"$L_\infty$"}
+_POWER = re.compile(r"(\d+(?:\.\d+)?)e(-?\d+)")
 _ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
     MARK: r"\dag{}",
     "\\": r"\textbackslash{}",
@@ -31,7 +32,7 @@ def _table(page: Page) -> str:
     cases = [group for group in page.heads if group != "all_targets"]
     spans = [rf"\multicolumn{{{figure_count}}}{{c}}{{{page.heads[case].capitalize()}}}" for case in cases]
     starts = [label_count + 1 + figure_count * index for index in range(len(cases))]
-    heads = ["Attack", *(symbols(HEADS[name]) for name in (*page.parameters, *FIGURES * len(cases)))]
+    heads = ["Attack", *(symbols(escape(HEADS.get(name, name))) for name in (*page.parameters, *FIGURES * len(cases)))]
     rows = []
     for line in page.lines:
         attack = symbols(escape(line.attack))
@@ -66,11 +67,13 @@ def escape(text: str) -> str:
 
 def symbols(text: str) -> str:
     """Set Greek letters and norms (``FGM-L1``, ``EAD (L1)``) as mathematics."""
-    return re.sub(r"β|κ|\bL(1|2|inf)\b", lambda match: _SYMBOLS[match[0]], text.replace("∞", "inf"))
+    return re.sub(r"β|κ|±|\bL(1|2|inf)\b", lambda match: _SYMBOLS[match[0]], text.replace("∞", "inf"))
 
 
 def power_of_ten(text: str) -> str:
-    """Set 1e-3 and 5e-5 as powers of ten."""
-    mantissa, power, exponent = text.partition("e")
-    factor = "" if mantissa == "1" else rf"{mantissa}\cdot "
-    return f"${factor}10^{{{int(exponent)}}}$" if power else text
+    """Set 1e-3 and 5e-5 as powers of ten, and other values as they are."""
+    match = _POWER.fullmatch(text)
+    if match is None:
+        return escape(text)
+    factor = "" if match[1] == "1" else rf"{match[1]}\cdot "
+    return f"${factor}10^{{{int(match[2])}}}$"

@@ -18,7 +18,7 @@ def render_markdown(summary: pd.DataFrame, victims: Sequence[Victim]) -> str:
 
 
 def _table(page: Page) -> str:
-    heads = ["attack", *(HEADS[name] for name in page.parameters)]
+    heads = ["attack", *(HEADS.get(name, name) for name in page.parameters)]
     for head in page.heads.values():
         # Markdown has no heading over several columns: the first column of a group carries its name.
         heads += [f"{head}: ASR", *(HEADS[figure] for figure in FIGURES[1:])]

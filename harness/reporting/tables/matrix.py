@@ -13,7 +13,7 @@ from eadbench.harness.reporting.tables import latex
 from eadbench.harness.reporting.tables.markdown import escape
 from eadbench.harness.spec import Spec
 
-__all__ = ["render_matrix"]
+__all__ = ["render_matrix", "render_table"]
 
 _POWER = re.compile(r"\d+(\.\d+)?e-?\d+")
 _HEADS = ("crafted on", "attack", "β", "κ")
@@ -38,14 +38,20 @@ def render_matrix(summary: pd.DataFrame, format: str, victims: Sequence[Victim],
         for line, all_images in zip(rates.to_dict("records"), on_all.to_dict("records"), strict=True)
     ]
     heads = [*_HEADS, *(names[digest] for digest in tested)]
-    render = _markdown if format == "markdown" else _latex
     pairs = transfer.pair_texts(summary, victims, labels)
     return (
         "\n"
-        + render(transfer.meaning(spec), heads, rows)
+        + render_table(transfer.meaning(spec), heads, rows, format)
         + "\n"
-        + render("Images that count, and the clean error of the victim tested on.", transfer.PAIR_HEADS, pairs)
+        + render_table(
+            "Images that count, and the clean error of the victim tested on.", transfer.PAIR_HEADS, pairs, format
+        )
     )
+
+
+def render_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], format: str) -> str:
+    """Render a plain table as ``markdown`` or ``latex``."""
+    return (_markdown if format == "markdown" else _latex)(caption, heads, rows)
 
 
 def _markdown(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

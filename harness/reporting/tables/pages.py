@@ -77,10 +77,14 @@ def pages(summary: pd.DataFrame, victims: Sequence[Victim]) -> Iterator[Page]:
         figures = {case: _figures(by_case[case][list(FIGURES)], complete) for case in CASES}
         all_targets = by_case["best"][list(ALL_TARGETS)].set_axis(list(FIGURES), axis=1)
         figures["all_targets"] = _figures(all_targets, complete)
+        columns = _varying(by_case["best"], parameters, labels)
         lines = tuple(
             Line(
-                attack=labels.series[series] + ("" if complete[index] else MARK),
-                parameters=tuple(map(parameter_text, values)),
+                attack=_attack(series, columns, labels) + ("" if complete[index] else MARK),
+                parameters=(
+                    *(labels.attacks[series].details.get(name, "") for name in columns),
+                    *map(parameter_text, values),
+                ),
                 figures={group: figures[group][index] for group in GROUPS},
             )
             for index, (series, *values) in enumerate(by_case["best"][["series", *parameters]].to_numpy().tolist())
@@ -89,10 +93,26 @@ def pages(summary: pd.DataFrame, victims: Sequence[Victim]) -> Iterator[Page]:
         yield Page(
             title=_title(part, labels, victims),
             heads=group_heads(part),
-            parameters=parameters,
+            parameters=(*columns, *parameters),
             lines=lines,
             notes=(notes,) if notes else (),
         )
+
+
+def _varying(lines: pd.DataFrame, parameters: Sequence[str], labels: Labels) -> tuple[str, ...]:
+    """Return the hyperparameters that get a column: single values that vary, if the columns tell the lines apart."""
+    attacks = [labels.attacks[series] for series in lines["series"]]
+    lists = {name for attack in attacks for name in attack.lists}
+    columns = tuple(dict.fromkeys(name for attack in attacks for name in attack.details if name not in lists))
+    texts = [(attack.without(columns), *(attack.details.get(name) for name in columns)) for attack in attacks]
+    values = lines[list(parameters)].itertuples(index=False, name=None)
+    keys = {(*text, *map(str, value)) for text, value in zip(texts, values, strict=True)}
+    return columns if len(keys) == len(lines) else ()
+
+
+def _attack(series: str, columns: Sequence[str], labels: Labels) -> str:
+    """Return the label of an attack, without the hyperparameters that have columns."""
+    return labels.attacks[series].without(columns) if columns else labels.series[series]
 
 
 def group_heads(lines: pd.DataFrame) -> Mapping[str, str]:
