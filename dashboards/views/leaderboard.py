@@ -51,7 +51,7 @@ def show(chosen: Source) -> None:
     titles = {board.title: board for board in ranked}
     board = titles[choices.select("Ranking", list(titles), key="ranking", width=choices.WIDE)]
     st.html(_table(board))
-    st.caption(f"{reports.MEANING} Images: {' '.join(reports.notes(board))}")
+    st.caption(f"{reports.MEANING} {' '.join(reports.notes(board))}")
     st.download_button(
         "CSV",
         reports.render(ranked, "csv"),
@@ -133,7 +133,7 @@ def _series(board: Board, shown: list[str]) -> dict[str, Style]:
     """Return the style of each curve by its label, the envelope's last."""
     attacks = board.attacks.assign(series=board.attacks["label"])
     own = styles(attacks)
-    return {label: own[label] for label in shown} | {_ENVELOPE: Style("#808080", "dotted", "circle")}
+    return {label: own[label] for label in shown} | {_ENVELOPE: Style("#808080", "dotted", "square")}
 
 
 def _steps(board: Board, victim: OnVictim, shown: list[str]) -> pd.DataFrame:
