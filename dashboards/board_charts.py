@@ -1,4 +1,4 @@
-"""The charts of the page Leaderboard: security curves, and distance against passes."""
+"""The charts of the page Leaderboard: security curves, and local optimality against passes."""
 
 from collections.abc import Mapping
 
@@ -48,22 +48,21 @@ def security(points: pd.DataFrame, norm: str, series: Mapping[str, Style]) -> La
     return _with_legend(alt.layer(line, marks), series)
 
 
-def against_passes(points: pd.DataFrame, norm: str, series: Mapping[str, Style]) -> Layers:
-    """Draw the mean distance over the passes of an example (columns `series`, `passes`, `distance`, `asr`)."""
+def against_passes(points: pd.DataFrame, series: Mapping[str, Style]) -> Layers:
+    """Draw local optimality over the passes of an example (columns `series`, `passes`, `lo`)."""
     channels = encodings(series)
     tooltip = [
         alt.Tooltip("series", title="attack"),
         alt.Tooltip("passes", title="passes", format=",.0f"),
-        alt.Tooltip("distance", title=f"mean {norm_label(norm)}", format=".4~g"),
-        alt.Tooltip("asr", title="ASR, %", format=".1f"),
+        alt.Tooltip("lo", title="local optimality", format=".3f"),
     ]
     x = alt.X(
         "passes:Q",
-        title="passes an example, mean",
+        title="passes an example",
         scale=alt.Scale(type="log", nice=False, padding=20),
         axis=alt.Axis(format="~s", tickCount=5, grid=False),
     )
-    y = alt.Y("distance:Q", title=f"mean {norm_label(norm)}", scale=alt.Scale(zero=False, nice=True))
+    y = alt.Y("lo:Q", title="local optimality", scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart(points).transform_calculate(dashes="datum.series")
     line = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=channels["color"], strokeDash=channels["strokeDash"])
     marks = base.mark_point(filled=True, size=90, opacity=1).encode(

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from eadbench.attacks.engine.ledger import SHARES
 from eadbench.dashboards import board_charts, choices
 from eadbench.dashboards.rendering import render
 from eadbench.dashboards.sources import Source, names, source
 from eadbench.dashboards.views.parts import rows_or_stop
 from eadbench.harness.analysis.leaderboard import Board, OnVictim, boards
+from eadbench.harness.analysis.optimality import local_optimality
 from eadbench.harness.labels import norm_label
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
 from eadbench.harness.reporting import leaderboard as reports
@@ -124,9 +126,12 @@ def _curves(board: Board) -> None:
         st.caption("ρ(ε): the share of examples that an attack does not break within ε. The lower, the stronger.")
     with right:
         points = _points(board, victim, shown)
-        chart = board_charts.against_passes(points, board.norm, {name: series[name] for name in shown})
-        st.altair_chart(chart, alt=f"mean {norm_label(board.norm)} over passes, of {', '.join(shown)}")
-        st.caption("Mean distance of the broken examples, and passes of an example, forward and backward.")
+        chart = board_charts.against_passes(points, {name: series[name] for name in shown})
+        st.altair_chart(chart, alt=f"local optimality over passes, of {', '.join(shown)}")
+        st.caption(
+            "Local optimality on this victim over the passes of an example, forward and backward: within 1/32, 1/16, … "
+            "of a budget, and for an attack without a budget at its end."
+        )
 
 
 def _series(board: Board, shown: list[str]) -> dict[str, Style]:
@@ -150,12 +155,15 @@ def _steps(board: Board, victim: OnVictim, shown: list[str]) -> pd.DataFrame:
 
 
 def _points(board: Board, victim: OnVictim, shown: list[str]) -> pd.DataFrame:
-    """Return a point for each attack: `series`, `passes`, `distance` and `asr`, in percent."""
-    labels = board.attacks["label"].tolist()
+    """Return the points of the attacks: `series`, `passes` and `lo`, the local optimality within these passes."""
+    labels, budgets = board.attacks["label"].tolist(), board.attacks["budget"].tolist()
+    ends = local_optimality(victim.distances, victim.best)
     found = []
     for label in shown:
-        distances, passes = victim.distances[labels.index(label)], victim.passes[labels.index(label)]
-        broken = distances[np.isfinite(distances)]
-        if broken.size:
-            found.append((label, float(passes.mean()), float(broken.mean()), 100.0 * broken.size / len(distances)))
-    return pd.DataFrame(found, columns=["series", "passes", "distance", "asr"])
+        at = labels.index(label)
+        traced = victim.within_budget(at)
+        if np.isnan(traced).all():
+            found.append((label, float(victim.passes[at].mean()), float(ends[at])))
+        else:
+            found += [(label, budgets[at] * share, float(value)) for share, value in zip(SHARES, traced, strict=True)]
+    return pd.DataFrame(found, columns=["series", "passes", "lo"]).dropna()

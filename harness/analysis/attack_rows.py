@@ -1,19 +1,24 @@
 """The rows of several sweeps, by attack and victim, with what a leaderboard needs of each."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from eadbench.attacks.engine.ledger import SHARES
 from eadbench.harness.analysis.summary import AT_ONCE
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import Labels, series_of
 from eadbench.harness.registry import ATTACKS
 from eadbench.harness.results.snapshot import Snapshot
 
-__all__ = ["EXAMPLE", "NORMS", "AttackRows", "minimised"]
+__all__ = ["EXAMPLE", "NORMS", "WITHIN", "AttackRows", "minimised"]
+
+Floats = NDArray[np.float64]
 
 NORMS = ("l0", "l1", "l2", "linf")
 EXAMPLE = ["image", "target"]
@@ -22,7 +27,9 @@ _SHARED = ["dataset", "split", "targeted", "kappa"]
 """What the attacks of a board have in common, beside the norm."""
 _SETTING = ["attack", "norm", "decision_rule", "parameters"]
 _ATTACK = ["series", "beta", "precision"]
-_READ = (*EXAMPLE, "success", *NORMS, "iterations", "forward_passes", "shard", "precision")
+_READ = (*EXAMPLE, "success", *NORMS, "iterations", "forward_passes", "shard", "precision", "trace")
+WITHIN = tuple(f"within_{part}" for part in range(len(SHARES)))
+"""Columns of the least distance within each share of a budget."""
 _UNTARGETED = -1
 
 
@@ -34,10 +41,11 @@ class AttackRows:
     """
 
     attacks: pd.DataFrame
-    """A line per attack: its settings, its `label`, and `norms`, those that it minimises."""
+    """A line per attack: its settings, its `label`, its `budget` (NaN without one), and `norms`, those that it
+    minimises."""
     rows: pd.DataFrame
     """A row per attack, victim and example: the labels of `attack` and `victim`, the example, the distances (infinite
-    where the attack failed), `passes` and `seconds`."""
+    where the attack failed), `passes`, `seconds`, and ``WITHIN``, NaN without a budget."""
     victims: Mapping[str, str]
     """The labels of the victims by their digests."""
     cells: Mapping[tuple[int, str], str]
@@ -67,7 +75,11 @@ class AttackRows:
         lines = rows.drop_duplicates(["attack", "victim"])
         keys = zip(lines["attack"].tolist(), lines["victim"].tolist(), strict=True)
         return cls(
-            attacks=attacks.assign(norms=pd.Series(norms, index=attacks.index), label=_labels(attacks, labels)),
+            attacks=attacks.assign(
+                norms=pd.Series(norms, index=attacks.index),
+                label=_labels(attacks, labels),
+                budget=[float(json.loads(text or "{}").get("budget") or np.nan) for text in attacks["parameters"]],
+            ),
             rows=rows.drop(columns="cell").drop_duplicates(["attack", "victim", *EXAMPLE]),
             victims={digest: labels.victim[digest] for digest in victims},
             cells=dict(zip(keys, lines["cell"].tolist(), strict=True)),
@@ -107,9 +119,20 @@ def _parts(snapshot: Snapshot) -> Iterator[pd.DataFrame]:
                 **{norm: batch[norm].astype("float64").where(success, np.inf) for norm in NORMS},
                 "passes": (batch["iterations"] + batch["forward_passes"]).astype("float64"),
                 "seconds": batch["shard"].map(seconds).astype("float64"),
+                **dict(zip(WITHIN, _traces(batch["trace"]), strict=True)),
                 "line": batch["line"],
             }
         ).join(settings, on="line")
+
+
+def _traces(traces: "pd.Series[Any]") -> Floats:
+    """Return the traces (6, R) of rows: infinite before the first success, NaN without a budget."""
+    values = np.full((len(traces), len(WITHIN)), np.nan)
+    known = traces.notna().to_numpy()
+    if known.any():
+        found = np.array([[*trace] for trace in traces[known]], dtype=np.float64)
+        values[known] = np.where(np.isnan(found), np.inf, found)
+    return values.T
 
 
 def _labels(attacks: pd.DataFrame, labels: Labels) -> list[str]:

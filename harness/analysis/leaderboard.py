@@ -7,6 +7,7 @@ Shape letters:
     A  ranked attacks
     E  examples of a victim that count: (image, target class)
     V  victims
+    S  shares of a budget: 1/32, 1/16 … 1
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eadbench.harness.analysis.attack_rows import EXAMPLE, NORMS, AttackRows
+from eadbench.harness.analysis.attack_rows import EXAMPLE, NORMS, WITHIN, AttackRows
 from eadbench.harness.analysis.intervals import rate_interval, ratio_interval
-from eadbench.harness.analysis.optimality import Optimality, VictimDistances, envelope, optimality
+from eadbench.harness.analysis.optimality import Optimality, VictimDistances, envelope, local_optimality, optimality
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import dataset_label, norm_label
 from eadbench.harness.numbers import parameter_text
@@ -42,8 +43,16 @@ class OnVictim(VictimDistances):
     """(A, E): forward and backward passes; NaN for an attack that was not run."""
     seconds: Floats
     """(A, E)"""
+    traces: Floats
+    """(S, A, E): the distances within each share of an attack's budget; NaN without a budget, or if the attack
+    minimises another distance."""
     left_out: int
     """Examples that some attack has no row of."""
+
+    def within_budget(self, attack: int) -> Floats:
+        """Return the local optimality (S,) within each share of an attack's budget; NaN without one."""
+        trace = self.traces[:, attack]
+        return np.where(np.isnan(trace).all(axis=-1), np.nan, local_optimality(trace, self.best))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,14 +176,15 @@ def _victims(pool: AttackRows, attacks: pd.Index, ranked: pd.DataFrame, norm: st
             continue
         tables: Mapping[str, pd.DataFrame] = {
             column: on_victim.pivot(index=EXAMPLE, columns="attack", values=column)
-            for column in (norm, "passes", "seconds")
+            for column in (norm, "passes", "seconds", *WITHIN)
         }
         counted = tables[norm][run].notna().all(axis=1).to_numpy()
         if not counted.any():
             counts = tables[norm][run].count().to_numpy()
             fewest = ranked.loc[run, "label"].tolist()[counts.argmin()]
             raise UserError(f"{name}: no example has rows of every attack; {fewest} has the fewest, {counts.min()}")
-        distances, passes, seconds = (
+        traced = np.array([norms == (norm,) for norms in ranked["norms"]])
+        distances, passes, seconds, *traces = (
             table.reindex(columns=ranked.index)[counted].to_numpy(dtype=np.float64).T for table in tables.values()
         )
         yield OnVictim(
@@ -186,5 +196,6 @@ def _victims(pool: AttackRows, attacks: pd.Index, ranked: pd.DataFrame, norm: st
             images=tables[norm].index.get_level_values("image")[counted].to_numpy(dtype=np.int64),
             passes=passes,
             seconds=seconds,
+            traces=np.where(traced[:, None], np.stack(traces), np.nan),
             left_out=int((~counted).sum()),
         )
