@@ -7,55 +7,81 @@ adv-lib's settings are those of attackbenchlib, with as many steps as the budget
 import math
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from eadbench import attacks
 
-__all__ = ["NORMS", "OURS", "PEERS", "Contender", "contenders", "counterparts"]
+__all__ = ["BUDGET", "NORMS", "OURS", "PEERS", "Contender", "contenders", "counterparts"]
 
 NORMS: Mapping[str, float] = {"l0": 0, "l1": 1, "l2": 2, "linf": math.inf}
+
+BUDGET = "within the budget"
+"""What the names of the settings for a budget end in."""
 
 Contender = Callable[[nn.Module, Tensor, Tensor, bool], Tensor]
 """Takes a model, images, labels (classes to reach if targeted, else to leave) and whether it is targeted."""
 
 
-def _ours(build: Callable[..., Any], norm: str, budget: int) -> Contender:
-    """Return one of our attacks, as attackbenchlib calls it: a function that returns the last images."""
+class Ours(NamedTuple):
+    """How one of our attacks is built."""
+
+    name: str
+    """In a spec."""
+    norms: Sequence[str]
+    fields: Callable[[str, int], Mapping[str, Any]] = lambda norm, budget: {}
+    """Its hyperparameters for a norm and a budget."""
+
+
+def _stepping(norm: str, budget: int) -> dict[str, Any]:
+    return {"norm": norm, "steps": budget // 2}
+
+
+def _rounds(budget: int) -> dict[str, Any]:
+    """Return the length of each of APGD's 20 searches: as many steps as for adv-lib's."""
+    return {"steps": min(100, budget // 20)}
+
+
+OURS: Mapping[str, Ours] = {
+    "EAD, paper": Ours("ead", ("l1",)),
+    "C&W, paper": Ours("cw", ("l2",)),
+    "ALMA": Ours("alma", ("l1", "l2"), _stepping),
+    "PDPGD": Ours("pdpgd", tuple(NORMS), _stepping),
+    "FMN": Ours("fmn", tuple(NORMS), _stepping),
+    "DDN": Ours("ddn", ("l2",), lambda norm, budget: {"steps": budget // 2}),
+    "σ-zero": Ours("sigma_zero", ("l0",), lambda norm, budget: {"steps": budget // 2}),
+    "APGD": Ours("apgd", ("linf",), lambda norm, budget: {"norm": norm, **_rounds(budget)}),
+    "APGD-L1": Ours("apgd_l1", ("l1",), lambda norm, budget: _rounds(budget)),
+    "DeepFool": Ours("deepfool", ("l2", "linf"), lambda norm, budget: {"norm": norm}),
+    "SuperDeepFool": Ours("superdeepfool", ("l2",)),
+}
+"""Our attacks by name; those that this version does not have are left out."""
+
+
+def _ours(norm: str, budget: int, targeted: bool) -> Iterator[tuple[str, Contender]]:
+    """Yield our attacks on a budget, and the settings of EAD and C&W for one."""
+    for title, (name, norms, fields) in OURS.items():
+        attack = attacks.ATTACKS.get(name)
+        if norm in norms and attack is not None and (attacks.traits_of(attack).targeted or not targeted):
+            own = attack(targeted=targeted, **fields(norm, budget))
+            yield title, _called(attacks.Budgeted(attack=own, budget=budget), norm)
+    if norm in ("l1", "l2") and hasattr(attacks.EAD, "within"):
+        yield f"EAD, {BUDGET}", _called(attacks.EAD.within(budget, norm=norm, targeted=targeted), norm)
+    if norm == "l2" and hasattr(attacks.CarliniWagner, "within"):
+        yield f"C&W, {BUDGET}", _called(attacks.CarliniWagner.within(budget, targeted=targeted), norm)
+
+
+def _called(attack: Any, norm: str) -> Contender:
+    """Return an attack as attackbenchlib calls it: a function that returns the last images."""
 
     def run(model: nn.Module, images: Tensor, labels: Tensor, targeted: bool) -> Tensor:
-        attack = build(targeted=targeted)
-        if hasattr(attacks, "Budgeted"):  # ends an attack that would go on without passes
-            attack = attacks.Budgeted(attack=attack, budget=budget)
         result = attack(model, images, labels, batch_size=len(images))
         return result[norm if norm in result else next(iter(result))].images
 
     return run
-
-
-def _steps(attack: Any, norms: Iterable[str], *, named: bool = True) -> Mapping[str, Callable[[str, int], Contender]]:
-    """Return how an attack with a number of steps is built, by norm; `named` if the norm is one of its fields."""
-
-    def build(norm: str, budget: int) -> Contender:
-        fields = {"norm": norm} if named else {}
-        return _ours(partial(attack, steps=budget // 2, **fields), norm, budget)
-
-    return dict.fromkeys(norms, build)
-
-
-OURS: Mapping[str, Mapping[str, Callable[[str, int], Contender]]] = {
-    "EAD, paper": {"l1": lambda norm, budget: _ours(attacks.EAD, norm, budget)},
-    "C&W, paper": {"l2": lambda norm, budget: _ours(attacks.CarliniWagner, norm, budget)},
-    "ALMA": _steps(attacks.ALMA, ("l1", "l2")),
-    "PDPGD": _steps(attacks.PDPGD, NORMS),
-    "FMN": _steps(attacks.FMN, NORMS),
-    "DDN": _steps(attacks.DDN, ("l2",), named=False),
-    "σ-zero": _steps(attacks.SigmaZero, ("l0",), named=False),
-}
-"""Our attacks by name, and how each is built for a norm and a budget."""
 
 
 def _alma(norm: str, budget: int) -> Contender:
@@ -109,6 +135,18 @@ def _apgd(norm: str, budget: int) -> Contender:
     return _peer(partial(adv_lib_minimal_wrapper, attack=attack, init_eps=first, max_eps=most))
 
 
+def _deepfool(norm: str, budget: int) -> Contender:
+    from adv_lib.attacks import df
+
+    return _peer(partial(df, norm=NORMS[norm], steps=50))
+
+
+def _superdeepfool(norm: str, budget: int) -> Contender:
+    from adv_lib.attacks import sdf
+
+    return _peer(partial(sdf, df_steps=50))
+
+
 def _peer(attack: Callable[..., Tensor]) -> Contender:
     def run(model: nn.Module, images: Tensor, labels: Tensor, targeted: bool) -> Tensor:
         return attack(model=model, inputs=images, labels=labels, targeted=targeted)
@@ -123,24 +161,21 @@ PEERS: Mapping[str, Mapping[str, Callable[[str, int], Contender]]] = {
     "adv-lib FMN": dict.fromkeys(NORMS, _fmn),
     "adv-lib DDN": {"l2": _ddn},
     "adv-lib σ-zero": {"l0": _sigma_zero},
-    "adv-lib APGD": dict.fromkeys(("l1", "linf"), _apgd),
+    "adv-lib APGD": {"linf": _apgd},
+    "adv-lib APGD-L1": {"l1": _apgd},
+    "adv-lib DeepFool": dict.fromkeys(("l2", "linf"), _deepfool),
+    "adv-lib SuperDeepFool": {"l2": _superdeepfool},
 }
 """adv-lib's attacks by name."""
+UNTARGETED = ("adv-lib DeepFool", "adv-lib SuperDeepFool")
+"""Those whose papers have no targets."""
 
 
-def contenders(norm: str, budget: int) -> dict[str, Contender]:
+def contenders(norm: str, budget: int, *, targeted: bool) -> dict[str, Contender]:
     """Return the attacks that minimise a norm, by name; ours first."""
     sys.modules.setdefault("visdom", types.ModuleType("visdom"))
-    found = {name: builders[norm](norm, budget) for name, builders in OURS.items() if norm in builders}
-    found |= dict(_budgeted(norm, budget))
-    return found | {name: builders[norm](norm, budget) for name, builders in PEERS.items() if norm in builders}
-
-
-def _budgeted(norm: str, budget: int) -> Iterator[tuple[str, Contender]]:
-    """Yield the settings of EAD and C&W for a budget."""
-    for name, attack, norms in (("EAD", attacks.EAD, ("l1", "l2")), ("C&W", attacks.CarliniWagner, ("l2",))):
-        if norm in norms and hasattr(attack, "within"):
-            yield f"{name}, within the budget", _ours(partial(attack.within, budget, norm), norm, budget)
+    peers = [name for name in PEERS if norm in PEERS[name] and not (targeted and name in UNTARGETED)]
+    return dict(_ours(norm, budget, targeted)) | {name: PEERS[name][norm](norm, budget) for name in peers}
 
 
 def counterparts(names: list[str]) -> list[tuple[str, str]]:

@@ -60,7 +60,7 @@ def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         (norm, budget, name): attack
         for norm in arguments.norm
         for budget in arguments.budget
-        for name, attack in contenders(norm, budget).items()
+        for name, attack in contenders(norm, budget, targeted=arguments.targeted).items()
         if any(part in name for part in arguments.attacks or [name])
     }
     for index, image, label, target in examples(arguments):
