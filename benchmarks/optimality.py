@@ -121,7 +121,7 @@ def main() -> None:
     run.set_defaults(command=_run)
     table = commands.add_parser("table", help="print the tables of files of rows, as Markdown")
     table.add_argument("files", nargs="+", type=Path)
-    table.set_defaults(command=lambda arguments: print(markdown(rows(arguments.files))))
+    table.set_defaults(command=lambda arguments: print(markdown(rows(arguments.files)), end=""))
     arguments = parser.parse_args()
     arguments.command(arguments)
 
