@@ -15,6 +15,7 @@ from eadbench.attacks.budgeted_cw import BudgetedCarliniWagner
 from eadbench.attacks.budgeted_ead import BudgetedEAD
 from eadbench.attacks.carlini_wagner import COV, CarliniWagner
 from eadbench.attacks.ddn import DDN
+from eadbench.attacks.deepfool import DeepFool
 from eadbench.attacks.ead import EAD
 from eadbench.attacks.engine.confirm import confirmed, survival
 from eadbench.attacks.engine.frozen import frozen
@@ -25,6 +26,7 @@ from eadbench.attacks.ifgm import IFGM
 from eadbench.attacks.pdpgd import PDPGD
 from eadbench.attacks.result import Adversarial, AttackResult
 from eadbench.attacks.sigma_zero import SigmaZero
+from eadbench.attacks.superdeepfool import SuperDeepFool
 
 ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "cw": CarliniWagner,
@@ -37,6 +39,8 @@ ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "fmn": FMN,
     "pdpgd": PDPGD,
     "sigma_zero": SigmaZero,
+    "deepfool": DeepFool,
+    "superdeepfool": SuperDeepFool,
 }
 """Attacks by their names in a spec. The paper's come first, in the order of its tables."""
 
@@ -57,8 +61,10 @@ __all__ = [
     "BudgetedCarliniWagner",
     "BudgetedEAD",
     "CarliniWagner",
+    "DeepFool",
     "Probe",
     "SigmaZero",
+    "SuperDeepFool",
     "Traits",
     "breaches",
     "confirmed",

@@ -126,6 +126,8 @@ ATTACKS = Registry(
         "fmn": "#80BA5A",
         "pdpgd": "#E68310",
         "sigma_zero": "#4B4B8F",
+        "deepfool": "#11A579",
+        "superdeepfool": "#666666",
     },
 )
 DEFENSES = Registry("defence", defenses.DEFENSES, {})

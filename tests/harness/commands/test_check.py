@@ -91,8 +91,8 @@ def test_hyperparameters_are_changed() -> None:
     [
         (
             ["nothing"],
-            "must name a known attack: cw, fgm, ifgm, cov, ead, ddn, alma, fmn, pdpgd, sigma_zero, or "
-            "package.module:name; got 'nothing'",
+            "must name a known attack: cw, fgm, ifgm, cov, ead, ddn, alma, fmn, pdpgd, sigma_zero, deepfool, "
+            "superdeepfool, or package.module:name; got 'nothing'",
         ),
         (
             ["no_such_module:Attack"],

@@ -1,0 +1,180 @@
+"""Attacks in rounds: a batch makes one query of each of its rows, and rows that are done make room for others.
+
+An attack keeps its state in tensors with an entry for each of the N examples. So a row depends on its own example
+alone, whichever rows share its batch.
+
+Shapes: N examples, B rows of a batch, K classes, M losses, C × H × W values of an image.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from eadbench.attacks import distances
+from eadbench.attacks.attack import BATCH_SIZE, Attack
+from eadbench.attacks.criterion import margin, succeeds
+from eadbench.attacks.engine.confirm import confirmed
+from eadbench.attacks.engine.inputs import Call, attacked
+from eadbench.attacks.engine.ledger import Spent, rounding_of
+from eadbench.attacks.engine.precision import exact_model, gradient_precision
+from eadbench.attacks.result import AttackResult
+
+__all__ = ["Answer", "InRounds", "Rounds"]
+
+Losses = Callable[[Tensor], Tensor]
+"""Logits (B, K) to M losses for each row (B, M)."""
+Round = Callable[[Tensor], Tensor]
+"""Make a query of the examples (B,); return (B,) bool: which of them are done."""
+
+
+class Answer(NamedTuple):
+    """What one query tells."""
+
+    logits: Tensor
+    """(B, K)."""
+    margin: Tensor
+    """(B,) the lead of the class to reach, or of another class over the one to leave."""
+    rounding: Tensor
+    """(B,) the rounding error of the margin."""
+    adversarial: Tensor
+    """(B,) bool: the margin is at least κ, by more than its rounding."""
+    losses: Tensor
+    """(B, M)."""
+    gradients: Tensor
+    """(B, M, C, H, W) the gradient of each loss; 0 where it is not finite, or was not asked for."""
+
+
+class Rounds:
+    """The examples of one call: their queries, the passes of each, and what the attack claims."""
+
+    def __init__(self, call: Call, *, norm: str, targeted: bool) -> None:
+        self.call, kappa = call, call.kappa
+        self.model, self.exact_model = call.model, exact_model(call.model)
+        self.images, self.labels, self.kappa, self.targeted = call.images, call.labels, kappa, targeted
+        self.measure = distances.NORMS[norm]
+        self.nearest, self.least = self.images.clone(), torch.full_like(kappa, torch.inf)
+        self.gradients, self.forwards, self.nonfinite = (torch.zeros_like(self.labels) for _ in range(3))
+        self.computed = 0
+        self.epsilon: Tensor | None = None
+        """(N,) the ε to report, if the attack has one."""
+
+    @property
+    def greatest(self) -> Tensor:
+        """(N,) the distance of the furthest corner of [0, 1]ᵖ."""
+        return self.measure(torch.maximum(self.images, 1 - self.images))
+
+    def repeat(self, play: Round, batch_size: int, examples: Tensor | None = None) -> int:
+        """Play rounds until all `examples` (n,), or all N, are done; return the batch size that fitted into memory."""
+        if examples is None:
+            examples = torch.arange(len(self.images), device=self.images.device)
+        while len(examples):
+            batch, waiting = examples[:batch_size], examples[batch_size:]
+            try:
+                done = play(batch) | self.call.spent[batch]
+            except Spent:
+                done = self.call.spent[batch]
+            except torch.OutOfMemoryError:
+                if batch_size == 1:
+                    raise
+                batch_size = batch_size // 2
+                continue
+            examples = torch.cat([batch[~done], waiting])
+        return batch_size
+
+    def query(
+        self, rows: Tensor, x: Tensor, losses: Losses, *, asking: Callable[[Answer], Tensor] | None = None
+    ) -> Answer:
+        """Query examples (B,) at `x` (B, C, H, W): a forward pass, and a backward pass for each loss.
+
+        The forward pass tells which rows are `asking` for gradients (B,); by default, those that are not adversarial.
+        """
+        self.call.serve(rows)
+        x = x.detach().requires_grad_()
+        with torch.enable_grad(), gradient_precision(self.model):
+            logits: Tensor = self.model(x)
+            values = losses(logits)
+        answer = self._answer(rows, logits.detach(), x.detach(), values)
+        wanted = ~answer.adversarial if asking is None else asking(answer)
+        if not wanted.any():
+            return answer
+        self.call.serve(rows, wanted)
+        with torch.enable_grad(), gradient_precision(self.model):
+            for m, loss in enumerate(values.unbind(1)):
+                (gradient,) = torch.autograd.grad(loss.sum(), x, retain_graph=m + 1 < values.shape[1])
+                self.nonfinite[rows] += wanted & ~gradient.flatten(1).sum(1).isfinite()
+                answer.gradients[:, m] = gradient.nan_to_num(0.0, 0.0, 0.0)
+        self.gradients[rows] += wanted * values.shape[1]
+        self.computed += len(rows) * values.shape[1]
+        return answer
+
+    def test(self, rows: Tensor, x: Tensor) -> Answer:
+        """Query examples (B,) at `x` (B, C, H, W) by a forward pass in the model's own precision, without a loss."""
+        self.call.serve(rows)
+        self.forwards[rows] += 1
+        return self._told(rows, self.exact_model(x), x, x.new_empty(len(x), 0))
+
+    def claim(self, rows: Tensor, x: Tensor, adversarial: Tensor) -> None:
+        """Keep `x` (B, C, H, W) for the rows where it is `adversarial` (B,) and nearer than what was kept before."""
+        distance = self.measure(x - self.images[rows]).masked_fill(~adversarial, torch.inf)
+        nearer = distance < self.least[rows]
+        self.nearest[rows[nearer]], self.least[rows[nearer]] = x[nearer], distance[nearer]
+
+    def _answer(self, rows: Tensor, logits: Tensor, x: Tensor, values: Tensor) -> Answer:
+        """Count the forward passes of a query; in lower precision, test it once more."""
+        self.forwards[rows] += 1
+        if self.exact_model is not self.model:
+            self.forwards[rows] += 1
+            logits = self.exact_model(x)
+        return self._told(rows, logits, x, values.detach())
+
+    def _told(self, rows: Tensor, logits: Tensor, x: Tensor, values: Tensor) -> Answer:
+        lead = margin(logits, self.labels[rows], targeted=self.targeted)
+        rounding = rounding_of(logits)
+        gradients = x.new_zeros(len(x), values.shape[1], *x.shape[1:])
+        return Answer(logits, lead, rounding, succeeds(lead - rounding, self.kappa[rows]), values, gradients)
+
+
+class InRounds(Attack):
+    """An attack that is played in rounds; a field `norm` picks among several NORMS."""
+
+    kappa: float | Tensor
+
+    @abstractmethod
+    def play(self, rounds: Rounds, batch_size: int) -> int:
+        """Attack every example by `rounds`, and claim adversarial images; return the batch size that fitted."""
+
+    def __call__(
+        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
+    ) -> AttackResult:
+        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time.
+
+        Raises
+        ------
+        ValueError
+            Wrong images, labels or κ, or a model that does not return logits.
+        """
+        norm = getattr(self, "norm", self.NORMS[0])
+        with attacked(model, images, labels, batch_size, targeted=self.targeted, kappa=self.kappa) as call:
+            rounds = Rounds(call, norm=norm, targeted=self.targeted)
+            batch_size = self.play(rounds, batch_size)
+            kept = confirmed(
+                call.victim,
+                call.images,
+                call.labels,
+                rounds.least.isfinite(),
+                rounds.nearest,
+                kappa=call.kappa,
+                targeted=self.targeted,
+                batch_size=batch_size,
+                epsilon=rounds.epsilon,
+            )
+        return AttackResult(
+            kept={norm: kept},
+            iterations=rounds.gradients,
+            forward_passes=rounds.forwards + 1,
+            computed=rounds.computed,
+            nonfinite_gradients=rounds.nonfinite,
+        )
