@@ -9,6 +9,8 @@ An attack is a frozen dataclass of its hyperparameters, called as ``attack(model
 from collections.abc import Callable, Mapping
 
 from eadbench.attacks.alma import ALMA
+from eadbench.attacks.apgd import APGD
+from eadbench.attacks.apgd_l1 import APGDL1
 from eadbench.attacks.attack import Attack, Traits, breaches, traits_of
 from eadbench.attacks.budgeted import Budgeted
 from eadbench.attacks.budgeted_cw import BudgetedCarliniWagner
@@ -41,11 +43,15 @@ ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "sigma_zero": SigmaZero,
     "deepfool": DeepFool,
     "superdeepfool": SuperDeepFool,
+    "apgd": APGD,
+    "apgd_l1": APGDL1,
 }
 """Attacks by their names in a spec. The paper's come first, in the order of its tables."""
 
 __all__ = [
     "ALMA",
+    "APGD",
+    "APGDL1",
     "ATTACKS",
     "COV",
     "DDN",

@@ -128,6 +128,8 @@ ATTACKS = Registry(
         "sigma_zero": "#4B4B8F",
         "deepfool": "#11A579",
         "superdeepfool": "#666666",
+        "apgd": "#E73F74",
+        "apgd_l1": "#80621F",
     },
 )
 DEFENSES = Registry("defence", defenses.DEFENSES, {})

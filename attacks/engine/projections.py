@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["PROJECTIONS", "l0", "l1", "l2", "linf", "shrink"]
+__all__ = ["PROJECTIONS", "l0", "l1", "l1_in_box", "l2", "linf", "shrink"]
 
 
 def l0(delta: Tensor, radius: Tensor) -> Tensor:
@@ -26,6 +26,26 @@ def l1(delta: Tensor, radius: Tensor) -> Tensor:
     above = (sizes > thresholds).sum(1, keepdim=True).clamp(min=1) - 1
     threshold = thresholds.gather(1, above).clamp(min=0)
     return (flat - flat.clamp(-threshold, threshold)).view_as(delta)
+
+
+def l1_in_box(delta: Tensor, radius: Tensor, images: Tensor) -> Tensor:
+    """Project to the part of the L1 ball in which `images` + δ lies in [0, 1] (Croce & Hein 2021, proposition 3.1).
+
+    Every value shrinks by one threshold λ and is then clipped: |zᵢ| = min(max(|δᵢ| - λ, 0), roomᵢ). The sum of these is
+    piecewise linear in λ. Its slope changes at |δᵢ| and at |δᵢ| - roomᵢ.
+    """
+    size = delta.abs().flatten(1)
+    room = torch.where(delta > 0, 1 - images, images).flatten(1)
+    kinks, order = torch.cat([size, size - room], 1).double().sort(dim=1, descending=True)
+    turns = torch.where(order < size.shape[1], 1.0, -1.0).to(kinks)
+    slopes, moments = turns.cumsum(1), (turns * kinks).cumsum(1)
+    sums = moments - kinks * slopes
+    # λ lies between the last kink whose sum is below the radius and the next; a sum grows as λ falls.
+    last = ((sums < radius[:, None]).sum(1, keepdim=True) - 1).clamp(min=0)
+    slope = slopes.gather(1, last).clamp(min=1)
+    threshold = ((moments.gather(1, last) - radius[:, None]) / slope).clamp(min=0).to(size)
+    sizes = torch.minimum((size - threshold).clamp(min=0), room)
+    return (delta.flatten(1).sign() * sizes).view_as(delta)
 
 
 def l2(delta: Tensor, radius: Tensor) -> Tensor:

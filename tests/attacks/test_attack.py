@@ -73,6 +73,8 @@ def test_attacks_declare_themselves() -> None:
         "σ-zero",
         "DeepFool",
         "SuperDeepFool",
+        "APGD",
+        "APGD-L1",
     ]
     for name in ("ead", "cov"):
         assert traits[name].axes == ("beta", "kappa")

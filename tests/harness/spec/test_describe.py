@@ -78,6 +78,8 @@ FGM = {"name": "fgm", "norm": "l2"}
         *(({"name": "fgm", "norm": norm}, False) for norm in (3, 0, "l3", "l0", "one", "", None, ["l2", "x"])),
         ({"name": "sigma_zero", "steps": 3}, True),
         ({"name": "fmn", "norm": 0}, True),
+        ({"name": "apgd", "norm": "inf", "epsilon": ["4/255", None]}, True),
+        ({"name": "apgd", "norm": 2, "loss": "cw"}, False),
         (FGM | {"epsilons": [" 4 / 255 ", "8/255", 0.1]}, True),
         *((FGM | {"epsilons": [text]}, False) for text in ("8/", "/255", "8//255", "a/b")),
         ({"name": "ead", "beta": "1/1000", "kappa": ["1/2", 3]}, True),
