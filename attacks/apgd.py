@@ -15,7 +15,8 @@ from eadbench.attacks.distances import unit
 from eadbench.attacks.engine.ball import BallSearch, check_ball, most_passes
 from eadbench.attacks.engine.checks import check_choice
 from eadbench.attacks.engine.projections import PROJECTIONS
-from eadbench.attacks.engine.rounds import InRounds, Rounds
+from eadbench.attacks.engine.rounds import Rounds
+from eadbench.attacks.in_rounds import InRounds
 
 MOMENTUM = 0.75
 """α: weight of the step in each iterate after the first; that of the last step is 1 - α."""

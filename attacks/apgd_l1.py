@@ -13,7 +13,8 @@ from eadbench.attacks import distances
 from eadbench.attacks.distances import rows as per_row
 from eadbench.attacks.engine.ball import BallSearch, check_ball, most_passes
 from eadbench.attacks.engine.projections import l1_in_box
-from eadbench.attacks.engine.rounds import InRounds, Rounds
+from eadbench.attacks.engine.rounds import Rounds
+from eadbench.attacks.in_rounds import InRounds
 
 PHASES = ((3, 0.3), (2, 0.3), (1, 0.4))
 """The radius over ε, and the share of the steps, of each phase."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from eadbench.attacks.distances import rows as per_row
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
-from eadbench.attacks.engine.rounds import Answer, InRounds, Rounds
+from eadbench.attacks.engine.rounds import Answer, Rounds
+from eadbench.attacks.in_rounds import InRounds
 
 ON_BOUNDARY = 1e-4
 """A margin that falls short of κ by less than this share of what it did at the image is on the boundary."""

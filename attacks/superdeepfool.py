@@ -12,7 +12,8 @@ from eadbench.attacks import distances
 from eadbench.attacks.deepfool import Walk, check_classes, check_untargeted
 from eadbench.attacks.distances import rows as per_row
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
-from eadbench.attacks.engine.rounds import InRounds, Rounds
+from eadbench.attacks.engine.rounds import Rounds
+from eadbench.attacks.in_rounds import InRounds
 
 CONVERGED = 1e-3
 """A projection that moves by less than this, relative to the perturbation, is the last."""

@@ -6,23 +6,19 @@ alone, whichever rows share its batch.
 Shapes: N examples, B rows of a batch, K classes, M losses, C × H × W values of an image.
 """
 
-from abc import abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eadbench.attacks import distances
-from eadbench.attacks.attack import BATCH_SIZE, Attack
 from eadbench.attacks.criterion import margin, succeeds
-from eadbench.attacks.engine.confirm import confirmed
-from eadbench.attacks.engine.inputs import Call, attacked
+from eadbench.attacks.engine.inputs import Call
 from eadbench.attacks.engine.ledger import Spent, rounding_of
 from eadbench.attacks.engine.precision import exact_model, gradient_precision
-from eadbench.attacks.result import AttackResult
 
-__all__ = ["Answer", "InRounds", "Rounds"]
+__all__ = ["Answer", "Rounds"]
 
 Losses = Callable[[Tensor], Tensor]
 """Logits (B, K) to M losses for each row (B, M)."""
@@ -135,46 +131,3 @@ class Rounds:
         rounding = rounding_of(logits)
         gradients = x.new_zeros(len(x), values.shape[1], *x.shape[1:])
         return Answer(logits, lead, rounding, succeeds(lead - rounding, self.kappa[rows]), values, gradients)
-
-
-class InRounds(Attack):
-    """An attack that is played in rounds; a field `norm` picks among several NORMS."""
-
-    kappa: float | Tensor
-
-    @abstractmethod
-    def play(self, rounds: Rounds, batch_size: int) -> int:
-        """Attack every example by `rounds`, and claim adversarial images; return the batch size that fitted."""
-
-    def __call__(
-        self, model: nn.Module, images: Tensor, labels: Tensor, *, batch_size: int = BATCH_SIZE
-    ) -> AttackResult:
-        """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time.
-
-        Raises
-        ------
-        ValueError
-            Wrong images, labels or κ, or a model that does not return logits.
-        """
-        norm = getattr(self, "norm", self.NORMS[0])
-        with attacked(model, images, labels, batch_size, targeted=self.targeted, kappa=self.kappa) as call:
-            rounds = Rounds(call, norm=norm, targeted=self.targeted)
-            batch_size = self.play(rounds, batch_size)
-            kept = confirmed(
-                call.victim,
-                call.images,
-                call.labels,
-                rounds.least.isfinite(),
-                rounds.nearest,
-                kappa=call.kappa,
-                targeted=self.targeted,
-                batch_size=batch_size,
-                epsilon=rounds.epsilon,
-            )
-        return AttackResult(
-            kept={norm: kept},
-            iterations=rounds.gradients,
-            forward_passes=rounds.forwards + 1,
-            computed=rounds.computed,
-            nonfinite_gradients=rounds.nonfinite,
-        )
