@@ -5,12 +5,15 @@ are registered here, data sets in :mod:`eadbench.harness.datasets`. An outsider'
 label, a place in the order of tables, and a colour.
 """
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 from eadbench import attacks, defenses, models
+from eadbench.attacks.adapters import library_attack
+from eadbench.attacks.adapters.function import function_attack
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
 from eadbench.models.code import imported
@@ -51,6 +54,8 @@ class Registry:
     table: Mapping[str, Any]
     colours: Mapping[str, str]
     facts: dict[str, Facts] = field(default_factory=dict, kw_only=True)
+    adapted: Callable[[str], Any] = field(default=imported, kw_only=True)
+    """Imports the thing at an import path; raises a ValueError of one line."""
 
     def look_up(self, name: object) -> Any:
         """Return the thing called `name`, or the one at that import path.
@@ -68,7 +73,7 @@ class Registry:
             known = f"{', '.join(self.table)}, or package.module:name"
             raise UserError(f"must name a known {self.kind}: {known}; got {shown(name)}{hint}")
         try:
-            return imported(name)
+            return self.adapted(name)
         except ValueError as error:
             raise UserError(str(error)) from error
 
@@ -111,6 +116,12 @@ def _label(name: str, thing: Any) -> str:
     return str(getattr(thing, "LABEL", None) or name.rpartition(":")[2].replace("_", " "))
 
 
+def _imported_attack(name: str) -> Any:
+    """Return an attack of another library, or the class or function at an import path, as a class of ours."""
+    attack = library_attack(name) or imported(name)
+    return function_attack(attack) if inspect.isfunction(attack) else attack
+
+
 # Colours that are told apart with any colour vision: Okabe and Ito's, but for EAD's, whose two rules often stand alone.
 ATTACKS = Registry(
     "attack",
@@ -131,6 +142,7 @@ ATTACKS = Registry(
         "apgd": "#E73F74",
         "apgd_l1": "#80621F",
     },
+    adapted=_imported_attack,
 )
 DEFENSES = Registry("defence", defenses.DEFENSES, {})
 MODELS = Registry("architecture", models.MODELS, {})
