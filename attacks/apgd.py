@@ -44,7 +44,7 @@ class APGD(InRounds):
     restarts : int
         Runs from different starts, for each target.
     random_start : bool
-        Start at random on the sphere (L2) or in the cube (L∞), in the same direction from every image; or at the image.
+        Start at random on the sphere (L2) or in the cube (L∞), by the example and `seed`; or at the image.
     rho : float
         ρ: the least share of steps between two checkpoints that must raise the loss.
     search_steps, initial_epsilon : int, float

@@ -76,13 +76,12 @@ class BallSearch:
         self.won = torch.full_like(rounds.kappa, torch.nan)
         self.tried, self.run_index = torch.zeros_like(rounds.labels), torch.zeros_like(rounds.labels)
         self.runs, self.ranked = attack.restarts, torch.zeros(0, dtype=torch.int64)
-        self.noise = torch.zeros(0)
+        self.seeds: list[int] = []
 
     def run(self, batch_size: int) -> int:
         """Attack every example; return the batch size that fitted into memory."""
         rounds = self.rounds
         batch_size = rounds.repeat(self.look, batch_size)
-        self.draw()
         left = (rounds.least > 0).nonzero().squeeze(1)
         self.restart(left)
         batch_size = rounds.repeat(self.play, batch_size, left)
@@ -104,20 +103,25 @@ class BallSearch:
             self.ranked[rows] = others.topk(count, dim=1).indices
         return torch.ones_like(answer.adversarial)
 
-    def draw(self) -> None:
-        """Draw the direction of each run's start, the same for every example."""
-        images, generator = self.rounds.images, torch.Generator().manual_seed(self.attack.seed)
-        shape, kind = (self.runs, *images.shape[1:]), torch.float64
-        if self.attack.norm == "linf":
-            noise = 2 * torch.rand(shape, generator=generator, dtype=kind) - 1
-        else:
-            noise = torch.randn(shape, generator=generator, dtype=kind)
-        self.noise = noise.to(images)
+    def draw(self, rows: Tensor) -> Tensor:
+        """(B, C, H, W) the noise at the start of each row's run, which depends on the example, run and seed alone."""
+        if not self.seeds:
+            images, labels = self.rounds.images.float().flatten(1).tolist(), self.rounds.labels.tolist()
+            self.seeds = [
+                hash((self.attack.seed, label, *values)) for values, label in zip(images, labels, strict=True)
+            ]
+        shape, draws = self.rounds.images.shape[1:], []
+        for row, run in zip(rows.tolist(), self.run_index[rows].tolist(), strict=True):
+            generator = torch.Generator().manual_seed((self.seeds[row] + run) % 2**63)
+            is_cube = self.attack.norm == "linf"
+            noise = torch.rand(shape, generator=generator) if is_cube else torch.randn(shape, generator=generator)
+            draws.append(2 * noise - 1 if is_cube else noise)
+        return torch.stack(draws).to(self.rounds.images)
 
     def restart(self, rows: Tensor) -> None:
         """Begin the next run of `rows` (B,)."""
         if len(rows):
-            noise = self.noise[self.run_index[rows]] if self.attack.random_start else None
+            noise = self.draw(rows) if self.attack.random_start else None
             self.ascent.start(rows, self.epsilon[rows], noise)
 
     def play(self, rows: Tensor) -> Tensor:
