@@ -3,6 +3,7 @@
 A library is imported when one of its attacks is named, and not before.
 """
 
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -31,7 +32,9 @@ def library_attack(name: str) -> Any:
         return None
     adapter = import_module(f"{__name__}.{library}")
     try:
-        return adapter.adapted(attack)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what the library imports
+            return adapter.adapted(attack)
     except ImportError as error:
         why = " ".join(str(error).split())
         raise ValueError(f"{name} needs {LIBRARIES[library]}, which cannot be imported ({why}); install it") from error

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ def test_every_spec_that_ships_is_valid(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_resolved_spec_is_valid(path: Path) -> None:
+    if path.stem == "libraries" and not all(find_spec(name) for name in ("foolbox", "torchattacks", "art")):
+        pytest.skip("a library of sweeps/libraries.yaml is not installed")
     validator().validate(parsed(spec.dump(spec.load(path))))
 
 
