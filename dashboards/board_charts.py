@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eadbench.dashboards.charts import Layers
-from eadbench.dashboards.style import LEGEND_COLUMNS, encodings
+from eadbench.dashboards.style import encodings, legend_columns
 from eadbench.harness.analysis.optimality import security_curve
 from eadbench.harness.labels import norm_label
 from eadbench.harness.styles import Style
@@ -74,4 +74,4 @@ def against_passes(points: pd.DataFrame, series: Mapping[str, Style]) -> Layers:
 def _with_legend(chart: Layers, series: Mapping[str, Style]) -> Layers:
     """Give all layers one legend, and make room for it."""
     shared: Layers = chart.resolve_scale(color="shared", shape="shared")
-    return shared.properties(height=_HEIGHT + _LEGEND_ROW * -(-len(series) // LEGEND_COLUMNS))
+    return shared.properties(height=_HEIGHT + _LEGEND_ROW * -(-len(series) // legend_columns(series)))

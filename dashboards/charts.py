@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from eadbench.dashboards.style import LEGEND_COLUMNS, encodings
+from eadbench.dashboards.style import encodings, legend_columns
 from eadbench.harness.styles import Style
 
 AXES = {"beta": "regularisation β", "kappa": "confidence κ", "temperature": "temperature T"}
@@ -19,6 +19,8 @@ Layers = alt.LayerChart | alt.FacetChart
 _HEIGHT = 330
 _LEGEND_ROW = 24
 _POWER = "datum.value == 0 ? '0' : datum.value < 0.1 ? format(datum.value, '~e') : format(datum.value, '~g')"
+_FEW = 4
+"""Series of more than so many have fainter bands, which lie over each other."""
 _LINEAR_SPAN = 10
 """A distortion that spans more than this factor gets a logarithmic scale."""
 
@@ -43,7 +45,7 @@ def over_axis(
     tooltip = [alt.Tooltip("series", title="attack"), alt.Tooltip(axis, title=AXES[axis]), value, *ends]
     base = _dashed(alt.Chart(points.dropna(subset=[figure])))
     low_to_high = {"x": x, "y": alt.Y(f"{figure}_lo:Q", title=FIGURES[figure]), "y2": f"{figure}_hi:Q"}
-    band = base.mark_area(opacity=0.15).encode(**low_to_high, color=channels["color"])
+    band = base.mark_area(opacity=0.15 if len(series) <= _FEW else 0.06).encode(**low_to_high, color=channels["color"])
     line = base.mark_line(strokeWidth=2).encode(x=x, y=y, color=channels["color"], strokeDash=channels["strokeDash"])
     marks = base.mark_point(filled=True, size=55, opacity=1).encode(
         x=x, y=y, color=channels["color"], shape=channels["shape"], tooltip=tooltip
@@ -121,7 +123,7 @@ def over_time(points: pd.DataFrame) -> Layers:
 def _sized(chart: Layers, series: Mapping[str, Style]) -> Layers:
     """Give all layers one legend, and make room for it."""
     shared: Layers = chart.resolve_scale(color="shared", shape="shared")
-    return shared.properties(height=_HEIGHT + _LEGEND_ROW * -(-len(series) // LEGEND_COLUMNS))
+    return shared.properties(height=_HEIGHT + _LEGEND_ROW * -(-len(series) // legend_columns(series)))
 
 
 def _dashed(chart: alt.Chart) -> alt.Chart:

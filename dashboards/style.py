@@ -1,15 +1,22 @@
 """How Altair tells series apart: a colour for the attack, dashes and a mark for the decision rule or norm."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import altair as alt
 
 from eadbench.harness.styles import Style
 
-__all__ = ["LEGEND_COLUMNS", "encodings"]
+__all__ = ["encodings", "legend_columns"]
 
-LEGEND_COLUMNS = 3
+_COLUMNS = {14: 3, 22: 2}
+"""The columns of a legend by the most letters of a label; one column of longer labels."""
+
+
+def legend_columns(labels: Iterable[str]) -> int:
+    """Return how many columns of labels fit below a chart."""
+    longest = max(map(len, labels), default=0)
+    return next((columns for letters, columns in _COLUMNS.items() if longest <= letters), 1)
 
 
 def encodings(styles: Mapping[str, Style]) -> dict[str, Any]:
@@ -21,7 +28,7 @@ def encodings(styles: Mapping[str, Style]) -> dict[str, Any]:
         The style of each series by its label, in the order of the legend.
     """
     legend = alt.Legend(
-        title=None, orient="bottom", columns=LEGEND_COLUMNS, symbolSize=90, symbolOpacity=1, labelLimit=220
+        title=None, orient="bottom", columns=legend_columns(styles), symbolSize=90, symbolOpacity=1, labelLimit=300
     )
 
     def scale(channel: int) -> alt.Scale:

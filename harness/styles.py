@@ -2,7 +2,7 @@
 
 A series takes its colour from its attack, and its dash and mark from its decision rule or norm. Where two series of a
 sweep would look alike, the second takes the next dash and mark. Where several victims are drawn over each other, the
-dash is the victim's.
+dash and the mark are the victim's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,10 +85,13 @@ def styles_by_victim(lines: pd.DataFrame, victims: Sequence[str]) -> Mapping[tup
     if len(victims) == 1:
         return {(series, victims[0]): style for series, style in by_series.items()}
     drawn: dict[tuple[str, str], Style] = {}
+    marks = list(_MATPLOTLIB_MARKS)
     for series, style in by_series.items():
-        for victim, dash in zip(victims, cycle(_MATPLOTLIB_DASHES), strict=False):
-            first = replace(style, dash=dash)
-            drawn[series, victim] = next((style for style in _tries(first) if style not in drawn.values()), first)
+        for number, (victim, dash) in enumerate(zip(victims, cycle(_MATPLOTLIB_DASHES), strict=False)):
+            own = marks[number % len(marks) :] + marks[: number % len(marks)]
+            wanted = [replace(style, dash=dash, mark=mark) for mark in own]
+            free = (style for style in (*wanted, *_tries(wanted[0])) if style not in drawn.values())
+            drawn[series, victim] = next(free, wanted[0])
     return drawn
 
 

@@ -109,6 +109,7 @@ def test_several_victims_have_dashes_and_attacks_keep_their_colours() -> None:
     names = [f"victim {number}" for number in range(6)]
     found = styles_by_victim(lines, names)
     assert len(set(found.values())) == len(found) == len(names) * len(PAPER)
-    ead = {style for (series, _), style in found.items() if alone[series].colour == drawn(PAPER[0])[0].colour}
-    assert {style.dash for style in ead} == {"solid", "dashed", "dash-dotted", "dotted"}
+    cw = [style for style in found.values() if style.colour == drawn(PAPER[0])[0].colour]
+    assert {style.dash for style in cw} == {"solid", "dashed", "dash-dotted", "dotted"}
+    assert len({style.mark for style in cw}) == 5  # what a legend shows
     assert styles_by_victim(lines, names[:1]) == {(series, names[0]): style for series, style in alone.items()}
