@@ -232,7 +232,7 @@ def _compare_unpaired(pair: Pair, before: pd.DataFrame, after: pd.DataFrame) -> 
 
 def _means(rows: pd.DataFrame) -> Mapping[str, unpaired.Mean]:
     """Return the figures of the rows of a line."""
-    images = rows.groupby(["split", "image"], sort=False).ngroup().to_numpy(dtype=np.int64)
+    images = np.asarray(rows.groupby(["split", "image"], sort=False).ngroup(), dtype=np.int64)
     success = rows["success"].to_numpy(dtype=np.bool_)
     distances = {metric: rows[metric].to_numpy(dtype=np.float64, na_value=np.nan) for metric in METRICS}
     means = {metric: unpaired.mean_distance(images, success, values) for metric, values in distances.items()}
