@@ -1,5 +1,6 @@
 """A spec says what it means, and a wrong one is refused in one line that says what would be right."""
 
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -182,6 +183,8 @@ def test_files_that_are_no_spec(tmp_path: Path, content: str | None, message: st
 
 @pytest.mark.parametrize("path", sorted(SWEEPS.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_specs_resolve_and_read_back(path: Path) -> None:
+    if path.stem == "libraries" and not all(find_spec(name) for name in ("foolbox", "torchattacks", "art")):
+        pytest.skip("a library of sweeps/libraries.yaml is not installed")
     for scale in (None, *yaml.safe_load(path.read_text()).get("scales", {})):
         resolved = spec.load(path, scale=scale)
         assert spec.parse(yaml.safe_load(spec.dump(resolved))) == resolved
