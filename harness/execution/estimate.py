@@ -63,8 +63,8 @@ class Estimate:
         return Seconds(*(self._wall(bound) for bound in ("likely", "most")))
 
     def _wall(self, bound: str) -> float:
-        trainings = sum(getattr(part.seconds, bound) for part in self.parts if part.what == "training")
-        others = sum(getattr(part.seconds, bound) for part in self.parts if part.what != "training")
+        trainings = sum(float(getattr(part.seconds, bound)) for part in self.parts if part.what == "training")
+        others = sum(float(getattr(part.seconds, bound)) for part in self.parts if part.what != "training")
         return max(trainings / self.workers, float(getattr(self.longest_training, bound))) + others / self.workers
 
     def cost(self, price: float) -> Seconds:
