@@ -3,7 +3,7 @@
 Shapes: N images, R rules.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -99,7 +99,7 @@ class Budgeted:
         measures: dict[str, Measure] = {}
         for rule in self.measured:
             norm = distances.NORMS.get(rule)
-            measures[rule] = self._elastic_net(images) if norm is None else lambda delta, _, norm=norm: norm(delta)
+            measures[rule] = self._elastic_net(images) if norm is None else _distance(norm)
         return Ledger(self.budget, measures, targeted=self.attack.targeted)
 
     def _elastic_net(self, images: Tensor) -> Measure:
@@ -214,6 +214,11 @@ def _names() -> list[str]:
 def _joined(parts: Sequence[Adversarial]) -> Adversarial:
     """Return the examples of several calls as those of one."""
     return Adversarial(**{name: torch.cat([getattr(part, name) for part in parts]) for name in _names()})
+
+
+def _distance(norm: Callable[[Tensor], Tensor]) -> Measure:
+    """Return a norm of δ as a measure, which needs no example's number."""
+    return lambda delta, _: norm(delta)
 
 
 def _merged(own: Adversarial, queried: Adversarial) -> Adversarial:

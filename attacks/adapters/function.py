@@ -30,7 +30,7 @@ class FunctionPeer(Peer):
         return result
 
 
-def function_attack(function: Callable[..., Any], base: type[Peer] = FunctionPeer) -> type[Peer]:
+def function_attack(function: Callable[..., Any], base: type[Any] = FunctionPeer) -> type[Peer]:
     """Return a function as a class of ours."""
     names = list(inspect.signature(function).parameters)
     name = getattr(function, "__name__", "attack")

@@ -141,7 +141,7 @@ class Runs:
             self.keep(examples, images)
         except UnmatchedError:
             self.call.forget(examples)
-            for one in examples.split(1):
+            for one in torch.split(examples, 1):
                 self.attack(one)
             return
         except torch.OutOfMemoryError:
@@ -188,7 +188,7 @@ def groups(images: Tensor, batch_size: int) -> Iterator[Tensor]:
     """Yield the examples (G,) of each call: at most `batch_size`, whose images all differ."""
     if not len(images):
         return
-    _, same = images.flatten(1).unique(dim=0, return_inverse=True)
+    _, same = torch.unique(images.flatten(1), dim=0, return_inverse=True)
     earlier = (same[:, None] == same).tril(-1).sum(1)
     for count in range(int(earlier.max()) + 1):
         yield from (earlier == count).nonzero().squeeze(1).split(batch_size)
@@ -203,7 +203,7 @@ def norm_in(name: str) -> str | None:
 
 
 def peer_class(
-    base: type[Peer],
+    base: type[Any],
     name: str,
     maker: Callable[..., Any],
     *,

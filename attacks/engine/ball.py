@@ -55,7 +55,7 @@ def check_ball(attack: Any) -> None:
 def most_passes(attack: Any, queries: int) -> int:
     """Return the passes of an example that no ε breaks, whose runs have `queries` each."""
     runs = attack.restarts * max(1, attack.targets)
-    return 3 * queries * runs * (attack.search_steps if attack.epsilon is None else 1) + 2
+    return int(3 * queries * runs * (attack.search_steps if attack.epsilon is None else 1)) + 2
 
 
 class BallSearch:
@@ -160,7 +160,8 @@ class BallSearch:
         self.epsilon[rows] = torch.where(upper.isfinite(), (self.lower[rows] + upper) / 2, wider)
         is_narrow = upper.isfinite() & (upper - self.lower[rows] <= RESOLUTION * upper)
         hopeless = upper.isinf() & (epsilon >= greatest)
-        return is_narrow | hopeless | (self.tried[rows] >= self.attack.search_steps)
+        done: Tensor = is_narrow | hopeless | (self.tried[rows] >= self.attack.search_steps)
+        return done
 
     def losses(self, rows: Tensor, logits: Tensor) -> Tensor:
         """(B, 1) the loss that is raised; log odds stand for the cross-entropy, whose order they share.

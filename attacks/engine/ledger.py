@@ -144,7 +144,7 @@ class Ledger:
         adversarial = admitted & inside & succeeds(lead - rounding_of(logits), self.kappa[self.rows])
         if not x.is_cuda and not adversarial.any():
             return
-        for row in torch.arange(len(x)).split(1) if self.one_by_one else (slice(None),):
+        for row in torch.split(torch.arange(len(x)), 1) if self.one_by_one else (slice(None),):
             self._keep(self.rows[row], x[row], adversarial[row])
 
     def _keep(self, examples: Tensor, x: Tensor, adversarial: Tensor) -> None:
@@ -208,7 +208,7 @@ class Metered(Wrapper):
                 ledger.record(images.detach(), logits.detach(), admitted)
         paid = torch.where(admitted.unsqueeze(1), logits, ledger.failing(logits.detach()))
         if paid.requires_grad:
-            paid.register_hook(self._backward)
+            paid.register_hook(self._backward)  # type: ignore[no-untyped-call]
         return paid
 
     def _backward(self, gradient: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ class LowerPrecision(Wrapper):
         torch's autocast, on a GPU or on a CPU that has bfloat16 instructions. Logits are float32 either way.
     """
 
-    def __init__(self, model: nn.Module, precision: Literal["tf32", "bf16"]) -> None:
+    def __init__(self, model: nn.Module, precision: Precision) -> None:
         super().__init__()
         if precision not in ("tf32", "bf16"):
             raise ValueError(f"precision must be tf32 or bf16, got {precision!r}")

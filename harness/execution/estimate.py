@@ -179,7 +179,7 @@ class _Trials:
     def _crafted(self, spec: Spec) -> int:
         """Return the number of examples that a sweep crafts to train on."""
         points = sum(len(setting.betas) * len(setting.kappas) for setting in grid.settings(spec))
-        return points * (spec.images.count or 0) * grid.targets_per_image(spec, len(self._data.target_classes))
+        return points * (spec.images.limit or 0) * grid.targets_per_image(spec, len(self._data.target_classes))
 
     def _try(self, recipe: Recipe, setting: Setting, images: Sequence[int], split: Split) -> Seconds:
         """Try a setting on the first images of a victim, or on another victim of its architecture."""

@@ -75,7 +75,7 @@ def _metrics(lines: pd.DataFrame, victims: Mapping[str, str]) -> dict[str, float
     """
     metrics: dict[str, float | None] = {}
     for (model, tested), part in lines.groupby(["model", "evaluated_on"], sort=False):
-        cases, prefix = part.set_index("case"), "" if model == tested else f"{victims.get(str(tested), str(tested))}/"
+        cases, prefix = part.set_index("case"), "" if model == tested else f"{victims.get(str(tested)) or tested}/"
         one = part["targets_per_image"].max() == 1  # every case is the same
         names = ["average"] if one else cases.index
         figures: dict[str, Any] = {f"{case}.{name}": cases.at[case, name] for case in names for name in FIGURES}

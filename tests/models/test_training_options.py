@@ -65,7 +65,7 @@ def onecycle(step: int) -> float:
         ({"schedule": "step", "step_epochs": 1, "step_factor": 0.5}, lambda step: 0.5 ** (step // 4)),
         ({"schedule": "constant"}, lambda step: 1.0),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_schedule(options: dict[str, Any], factor: Callable[[int], float], optimizer: Any) -> None:
     """Five epochs of four steps."""
