@@ -14,7 +14,6 @@ Errors are those of :mod:`eadbench.harness.errors`.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -24,19 +23,18 @@ import pandas as pd
 from rich.console import Console
 
 from eadbench.harness import spec as specs
-from eadbench.harness.errors import TrackingFault, UserError
+from eadbench.harness.concluding import Ended, conclude, pay, write_page
+from eadbench.harness.errors import UserError
 from eadbench.harness.frames import Results
-from eadbench.harness.messages import redact
 from eadbench.harness.reporting import report as reports
 from eadbench.harness.results.folder import Results as ResultsFolder
-from eadbench.harness.results.owner import PATIENCE, FolderInUse, Owner
+from eadbench.harness.results.owner import PATIENCE, Owner
 from eadbench.harness.spec import Spec
 from eadbench.harness.storage import located, writable
 from eadbench.harness.tracking.uri import default_tracking_uri
 
 if TYPE_CHECKING:
-    from eadbench.harness.execution.progress import Progress
-    from eadbench.harness.execution.sweep import Done, Plan
+    from eadbench.harness.execution.sweep import Plan
 
 __all__ = [
     "Ended",
@@ -55,21 +53,8 @@ __all__ = [
 
 Executor = Literal["ray", "serial"]
 """What runs shards: a Ray cluster, or this process."""
-LOGGING_SECONDS = 300.0
-"""Seconds that a run spends on MLflow; ``eadbench log`` does the rest."""
 AnySpec = str | Path | Mapping[str, Any] | Spec
 """A spec's file, its content, or the resolved spec."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How a sweep ended."""
-
-    results: Results
-    done: "Done"
-    """What was computed, and what failed."""
-    warning: str
-    """Why MLflow was not told, empty if it was; ``eadbench log`` tells it later."""
 
 
 def run(
@@ -206,7 +191,7 @@ def sweep(
         if not owner.held:  # nothing to do, and nothing can be written
             return Ended(results=ended, done=done, warning="")
         owner.check()
-        return _conclude(ended, done, started, time.perf_counter() - clock, scale, progress)
+        return conclude(ended, done, started, time.perf_counter() - clock, scale, progress)
 
 
 def transfer(
@@ -247,7 +232,7 @@ def transfer(
         target = None if spec is source else spec
         done = sweeps.transfer(target, results, make, progress, owner=owner, models=_place(models), stored=stored)
         owner.check()
-        return _conclude(Results(results, allow_code=True), done, started, time.perf_counter() - clock, scale, progress)
+        return conclude(Results(results, allow_code=True), done, started, time.perf_counter() - clock, scale, progress)
 
 
 def log(folder: str | Path, *, allow_code: bool = False) -> Any:
@@ -262,80 +247,14 @@ def log(folder: str | Path, *, allow_code: bool = False) -> Any:
 
     results = Results(_located(folder), allow_code=allow_code)
     results.spec  # noqa: B018 - refuses a folder without results, or of another format
-    _pay(results, patience=PATIENCE)
+    pay(results, patience=PATIENCE)
     return invocation.log(results.snapshot.folder, default_tracking_uri(results.folder))
 
 
 def write_report(results: Results) -> Path:
     """Write the report of a sweep as one HTML file, and the record that MLflow is owed; return where the report is."""
-    _pay(results, patience=0.0)
+    pay(results, patience=0.0)
     return write_page(results)
-
-
-def write_page(results: Results) -> Path:
-    """Write the report of a sweep as one HTML file, and return where it is."""
-    from eadbench.dashboards import page
-
-    return page.write(results.snapshot, results.summary)
-
-
-def _conclude(
-    results: Results, done: "Done", started: datetime, seconds: float, scale: str | None, progress: "Progress"
-) -> Ended:
-    """Write the report and tell MLflow, if anything is new. The caller owns the folder."""
-    from eadbench.harness.tracking import invocation
-
-    folder, uri, warning = results.snapshot.folder, default_tracking_uri(results.folder), ""
-    with progress.waiting("writing the report"):
-        if not done.nothing:
-            _keep(results, done, started, seconds, scale)
-        elif not _keep_owed(results):
-            reports.write(folder, results.summary)
-    if not invocation.unlogged(folder):
-        return Ended(results=results, done=done, warning="")
-    with progress.waiting(f"logging to MLflow at {redact(uri)}"):
-        try:
-            invocation.log(folder, uri, seconds=LOGGING_SECONDS, waiting=progress.notice)
-        except TrackingFault as fault:
-            warning = str(fault)
-        else:
-            invocation.mark_logged(folder)
-    return Ended(results=results, done=done, warning=warning)
-
-
-def _pay(results: Results, *, patience: float) -> None:
-    """Write what a run that ended early did not, its record or report, unless a command works in the folder."""
-    from eadbench.harness.tracking import invocation
-
-    if not invocation.owed(results.snapshot.folder):
-        return
-    with Owner(results.folder, Console(stderr=True, markup=False).print, patience=patience) as owner:
-        try:
-            owner.claim()
-        except FolderInUse:  # that command will keep its own record
-            return
-        _keep_owed(results)
-
-
-def _keep_owed(results: Results) -> bool:
-    """Write what a run that ended early did not, its record or report. Return whether there was one."""
-    from eadbench.harness.tracking import invocation
-
-    owed = invocation.owed(results.snapshot.folder)
-    if owed:
-        _keep(results, None, datetime.now().astimezone(), 0.0, None)
-    return owed
-
-
-def _keep(results: Results, done: "Done | None", started: datetime, seconds: float, scale: str | None) -> None:
-    """Write the report of a sweep, and the record of an invocation for MLflow."""
-    from eadbench.harness.tracking import invocation
-
-    folder = results.snapshot.folder
-    texts = reports.write(folder, results.summary)
-    identity = invocation.keep(results.snapshot, done, results.summary, texts, started, seconds, scale=scale)
-    write_page(results)
-    invocation.keep_files(folder, results.summary, identity)
 
 
 def _spec(spec: AnySpec, overrides: Sequence[str], scale: str | None) -> Spec:

@@ -24,6 +24,9 @@ from eadbench.harness.messages import redact, shown
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 """The extra of this project that can read a URI, by the URI's scheme."""
 
+WITHOUT_EXTRA = ("http", "https", "memory")
+"""Other schemes that fsspec reads and whose faults are an `OSError`; what it raises of any other is not known."""
+
 for _scheme, _extra in EXTRAS.items():
     if _extra == "s3":  # imported by fsspec when it is first needed, in workers too
         fsspec.register_implementation(_scheme, "eadbench.harness.s3.S3FileSystem", clobber=True)
@@ -35,7 +38,7 @@ def located(text: str) -> Path:
     Raises
     ------
     UserError
-        The URI holds a password, or nothing installed here reads its scheme.
+        The URI holds a password, or is of a scheme that no results are kept at, or nothing installed here reads it.
     """
     scheme, separator, _ = text.partition("://")
     if not separator:
@@ -47,22 +50,18 @@ def located(text: str) -> Path:
         )
     if scheme == "file":
         return Path(unquote(urlsplit(text).path))
+    if scheme not in (*EXTRAS, *WITHOUT_EXTRA):
+        raise UserError(f"{text}: results are kept in a folder or an object store; give a folder, s3://… or gs://…")
     if scheme in EXTRAS and not urlsplit(text).netloc:
         raise UserError(f"{text}: must name a bucket: {scheme}://BUCKET/NAME")
     from upath import UPath
 
+    path = UPath(text, use_listings_cache=False)
     try:
-        path = UPath(text, use_listings_cache=False)
         path.fs  # noqa: B018 - imports the package that reads the scheme
-        path / "spec.yaml"  # a chain of storages, such as simplecache::http://…, has no files below it
     except ImportError as error:
-        extra = EXTRAS.get(scheme)
-        remedy = f"install it: pip install 'eadbench[{extra}]'" if extra else str(error)
+        remedy = f"install it: pip install 'eadbench[{EXTRAS[scheme]}]'"
         raise UserError(f"{text}: what reads {scheme}:// is not installed here; {remedy}") from error
-    except ValueError as error:
-        raise UserError(f"{text}: no storage is called {scheme}://; give a folder, s3://… or gs://…") from error
-    except Exception as error:  # a storage that needs more than a URI raises anything
-        raise UserError(f"{text}: {scheme}:// is no storage of files by itself; give a folder or s3://…") from error
     return cast(Path, path)
 
 

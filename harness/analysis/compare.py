@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from eadbench.harness.analysis import unpaired
 from eadbench.harness.analysis.aggregate import FIGURES, METRICS
@@ -233,7 +232,7 @@ def _compare_unpaired(pair: Pair, before: pd.DataFrame, after: pd.DataFrame) -> 
 
 def _means(rows: pd.DataFrame) -> Mapping[str, unpaired.Mean]:
     """Return the figures of the rows of a line."""
-    images: NDArray[np.int64] = rows.groupby(["split", "image"], sort=False).ngroup().to_numpy(dtype=np.int64)
+    images = rows.groupby(["split", "image"], sort=False).ngroup().to_numpy().astype(np.int64)
     success = rows["success"].to_numpy(dtype=np.bool_)
     distances = {metric: rows[metric].to_numpy(dtype=np.float64, na_value=np.nan) for metric in METRICS}
     means = {metric: unpaired.mean_distance(images, success, values) for metric, values in distances.items()}

@@ -7,24 +7,25 @@ the heartbeat has stood still for a minute.
 `DIR/cancel.json` names an owner that is asked to stop; its heartbeat sees it.
 """
 
-import json
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from uuid import uuid4
-
-from pydantic import TypeAdapter, ValidationError
 
 from eadbench.harness.errors import EnvironmentFault
-from eadbench.harness.messages import ago
+from eadbench.harness.results.owner_record import (
+    OwnerRecord,
+    decoded,
+    encoded,
+    has_ended,
+    machine,
+    own_record,
+    process_started,
+)
 from eadbench.harness.storage import is_local, read_at_most
 from eadbench.models import lock, replace_file
 
@@ -44,30 +45,6 @@ SETTLE = 2.0
 
 class FolderInUse(EnvironmentFault):
     """Another command owns the folder."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnerRecord:
-    """Content of `owner.json`."""
-
-    id: str
-    host: str
-    machine: str
-    """The boot of the machine and the process namespace, in which `pid` means something; empty where unknown."""
-    pid: int
-    process_started: int | None
-    """When the process started, in clock ticks since boot: a later process may have the same pid."""
-    since: str
-    """Time of the claim in ISO 8601, UTC."""
-    beat: int = 0
-    """Count of heartbeats."""
-
-    def __str__(self) -> str:
-        since = ago(datetime.fromisoformat(self.since).astimezone())
-        return f"eadbench on {self.host} (pid {self.pid}), which began {since}"
-
-
-_RECORD = TypeAdapter(OwnerRecord)
 
 
 class Owner:
@@ -151,8 +128,8 @@ class Owner:
 
     def _take(self, dead: bytes | None) -> bool:
         """Write the record if the file is missing, or as the dead owner left it. Return whether it was written."""
-        record = _own_record()
-        content = _encoded(record)
+        record = own_record()
+        content = encoded(record)
         with lock(self._file):  # an object store has no locks
             if dead is not None:
                 if _content_of(self._file) != dead:
@@ -175,10 +152,10 @@ class Owner:
         FolderInUse
             The owner runs.
         """
-        owner = _decoded(content)
-        if owner is None or not owner.machine or owner.machine != _machine():
+        owner = decoded(content)
+        if owner is None or not owner.machine or owner.machine != machine():
             self._watch(content)
-        elif _process_started(owner.pid) == owner.process_started:
+        elif process_started(owner.pid) == owner.process_started:
             raise self._in_use(content)
         else:
             self._say(f"{self._root}: takes over from {owner}: its process has ended")
@@ -191,7 +168,7 @@ class Owner:
         FolderInUse
             The heartbeat goes on.
         """
-        name = _decoded(content) or f"an unknown owner ({FILE} is damaged)"
+        name = decoded(content) or f"an unknown owner ({FILE} is damaged)"
         if self._patience:
             self._say(f"{self._root}: waits up to {self._patience:.0f} s to see whether {name} still runs")
         end = time.monotonic() + self._patience
@@ -207,7 +184,7 @@ class Owner:
         self._say(f"{self._root}: takes over from {name}: no heartbeat for {self._patience:.0f} s")
 
     def _in_use(self, content: bytes, verb: str = "works in") -> FolderInUse:
-        owner = _decoded(content) or "another command"
+        owner = decoded(content) or "another command"
         return FolderInUse(
             f"{self._root}: {owner}, {verb} this folder; one command at a time may write there: wait for it to end, "
             "or give another --results"
@@ -223,24 +200,19 @@ class Owner:
                     return
                 assert self._record is not None
                 self._record = replace(self._record, beat=self._record.beat + 1)
-                replace_file(self._file, _encoded(self._record))
+                replace_file(self._file, encoded(self._record))
                 self._asked_to_stop |= self._is_mine(_content_of(self._root / CANCEL))
 
     def _is_mine(self, content: bytes | None) -> bool:
-        owner = None if content is None else _decoded(content)
+        owner = None if content is None else decoded(content)
         return owner is not None and self._record is not None and owner.id == self._record.id
 
 
 def working_in(root: Path) -> OwnerRecord | None:
     """Return the command that works in a results folder, as far as can be seen at once; None if there is none."""
     content = _content_of(root / FILE)
-    owner = None if content is None else _decoded(content)
-    return None if owner is None or _has_ended(owner) else owner
-
-
-def _has_ended(owner: OwnerRecord) -> bool:
-    """Return whether the process of an owner on this machine has ended."""
-    return bool(owner.machine) and owner.machine == _machine() and _process_started(owner.pid) != owner.process_started
+    owner = None if content is None else decoded(content)
+    return None if owner is None or has_ended(owner) else owner
 
 
 def _content_of(file: Path) -> bytes | None:
@@ -248,50 +220,6 @@ def _content_of(file: Path) -> bytes | None:
         return read_at_most(file, MOST_BYTES)
     except FileNotFoundError:
         return None
-
-
-def _encoded(record: OwnerRecord) -> bytes:
-    return json.dumps(asdict(record)).encode()
-
-
-def _decoded(content: bytes) -> OwnerRecord | None:
-    """Return the record in a file; None if the file is damaged."""
-    try:
-        record: OwnerRecord = _RECORD.validate_json(content)
-        datetime.fromisoformat(record.since)
-    except (ValidationError, ValueError):
-        return None
-    return record
-
-
-def _own_record() -> OwnerRecord:
-    pid = os.getpid()
-    return OwnerRecord(
-        id=uuid4().hex,
-        host=socket.gethostname(),
-        machine=_machine(),
-        pid=pid,
-        process_started=_process_started(pid),
-        since=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _machine() -> str:
-    """Return what two processes share if each sees the other's pid; empty if the system does not tell."""
-    try:
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""
-
-
-def _process_started(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None if it has ended."""
-    try:
-        # The name, in brackets, may hold spaces. State is the 3rd field of /proc/PID/stat, the start its 22nd.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def _create(file: Path, content: bytes) -> bool:

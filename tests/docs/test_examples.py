@@ -36,7 +36,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-PYTHON = [page for page in PAGES if any(not block.needs for block in blocks(page, "python"))]
+PYTHON = [
+    page
+    for page in PAGES
+    if page.parent.name != "tutorials" and any(not block.needs for block in blocks(page, "python"))
+]
 
 
 @pytest.mark.parametrize("page", PYTHON, ids=name_of)

@@ -2,12 +2,16 @@
 
 import os
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from eadbench.harness.api import Results
+from eadbench.harness.reporting import report
 from tests.command import eadbench
 from tests.command_lines import command_lines
 from tests.docs.markdown import ROOT, blocks, name_of
@@ -17,28 +21,68 @@ TUTORIALS = sorted(ROOT.glob("docs/tutorials/*.md"))
 
 
 def test_the_tutorials_are_these() -> None:
-    assert [page.stem for page in TUTORIALS] == ["cluster", "defences", "transfer"]
+    assert [page.stem for page in TUTORIALS] == [
+        "cluster",
+        "defences",
+        "hubs-and-attacks",
+        "own-model",
+        "transfer",
+    ]
 
 
-@pytest.mark.parametrize("name", ["defences", "transfer"])
-def test_a_tutorial_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = ROOT / f"docs/tutorials/{name}.md"
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder, whose modules can be imported."""
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # a store that is away at once
-    write_files(page, tmp_path)
-    for words in commands(page):
-        if words[0] == "eadbench":
-            ended = eadbench(*words[1:])
-            assert ended.code == 0, ended.err
-    names: dict[str, object] = {}
-    for block in blocks(page, "python"):
-        exec(compile("\n" * block.line + block.text, name_of(page), "exec"), names)
-    if name == "transfer":
-        matrix = names["matrix"]
-        assert isinstance(matrix, pd.DataFrame) and {"source", "sibling", "distilled", "robust"} <= set(matrix)
-    else:
-        table = Results("results/defences").table()
-        assert list(dict.fromkeys(table["victim"])) == ["plain", "distilled", "on examples", "on PGD"]
-        assert len(names["l1"].columns) == 4  # type: ignore[attr-defined]
+    yield tmp_path
+    for module in ("net", "noise"):
+        sys.modules.pop(module, None)
+
+
+def test_own_model(folder: Path) -> None:
+    page = ROOT / "docs/tutorials/own-model.md"
+    write_files(page, folder)
+    python(folder, "prepare.py")
+    run_commands(page)
+    rows = Results("results/own").rows()
+    assert len(rows) == 5 * 3 * 3 and rows["success"].mean() > 0.5
+    aimed = Results("results/aimed").rows()
+    pairs = sorted(zip(aimed["label"], aimed["target"], strict=True))
+    assert pairs == [(6, 0), (7, 1), (7, 3), (7, 9)] and aimed["success"].any()
+    assert "True" in python(folder, "attack.py")
+
+
+def test_hubs_and_attacks(folder: Path) -> None:
+    page = ROOT / "docs/tutorials/hubs-and-attacks.md"
+    write_files(page, folder)
+    python(folder, "prepare_hub.py")
+    run_commands(page)
+    table = Results("results/hubs").table()
+    assert not report.warnings(Results("results/hubs").summary)
+    assert set(table["victim"]) == {"timm", "hf"} and set(table["attack"]) == {"noise", "EAD (EN)", "EAD (L1)"}
+    assert (table["asr"][table["attack"] != "noise"] == 100).all()
+
+
+def test_transfer(folder: Path) -> None:
+    page = ROOT / "docs/tutorials/transfer.md"
+    write_files(page, folder)
+    run_commands(page)
+    matrix = run_python(page)["matrix"]
+    assert isinstance(matrix, pd.DataFrame) and {"source", "sibling", "distilled", "robust"} <= set(matrix)
+
+
+def test_defences(folder: Path) -> None:
+    page = ROOT / "docs/tutorials/defences.md"
+    write_files(page, folder)
+    run_commands(page)
+    assert list(dict.fromkeys(Results("results/defences").table()["victim"])) == [
+        "plain",
+        "distilled",
+        "on examples",
+        "on PGD",
+    ]
+    assert len(run_python(page)["l1"].columns) == 4
 
 
 @pytest.mark.cluster
@@ -72,9 +116,36 @@ def test_the_cluster_tutorial_runs(tmp_path: Path) -> None:
 
 
 def write_files(page: Path, folder: Path) -> None:
-    """Write the specs that stand on a page."""
-    for block in blocks(page, "yaml"):
-        (folder / block.needs).write_text(block.text)
+    """Write the files that stand on a page."""
+    for block in blocks(page, "python", "yaml", "csv"):
+        if block.needs:
+            (folder / block.needs).write_text(block.text)
+
+
+def run_commands(page: Path) -> None:
+    """Run the page's commands, one after the other."""
+    for words in commands(page):
+        ended = eadbench(*words[1:])
+        assert ended.code == 0, ended.err
+
+
+def run_python(page: Path) -> dict[str, Any]:
+    """Run the page's blocks of Python that are no files, as in a notebook; return their names."""
+    names: dict[str, Any] = {}
+    for block in blocks(page, "python"):
+        if not block.needs:
+            exec(compile("\n" * block.line + block.text, name_of(page), "exec"), names)
+    return names
+
+
+def python(folder: Path, script: str) -> str:
+    """Run a script of the page; return what it prints."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, script], cwd=folder, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def commands(page: Path) -> list[list[str]]:

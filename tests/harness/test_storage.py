@@ -69,10 +69,9 @@ class TestLocated:
         ("text", "message"),
         [
             ("s3://key:secret@bucket/a", r"s3://\*\*\*@bucket/a: a URI must not hold a key or a password"),
-            ("nowhere://a/b", "no storage is called nowhere://"),
-            ("reference://x", "reference:// is no storage of files by itself"),
-            ("simplecache::http://127.0.0.1:9/x", "is no storage of files by itself"),
-            ("dir://x", "dir:// is no storage of files by itself"),
+            ("nowhere://a/b", "results are kept in a folder or an object store"),
+            ("hf://datasets/a/b", "results are kept in a folder or an object store"),
+            ("simplecache::http://127.0.0.1:9/x", "results are kept in a folder or an object store"),
             ("s3://", "must name a bucket: s3://BUCKET/NAME"),
             ("s3:///a", "must name a bucket"),
         ],

@@ -206,14 +206,14 @@ def test_an_invocation_keeps_the_spec_that_it_ran(tmp_path: Path, monkeypatch: p
     """Whatever has happened to spec.yaml since."""
     from eadbench.harness import api
 
-    conclude = api._conclude
+    conclude = api.conclude
 
     def after_a_change(*arguments: Any, **options: Any) -> Any:
         path = Path("small/spec.yaml")
         path.write_text(path.read_text().replace("count: 2", "count: 1"))
         return conclude(*arguments, **options)
 
-    monkeypatch.setattr(api, "_conclude", after_a_change)
+    monkeypatch.setattr(api, "conclude", after_a_change)
     assert eadbench("run", spec_file(images={"count": 2}), "--executor", "serial", "--results", "small").code == 0
     [record] = Path("small/invocations").glob("*.json")
     assert json.loads(record.read_text())["params"]["images"] == 2
