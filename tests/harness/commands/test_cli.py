@@ -206,7 +206,7 @@ def test_a_tracking_server_that_is_away_costs_a_warning(eadbench, spec_file: Pat
     ("arguments", "message"),
     [
         (["run", "no.yaml"], "error: no.yaml: cannot be read"),
-        (["run", "SPEC", "--set", "images.count=0"], "images.count: must be greater than or equal to 1; got 0"),
+        (["run", "SPEC", "--set", "images.count=0"], "images.count: must be a number, at least 1, or all; got 0"),
         (["run", "SPEC", "--executor", "serial", "--set", "images.count=401"], "classifies only"),
         (
             ["plan", "SPEC", "--set", "victims.0={arch: digits, weights: no.safetensors}"],
