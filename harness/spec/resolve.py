@@ -86,6 +86,8 @@ def resolved_attack(given: Mapping[str, Any], where: str, *, code: bool = True) 
     published, attack = attack, class_within(attack, accounting)
     if accounting.get("published") and not ("budget" in accounting and hasattr(published, "WITHIN")):
         raise UserError(f"{where}.published: must be left out but with ead or cw on a budget; got true")
+    if chosen is not None and attack is not published:
+        raise UserError(f"{where}.decision_rules: must be left out on a budget, unless it is published: true")
     own, scalars = traits_of(attack).axes, scalars_of(attack)
     axes = list(dict.fromkeys([*own, *listed(rest, scalars)]))
     try:

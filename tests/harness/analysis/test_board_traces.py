@@ -13,7 +13,7 @@ from tests import sweeps
 
 ATTACKS = [
     {"name": "fmn", "norm": "l1", "budget": 64, "best_queried": True},
-    {"name": "ead", "decision_rules": ["en", "l1"], "budget": 128},
+    {"name": "ead", "decision_rules": ["en", "l1"], "budget": 128, "published": True},
     {"name": "fgm", "norm": "l1", "epsilons": [0.1, 0.3, 2, 30]},
 ]
 

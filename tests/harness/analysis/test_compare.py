@@ -233,12 +233,12 @@ def test_a_comparison_is_of_shared_examples(tmp_path: Path) -> None:
     assert line["largest"] == max(abs(line[f"{figure}_change"]) for figure in ("asr", "l1", "l2", "linf"))
 
 
-def test_no_shared_example_is_no_change(tmp_path: Path) -> None:
+def test_one_image_each_and_none_shared_says_nothing(tmp_path: Path) -> None:
     before, after = (stored(tmp_path / name, [row(name, name, image=i)]) for i, name in enumerate("ab"))
     [found] = comparing.compare([Pair(victim="v", setting="s", tested=OWN, before=0, after=0)], before, after)
     line = comparing.table([found]).iloc[0]
-    assert line["examples"] == 0
-    assert pd.isna(line["asr_change"]) and pd.isna(line["largest"])
+    assert (line["examples"], line["others"]) == (1, 1)
+    assert (line["asr_low"], line["asr_high"]) == (-97.5, 97.5) and pd.isna(line["asr_p"])
 
 
 NAN = math.nan

@@ -9,6 +9,8 @@ import yaml
 
 from eadbench.harness import datasets, spec
 from eadbench.harness.errors import UserError
+from eadbench.harness.spec.resolved import VictimEntry
+from eadbench.models import Training
 from tests.sweeps import small
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
@@ -47,11 +49,11 @@ BAD = {
     "unknown target rule": ("targets=some", "targets: must be all, untargeted, {random: how many"),
     "wrong type": ("attacks.0.max_iterations=many", "attacks[0].max_iterations: must be a"),
     "wrong type in a list": ("attacks.3.beta=[x]", "attacks[3].beta[0]: must be a number"),
-    "a truth for a number": ("shard_size=true", "shard_size: must not be true or false; got True"),
+    "a truth for a number": ("shard_size=true", "shard_size: must be a number of examples, at least 1, or auto; got True"),
     "a truth in a list": ("attacks.3.beta=[true]", "attacks[3].beta: must not be true or false; got [True]"),
     "a number for a truth": ("victims.0.attacked=2", "victims[0].attacked: must be a boolean"),
     "a float for an int": ("images.count=2.5", "images.count: must be a"),
-    "too small": ("shard_size=0", "shard_size: must be greater than or equal to 1; got 0"),
+    "too small": ("shard_size=0", "shard_size: must be a number of examples, at least 1, or auto; got 0"),
     "no images": ("images.count=0", "images.count: must be a number, at least 1, or all; got 0"),
     "negative": ("attacks.3.beta=[1e-3, -1]", "attacks[3].beta must be finite and not negative, got -1"),
     "not finite": (
@@ -79,7 +81,7 @@ BAD = {
         "images.count: must be a number, text, true, false, null, a list or a mapping",
     ),
     "an integer of 65 bits": ("seed=9223372036854775808", "seed: must be a finite number, and an integer one of at"),
-    "text of many digits": (f"shard_size='{'9' * 40}'", "shard_size: must be a finite number, and an integer one"),
+    "text of many digits": (f"shard_size='{'9' * 40}'", "shard_size: must be a number of examples, at least 1, or auto; got "),
     "text that is no number": ("attacks.0.kappa='inf'", "attacks[0].kappa: must be a finite number"),
     "more memory than there is": (f"resources.memory='{'9' * 400}'", "resources.memory: must be memory of a worker"),
     "a key that is no text": ("images={1: 2}", "images: a key must be text, got a int: 1"),
@@ -191,6 +193,13 @@ def test_shipped_specs_resolve_and_read_back(path: Path) -> None:
         assert resolved.name == path.stem
 
 
+def training_of(victim: VictimEntry) -> Training:
+    """The training of a victim whose training has no axes."""
+    assert victim.training is not None
+    [training] = victim.training.combinations()
+    return training
+
+
 def test_scales_are_overrides(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     text = (SWEEPS / "digits.yaml").read_text()
@@ -199,7 +208,7 @@ def test_scales_are_overrides(tmp_path: Path) -> None:
     assert spec.load(path).images.count == 20
     tiny = spec.load(path, ["images.count=5"], scale="tiny")
     assert tiny.images.count == 5
-    assert [victim.training and victim.training.epochs for victim in tiny.victims] == [3]
+    assert [training_of(victim).epochs for victim in tiny.victims] == [3]
     for scale, message in (
         ("huge", "--scale huge: the spec has full, tiny, odd"),
         ("odd", "scales.odd: the spec has no att"),
@@ -232,7 +241,7 @@ def test_a_value_for_every_item_is_each_ones_own(tmp_path: Path) -> None:
     two = "victims=[{arch: digits}, {arch: digits}]"
     each = ["attacks.4.kappa=5", two, "victims.*.training={epochs: 3}", "victims.1.training.seed=1"]
     resolved = spec.load(path, each)
-    assert [victim.training and victim.training.seed for victim in resolved.victims] == [0, 1]
+    assert [training_of(victim).seed for victim in resolved.victims] == [0, 1]
 
 
 def test_images_are_saved_where_they_are_needed() -> None:
@@ -253,7 +262,7 @@ def test_overrides_and_defaults() -> None:
     assert resolved.attacks[3].decision_rules == ["en", "l1"]
     assert resolved.attacks[3].parameters["initial_const"] == 1e-3
     assert resolved.targets == spec.RandomTargets(random=2)
-    assert resolved.victims[0].training is not None and resolved.victims[0].training.optimizer == "adam"
+    assert training_of(resolved.victims[0]).optimizer == "adam"
 
 
 def test_a_budget_enters_digests_only_where_it_is_given() -> None:
@@ -285,6 +294,7 @@ def test_ead_and_cw_on_a_budget_have_searches_made_for_it() -> None:
         ({"name": "ead", "budget": 64, "max_iterations": 9}, r"^attacks\[0\].max_iterations: unknown key"),
         ({"name": "ead", "published": True}, r"^attacks\[0\].published: must be left out but with ead or cw on a"),
         ({"name": "fgm", "norm": "l2", "budget": 64, "published": True}, r"^attacks\[0\].published: must be left"),
+        ({"name": "ead", "budget": 64, "decision_rules": ["l1"]}, r"^attacks\[0\].decision_rules: must be left out on"),
     ):
         with pytest.raises(UserError, match=right):
             small(attacks=[entry])
