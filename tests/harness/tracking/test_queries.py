@@ -71,7 +71,7 @@ def answer(query: str, store: str, monkeypatch: pytest.MonkeyPatch) -> list[str]
 
 def test_the_best_attack_on_each_victim(store: str, cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = answer(BEST, store, monkeypatch)
-    assert sorted(line.split("EAD")[0].strip() for line in lines) == ["digits, no defence", "second"]
+    assert sorted(line.split("EAD")[0].strip() for line in lines) == ["digits, no defence, seed 0", "second"]
     assert all("EAD L1 β=1e-3 κ=0 · " in line for line in lines)
 
 
