@@ -105,13 +105,13 @@ def test_the_transfer_matrix_is_the_summarys(study: Path, shown: Parsed) -> None
     rates = figures.apply(lambda both: entry_text(*both), axis=1).unstack()
     rates = rates[[victim.digest for victim in summary.victims]].loc[list(dict.fromkeys(lines["cell"]))]
     matrix = shown.tables["Transfer matrix"]
-    assert [head.startswith("digits, no defence (") for head in matrix[1]] == [True, True]
+    assert [head.split(" (")[0] for head in matrix[1]] == ["digits, no defence, seed 0", "digits, no defence, seed 1"]
     assert [row[4:] for row in matrix[2:]] == rates.to_numpy().tolist()
 
 
 def test_the_sections_have_the_facts_of_the_sweep(study: Path, shown: Parsed) -> None:
     assert shown.sections == [
-        *("overview", "victims", "tables", "curves", "transfer", "images"),
+        *("overview", "victims", "tables", "seeds", "curves", "transfer", "images"),
         *("environment", "spec", "reproduce"),
     ]
     snapshot = Snapshot(Results(study))
