@@ -270,9 +270,9 @@ def failure(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message", "missing"),
     [
-        (no_victims, "Its victims were not ready", {"overview", "curves", "transfer", "images"}),
+        (no_victims, "Its victims were not ready", {"overview", "seeds", "curves", "transfer", "images"}),
         (no_part, "Unfinished: ", set()),
-        (no_rows, "There are no rows that answer the spec yet.", {"overview", "curves", "transfer", "images"}),
+        (no_rows, "There are no rows that answer the spec yet.", {"overview", "seeds", "curves", "transfer", "images"}),
         (no_data, "There are no galleries: the data set is not on this machine.", set()),
         (other_data, "the data set here is digits, and the one that was attacked is mnist.", set()),
         (no_models, "Complete: all ", set()),
@@ -286,7 +286,8 @@ def test_missing_results_are_reported(
     damage(folder)
     shown = written(folder)
     assert message in shown.text
-    everything = {"overview", "victims", "tables", "curves", "transfer", "images", "environment", "spec", "reproduce"}
+    everything = {"overview", "victims", "tables", "seeds", "curves", "transfer", "images", "environment"}
+    everything |= {"spec", "reproduce"}
     assert set(shown.sections) - {"failures"} == everything - missing
 
 

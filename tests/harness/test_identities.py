@@ -124,7 +124,9 @@ def test_printed_tables_have_a_line_for_each(results: eadbench.Results, cells: p
         shown = re.escape(label.replace("[", r"\[") if format == "markdown" else label)
         if format == "latex":
             shown = shown.replace("_", r"\\_").replace(r"\(L1\)", r"\(\$L_1\$\)").replace(r"Linf", r"\$L_\\infty\$")
-        printed = re.findall(PATTERNS[format].format(label=shown, iterations=iterations, kappa=f"{kappa:g}"), text, re.MULTILINE)
+        printed = re.findall(
+            PATTERNS[format].format(label=shown, iterations=iterations, kappa=f"{kappa:g}"), text, re.MULTILINE
+        )
         assert printed == [rate_text(best)], (label, kappa)
 
 

@@ -49,7 +49,10 @@ BAD = {
     "unknown target rule": ("targets=some", "targets: must be all, untargeted, {random: how many"),
     "wrong type": ("attacks.0.max_iterations=many", "attacks[0].max_iterations: must be a"),
     "wrong type in a list": ("attacks.3.beta=[x]", "attacks[3].beta[0]: must be a number"),
-    "a truth for a number": ("shard_size=true", "shard_size: must be a number of examples, at least 1, or auto; got True"),
+    "a truth for a number": (
+        "shard_size=true",
+        "shard_size: must be a number of examples, at least 1, or auto; got True",
+    ),
     "a truth in a list": ("attacks.3.beta=[true]", "attacks[3].beta: must not be true or false; got [True]"),
     "a number for a truth": ("victims.0.attacked=2", "victims[0].attacked: must be a boolean"),
     "a float for an int": ("images.count=2.5", "images.count: must be a"),
@@ -81,7 +84,10 @@ BAD = {
         "images.count: must be a number, text, true, false, null, a list or a mapping",
     ),
     "an integer of 65 bits": ("seed=9223372036854775808", "seed: must be a finite number, and an integer one of at"),
-    "text of many digits": (f"shard_size='{'9' * 40}'", "shard_size: must be a number of examples, at least 1, or auto; got "),
+    "text of many digits": (
+        f"shard_size='{'9' * 40}'",
+        "shard_size: must be a number of examples, at least 1, or auto; got ",
+    ),
     "text that is no number": ("attacks.0.kappa='inf'", "attacks[0].kappa: must be a finite number"),
     "more memory than there is": (f"resources.memory='{'9' * 400}'", "resources.memory: must be memory of a worker"),
     "a key that is no text": ("images={1: 2}", "images: a key must be text, got a int: 1"),
