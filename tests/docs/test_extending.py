@@ -32,7 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_page_has_one_file_of_each_kind() -> None:
     assert list(FILES) == [
-        "my_attack.py", "test_my_attack.py", "my_defense.py", "my_front.py", "my_model.py", "my_data.py", "my_sweep.yaml",
+        "my_attack.py", "test_my_attack.py", "my_defense.py", "my_front.py", "my_model.py", "my_data.py",
+        "my_sweep.yaml",
     ]  # fmt: skip
 
 
