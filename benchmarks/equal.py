@@ -25,10 +25,12 @@ OF_ONE_INVOCATION = (
 )
 """Metrics of what an invocation has computed: after a kill, some of the sweep."""
 TIMES = (
-    r"[\d,.]+ (s|min|h|seconds)\b|\d{4}-\d\d-\d\d \d\d:\d\d(:[\d.]+)?( to (\d{4}-\d\d-\d\d )?\d\d:\d\d)?( UTC)?"
+    r"[\d,.]+ (s|min|h|seconds)\b"
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d(:[\d.]+)?( to (\d{4}-\d\d-\d\d )?\d\d:\d\d)?( UTC)?( [0-9a-f]{4}\b)?"
     r"|(?<=<td>)(?=</td>)|(?<=<dd>)(?=</dd>)"
 )
 IDS = r"\d{8}-\d{6}-[0-9a-f]{8}|\b(m-)?[0-9a-f]{32}\b"
+PLACES = r"s3://\w+/[\w-]+|(?<=\")/[^\"]*/results\b"
 QUERIES = {
     "experiments": "SELECT name, lifecycle_stage FROM experiments",
     "runs": "SELECT status, lifecycle_stage FROM runs",
@@ -76,7 +78,7 @@ def _without_times(path: Path, content: bytes) -> bytes:
     if path.parent.name == "invocations" and path.suffix == ".json":
         record = json.loads(content)
         metrics = {key: value for key, value in record["metrics"].items() if key not in OF_ONE_INVOCATION}
-        return _json(record | {"metrics": metrics}, ("invocation", "name"))
+        return _without_ids(_json(record | {"metrics": metrics}, ("invocation", "name")).decode()).encode()
     return content
 
 
@@ -85,4 +87,4 @@ def _json(content: dict[str, Any], left_out: tuple[str, ...]) -> bytes:
 
 
 def _without_ids(text: str) -> str:
-    return re.sub(TIMES, "…", re.sub(IDS, "*", re.sub(r"s3://\w+/[\w-]+", "results", text)))
+    return re.sub(TIMES, "…", re.sub(IDS, "*", re.sub(PLACES, "results", text)))
