@@ -43,7 +43,7 @@ def test_a_shard_that_hangs_counts_failures(tmp_path: Path, ways: list[str], fai
     run(small(attacks=[{"name": ATTACK, "place": ""}], images={"count": 1}), tmp_path / "ray")  # makes the victim
     what = {"name": ATTACK, "place": str(tmp_path / "place"), "ways": ways}
     done = run(
-        small(attacks=[what], images={"count": 1}, shard_size=9, resources={"timeout": 8}),
+        small(attacks=[what], images={"count": 1}, shard_size=9, resources={"timeout": 15}),
         tmp_path / "ray",
         ray_workers=1,
     )
@@ -52,7 +52,7 @@ def test_a_shard_that_hangs_counts_failures(tmp_path: Path, ways: list[str], fai
     if failures:
         [failed] = Results(tmp_path / "ray").failures.iterdir()
         content = json.loads(failed.read_text())
-        assert "no result after 8 s" in content["error"] and "resources.timeout" in content["error"]
+        assert "no result after 15 s" in content["error"] and "resources.timeout" in content["error"]
         assert len(set(content["workers"])) == 3
     else:
         run(small(attacks=[what], images={"count": 1}, shard_size=9), tmp_path / "here")
