@@ -37,7 +37,9 @@ class Hanging:
         return FGM(norm="linf", epsilons=[0.5])(model, images, targets, batch_size=batch_size)
 
 
-@pytest.mark.parametrize(("ways", "failures"), [(["c"], 0), (["c", "python", "c"], 1)])
+@pytest.mark.parametrize(
+    ("ways", "failures"), [(["c"], 0), pytest.param(["c", "python", "c"], 1, marks=pytest.mark.cluster)]
+)
 def test_a_shard_that_hangs_counts_failures(tmp_path: Path, ways: list[str], failures: int) -> None:
     (tmp_path / "place").mkdir()
     run(small(attacks=[{"name": ATTACK, "place": ""}], images={"count": 1}), tmp_path / "ray")  # makes the victim
