@@ -51,7 +51,7 @@ class Matched(nn.Module):
         images = images.to(self.images)
         images = images + (images.clamp(0, 1) - images).detach()
         rows = self.match(images.detach())
-        self.call.serve(self.examples[rows])
+        self.call.serve(self.examples[rows], among=self.examples)
         logits: Tensor = self.call.model(images)
         self.forwards.index_add_(0, rows, torch.ones_like(rows))
         if logits.requires_grad:

@@ -3,6 +3,7 @@
 Shapes: N examples, B rows of a batch, K classes.
 """
 
+from hashlib import blake2b
 from typing import Any, Protocol
 
 import torch
@@ -106,9 +107,10 @@ class BallSearch:
     def draw(self, rows: Tensor) -> Tensor:
         """(B, C, H, W) the noise at the start of each row's run, which depends on the example, run and seed alone."""
         if not self.seeds:
-            images, labels = self.rounds.images.float().flatten(1).tolist(), self.rounds.labels.tolist()
+            images, labels = self.rounds.images.float().cpu().numpy(), self.rounds.labels.tolist()
             self.seeds = [
-                hash((self.attack.seed, label, *values)) for values, label in zip(images, labels, strict=True)
+                int.from_bytes(blake2b(image.tobytes() + f"{self.attack.seed} {label}".encode(), digest_size=7).digest())
+                for image, label in zip(images, labels, strict=True)
             ]
         shape, draws = self.rounds.images.shape[1:], []
         for row, run in zip(rows.tolist(), self.run_index[rows].tolist(), strict=True):

@@ -75,10 +75,10 @@ class Call:
         if ledger is not None:
             ledger.open(model, images, labels, kappa)
 
-    def serve(self, examples: Tensor, counted: Tensor | None = None) -> None:
-        """Say which examples (B,) the rows of the next passes are; those not `counted` (B,) only fill the batch."""
+    def serve(self, examples: Tensor, counted: Tensor | None = None, *, among: Tensor | None = None) -> None:
+        """Say which examples the rows of the next passes are: see :meth:`Ledger.serve`."""
         if self.ledger is not None:
-            self.ledger.serve(examples, counted)
+            self.ledger.serve(examples, counted, among=among)
 
     def forget(self, examples: Tensor) -> None:
         """Say that the attack on some examples (n,) starts again."""

@@ -42,7 +42,7 @@ def rounding_of(logits: Tensor) -> Tensor:
 
 
 class Spent(Exception):
-    """No example of the batch can pay for another pass."""
+    """None of the examples that are attacked together can pay for another pass."""
 
 
 class Unserved(Exception):
@@ -105,11 +105,13 @@ class Ledger:
         self.passes[examples] = self.backwards[examples] = 0
         self.least[examples] = self.trace[examples] = torch.inf
 
-    def serve(self, examples: Tensor, counted: Tensor | None = None) -> None:
+    def serve(self, examples: Tensor, counted: Tensor | None = None, *, among: Tensor | None = None) -> None:
         """Say which examples (B,) the rows of the next passes are.
 
-        An example has one row at most. Rows that are not `counted` (B,) bool only fill the batch.
+        An example has one row at most. Rows that are not `counted` (B,) bool only fill the batch. If the rows are only
+        some of the examples that are attacked together, `among` (A,) names these.
         """
+        self.together = examples if among is None else among
         if counted is not None:
             examples = torch.where(counted, examples, len(self.passes) - 1)
         self.rows, self.surely_left = examples, 0
@@ -122,13 +124,14 @@ class Ledger:
         Raises
         ------
         Spent
-            No row can.
+            None of the examples that are attacked together can.
         """
         left = self.most - self.passes[self.rows]
         if self.one_by_one:  # every row is of the same example
             left = left - torch.arange(len(left), device=left.device)
         if self.surely_left == 0:
-            self.surely_left = int(left.amax()) if len(left) else 0
+            most_left = self.most - self.passes[self.together]
+            self.surely_left = int(most_left.amax()) if len(most_left) else 0
         if self.surely_left <= 0:
             raise Spent
         self.surely_left -= 1
@@ -192,7 +195,7 @@ class Metered(Wrapper):
         Raises
         ------
         Spent
-            No row can pay for the pass.
+            None of the examples that are attacked together can pay for the pass.
         Unserved
             The ledger does not know the rows.
         """

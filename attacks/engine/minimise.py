@@ -129,7 +129,8 @@ class _Batch:
 
     def run_window(self, rows: Rows, waiting: Tensor) -> tuple[Rows | None, Tensor]:
         """Advance `rows` by a window of iterations; replace the rows that are done by examples that are `waiting`."""
-        window = self.search.window
+        left = int((self.search.max_iterations - rows.iteration).amax())  # of the row that has most
+        window = min(self.search.window, left)
         with suppress(Spent):  # then every row is done
             for i in range(window):  # rows that run out of iterations wait for the others
                 x, logits = self.descent.iterate(self.objective, rows)

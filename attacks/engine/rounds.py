@@ -54,6 +54,8 @@ class Rounds:
         self.nearest, self.least = self.images.clone(), torch.full_like(kappa, torch.inf)
         self.gradients, self.forwards, self.nonfinite = (torch.zeros_like(self.labels) for _ in range(3))
         self.computed = 0
+        self.batch = self.labels[:0]
+        """(B,) the examples of the round."""
         self.epsilon: Tensor | None = None
         """(N,) the ε to report, if the attack has one."""
 
@@ -68,6 +70,7 @@ class Rounds:
             examples = torch.arange(len(self.images), device=self.images.device)
         while len(examples):
             batch, waiting = examples[:batch_size], examples[batch_size:]
+            self.batch = batch
             try:
                 done = play(batch) | self.call.spent[batch]
             except Spent:
@@ -87,7 +90,7 @@ class Rounds:
 
         The forward pass tells which rows are `asking` for gradients (B,); by default, those that are not adversarial.
         """
-        self.call.serve(rows)
+        self.call.serve(rows, among=self.batch)
         x = x.detach().requires_grad_()
         with torch.enable_grad(), gradient_precision(self.model):
             logits: Tensor = self.model(x)
@@ -96,7 +99,7 @@ class Rounds:
         wanted = ~answer.adversarial if asking is None else asking(answer)
         if not wanted.any():
             return answer
-        self.call.serve(rows, wanted)
+        self.call.serve(rows, wanted, among=self.batch)
         with torch.enable_grad(), gradient_precision(self.model):
             for m, loss in enumerate(values.unbind(1)):
                 (gradient,) = torch.autograd.grad(loss.sum(), x, retain_graph=m + 1 < values.shape[1])
@@ -108,7 +111,7 @@ class Rounds:
 
     def test(self, rows: Tensor, x: Tensor) -> Answer:
         """Query examples (B,) at `x` (B, C, H, W) by a forward pass in the model's own precision, without a loss."""
-        self.call.serve(rows)
+        self.call.serve(rows, among=self.batch)
         self.forwards[rows] += 1
         return self._told(rows, self.exact_model(x), x, x.new_empty(len(x), 0))
 

@@ -146,7 +146,7 @@ class Objective:
         if self.exact_model is not self.model and not every_row:
             if logits is None:
                 rows.forwards[slots] += 1
-                self.serve(rows.example[slots])
+                self.serve(rows.example[slots], among=rows.example)
                 logits = self.model(x[slots])
             else:
                 logits = logits[slots]
@@ -154,7 +154,7 @@ class Objective:
         rows.forwards[slots] += 1
         margins = torch.full_like(rows.const, -torch.inf)
         if len(slots):
-            self.serve(rows.example[slots])
+            self.serve(rows.example[slots], among=rows.example)
             margins[slots] = self.margin(self.exact_model(x[slots]), rows.label[slots])
         return margins
 

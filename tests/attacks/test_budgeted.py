@@ -30,6 +30,11 @@ ATTACKS = [
     ALMA(norm="l1", steps=100),
     SigmaZero(steps=100),
 ]
+WITHOUT_ABORT = [
+    EAD(**SEARCH, beta=1e-2, abort_early=False),
+    CarliniWagner(**SEARCH, learning_rate=0.05, abort_early=False),
+]
+"""An odd number of iterations: a row waits for the end of its window."""
 each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.LABEL)
 
 
@@ -89,10 +94,12 @@ def test_a_trace_is_what_the_victim_saw(attack: Any, budget: int) -> None:
             torch.testing.assert_close(getattr(kept, rule)[0], kept.trace[0, -1], equal_nan=True)
 
 
-@each_attack
-def test_rows_on_a_budget_do_not_depend_on_the_batch(attack: Any) -> None:
+@pytest.mark.parametrize("lower", [False, True], ids=["own precision", "lower precision"])
+@pytest.mark.parametrize("attack", [*ATTACKS, *WITHOUT_ABORT], ids=lambda attack: attack.LABEL)
+def test_rows_on_a_budget_do_not_depend_on_the_batch(attack: Any, lower: bool) -> None:
     model, images, labels = problem()
     model, images = model.double(), images.double()
+    model = LowerPrecision(model, "tf32") if lower else model
     on_budget = Budgeted(attack=attack, budget=60, best_queried=True)
     whole = on_budget(model, images, labels)
     for batch_size in (1, 3):

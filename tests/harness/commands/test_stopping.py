@@ -11,6 +11,16 @@ import pytest
 
 from tests.harness.commands.spec_files import spec_file
 
+COMMAND = """\
+import signal
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and so do those of nohup
+
+from eadbench.harness.cli import main
+
+main()
+"""
 LONG = {"attacks": [{"name": "ead", "max_iterations": 10_000, "abort_early": False}], "shard_size": 3}
 
 
@@ -19,18 +29,20 @@ LONG = {"attacks": [{"name": "ead", "max_iterations": 10_000, "abort_early": Fal
     [("serial", signal.SIGINT), ("serial", signal.SIGHUP), ("ray", signal.SIGTERM), ("ray", signal.SIGINT)],
 )
 def test_a_signal_ends_a_run(executor: str, number: signal.Signals, tmp_path: Path) -> None:
-    command = "from eadbench.harness.cli import main; main()"
     arguments = ["run", str(spec_file(**LONG)), "--executor", executor, "--results", str(tmp_path / "sweep")]
     with subprocess.Popen(
-        [sys.executable, "-c", command, *arguments, "--set", "resources.workers=1"], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", COMMAND, *arguments, "--set", "resources.workers=1"], stderr=subprocess.PIPE, text=True
     ) as process:
-        while not (tmp_path / "sweep" / "victims.json").is_file():  # written before the attacks begin
-            assert process.poll() is None
-            time.sleep(0.1)
-        time.sleep(1)
-        children = _children(process.pid)
-        os.kill(process.pid, number)
-        _, errors = process.communicate(timeout=60)
+        try:
+            while not (tmp_path / "sweep" / "victims.json").is_file():  # written before the attacks begin
+                assert process.poll() is None
+                time.sleep(0.1)
+            time.sleep(1)
+            children = _children(process.pid)
+            os.kill(process.pid, number)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # or leaving the block would wait for ever
     assert process.returncode == 128 + number
     assert f"error: stopped by {number.name}; workers have been ended, what is committed stays" in errors
     assert "Traceback" not in errors
