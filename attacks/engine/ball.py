@@ -108,10 +108,9 @@ class BallSearch:
         """(B, C, H, W) the noise at the start of each row's run, which depends on the example, run and seed alone."""
         if not self.seeds:
             images, labels = self.rounds.images.float().cpu().numpy(), self.rounds.labels.tolist()
-            self.seeds = [
-                int.from_bytes(blake2b(image.tobytes() + f"{self.attack.seed} {label}".encode(), digest_size=7).digest())
-                for image, label in zip(images, labels, strict=True)
-            ]
+            names = [f"{self.attack.seed} {label}".encode() for label in labels]
+            digests = [blake2b(image.tobytes() + name) for image, name in zip(images, names, strict=True)]
+            self.seeds = [int.from_bytes(digest.digest()[:7]) for digest in digests]
         shape, draws = self.rounds.images.shape[1:], []
         for row, run in zip(rows.tolist(), self.run_index[rows].tolist(), strict=True):
             generator = torch.Generator().manual_seed((self.seeds[row] + run) % 2**63)
