@@ -54,7 +54,7 @@ class PDPGD(MinimumNorm):
     LABEL: ClassVar[str] = "PDPGD"
     AXES: ClassVar[tuple[str, ...]] = ("norm", "kappa")
     NORMS: ClassVar[tuple[str, ...]] = ("l0", "l1", "l2", "linf")
-    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l0": 0.67, "l1": 0.3, "l2": 0.05, "linf": 0.05}
+    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l0": 0.67, "l1": 0.3, "l2": 0.08, "linf": 0.05}
     CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 200}
 
     norm: Literal["l0", "l1", "l2", "linf"]

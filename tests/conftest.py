@@ -1,4 +1,4 @@
-"""What every test has: one torch thread, and a store of its own for MLflow and Ray."""
+"""What every test has: one torch thread, a seed, and a store of its own for MLflow and Ray."""
 
 import os
 import shutil
@@ -14,8 +14,9 @@ from tests import MODELS
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def one_thread_and_seed() -> None:
     torch.set_num_threads(1)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
