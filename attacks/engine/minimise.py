@@ -47,7 +47,7 @@ def minimise(
         Wrong images, labels, β or κ, or a model that does not return logits.
     """
     with attacked(model, images, labels, batch_size, targeted=search.targeted, kappa=search.kappa) as call:
-        batch = _Batch(
+        batch = Batch(
             descent=descent,
             search=search,
             objective=Objective(call, search),
@@ -80,7 +80,7 @@ def minimise(
     )
 
 
-class _Batch:
+class Batch:
     """One call of :func:`minimise`: the examples, and the best successes of those that are done."""
 
     def __init__(

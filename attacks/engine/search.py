@@ -121,13 +121,15 @@ class Objective:
     def __init__(self, call: Call, search: Search) -> None:
         self.model, self.exact_model = call.model, exact_model(call.model)
         self.serve, self.search = call.serve, search
+        self.in_whole_batches = call.images.is_cuda
+        """Whether iterates are tested in whole batches: to know which rows need one, the host would wait for a GPU."""
 
     @torch.no_grad()
     def exact_margin(self, x: Tensor, logits: Tensor | None, rows: Rows, needed: Tensor, *, every_row: bool) -> Tensor:
         """Each row's margin at `x`, in the model's own precision, where it is `needed` (B,).
 
         If `logits` (B, K) already have that precision, no pass is made. Otherwise a CPU runs the model on the needed
-        rows alone; a GPU runs it on the whole batch, since to learn which rows are needed it would have to wait.
+        rows alone, and a GPU on the whole batch.
         A CPU with a model in lower precision first tests the needed rows in that precision, and those that succeed
         once more in the model's own; with `every_row` it tests all of them in the model's own precision at once.
 
@@ -138,7 +140,7 @@ class Objective:
         """
         if logits is not None and self.exact_model is self.model:
             return self.margin(logits, rows.label)
-        if x.is_cuda:
+        if self.in_whole_batches:
             rows.forwards += needed
             self.serve(rows.example, needed)
             return self.margin(self.exact_model(x), rows.label)
