@@ -41,7 +41,8 @@ class EAD(Attack):
         The first c.
     abort_early : bool
         End an example's search step if, over a tenth of the iterations, its loss fell by less than 0.01 % and no
-        success had less than twice the least distance of the earlier search steps.
+        success had less than twice the least distance of the earlier search steps. Before the first success, its loss
+        must also have risen by less than 1 %.
     targeted : bool
         Whether labels are classes to reach (equation 3) or true classes to leave (equation 6).
     method : "fista" or "ista"

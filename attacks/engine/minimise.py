@@ -28,6 +28,13 @@ LEAST_FALL = 1e-4
 """A search step goes on if its loss falls by more than this, relatively, in a window of iterations."""
 
 
+LEAST_SWING = 1e-2
+"""Before the first success, a search step goes on if its loss changes by more than this, relatively, in a window.
+
+At a large c the iterates overshoot at first. Their loss rises and falls, and the step may succeed once αₖ is small.
+"""
+
+
 def minimise(
     descent: Descent,
     search: Search,
@@ -235,16 +242,19 @@ class Batch:
     def end_steps(self, rows: Rows, x: Tensor, margins: Tensor) -> None:
         """Start the next search step of every row that has no iterations left, or is aborted at `x`.
 
-        A step goes on while its loss falls, while it is still under way to its first move, or while its successes
-        compete with those of the earlier steps: see :attr:`Descent.patience`.
+        A step goes on while its loss falls, while it is still under way to its first move, while its loss swings and
+        nothing has succeeded yet, or while its successes compete with those of the earlier steps: see
+        :attr:`Descent.patience`.
         """
         ended = rows.iteration >= self.search.max_iterations
         if self.search.abort_early:
             delta = x - rows.image
             loss = rows.const * attack_loss(margins, rows.kappa)
             loss += rows.beta * distances.l1(delta) + distances.l2_squared(delta)
-            falls = rows.last_loss - loss > LEAST_FALL * rows.last_loss.abs()
-            ended |= ~falls & ~rows.competed & ~self.descent.under_way(rows, x)
+            fall, size = rows.last_loss - loss, rows.last_loss.abs()
+            goes_on = (fall > LEAST_FALL * size) | rows.competed | self.descent.under_way(rows, x)
+            goes_on |= rows.best.isinf().all(1) & (fall.abs() > LEAST_SWING * size)
+            ended |= ~goes_on
             rows.last_loss = loss
             rows.competed.fill_(False)
         self.start_next_steps(rows, ended)

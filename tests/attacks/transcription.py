@@ -83,13 +83,17 @@ def next_c(c: float, lower: float, upper: float, success: bool) -> tuple[float, 
 
 
 class Abort:
-    """Aborts a search step if, in a window, the objective did not fall and no success competed with earlier steps."""
+    """Aborts a search step if, in a window, the objective did not fall and no success competed with earlier steps.
+
+    Before the first success of all, the objective must have settled, too.
+    """
 
     def __init__(
         self, outcome: Outcome, rules: tuple[str, ...], start: float, settings: Settings, *, patience: float
     ) -> None:
         self.before, self.enabled, self.patience = start, settings["abort_early"], patience
         self.window = max(2, settings["max_iterations"] // 10)
+        self.outcome = outcome
         self.earlier = {rule: outcome.winners[rule].distance for rule in rules}
         self.recent = dict.fromkeys(rules, math.inf)
 
@@ -104,6 +108,9 @@ class Abort:
         before, self.before = self.before, loss
         competes = any(self.recent[rule] < self.patience * self.earlier[rule] for rule in self.earlier)
         self.recent = dict.fromkeys(self.recent, math.inf)
+        swings = abs(before - loss) > 1e-2 * abs(before)
+        if swings and all(math.isinf(self.outcome.winners[rule].distance) for rule in self.earlier):
+            return False
         return not before - loss > 1e-4 * abs(before) and not competes and not under_way
 
 
