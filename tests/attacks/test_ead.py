@@ -150,3 +150,13 @@ def test_a_constant_model_gives_failures_at_every_c() -> None:
     images = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     result = EAD(max_iterations=20)(Constant(torch.zeros(3)), images, torch.tensor([0, 2]))
     assert not result["en"].success.any()
+
+
+def test_the_abort_loses_no_success_whose_loss_swings_first() -> None:
+    batch = examples(smooth())
+    settings: dict[str, Any] = {"beta": 5e-2, "kappa": 1.0, "max_iterations": 50}
+    with_abort, without = (
+        EAD(**settings, abort_early=abort)(smooth(), batch.images, batch.labels)["l1"].success
+        for abort in (True, False)
+    )
+    assert without.any() and torch.equal(with_abort, without)
