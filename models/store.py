@@ -102,6 +102,11 @@ class Stored(NamedTuple):
     recipe: bytes
     weights: bytes
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of its weights, as 64 hex digits."""
+        return _sha256(self.weights)
+
 
 def read(folder: Path) -> Stored:
     """Read the bytes of a stored model.

@@ -8,6 +8,7 @@ from eadbench.harness.parquet.rows import Key, keys_of, parts_by_group, read_row
 from eadbench.harness.plan.grid import Example, Setting, Shard
 from eadbench.harness.plan.tasks import Transfer
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.row_weights import check_weights
 
 __all__ = ["Remaining", "remaining_transfers"]
 
@@ -30,12 +31,12 @@ class Remaining:
     Raises
     ------
     DamagedResults
-        A part has lost rows.
+        A part has lost rows, or its rows are of other weights than those that the folder holds now.
     """
 
     def __init__(self, results: Results, plan: Callable[[], Iterable[Shard]], *, with_images: bool) -> None:
         self._results, self._plan = results, plan
-        results.check_parts()
+        check_weights(results)
         self._done = results.done(with_images=with_images)
         self._earlier: Mapping[Block, Sequence[Path]] = self._earlier_parts() if self._done else {}
         """Parts of shards that are done and not planned, those of an earlier spec, by the blocks of the plan."""

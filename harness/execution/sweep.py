@@ -29,6 +29,7 @@ from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.cells import add_cells
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.owner import Owner, working_in
+from eadbench.harness.results.row_weights import check_weights
 from eadbench.harness.spec import Spec
 from eadbench.harness.storage import is_read_only
 from eadbench.models import Recipe, is_stored
@@ -158,6 +159,7 @@ def run(
             return Done(victims=0, failures=(), **asdict(Totals()))
         raise
     results.check(spec)  # again, for another command may have begun a sweep meanwhile
+    check_weights(results)
     results.begin(spec)
     setup = _setup(spec, results, models)
     with Runner(
@@ -168,11 +170,12 @@ def run(
         check_image_counts(spec, victims)
         for text in [*data.notes, *suspicions_of(spec, victims)]:
             progress.warn(text)
+        remaining = _remaining(spec, data, results, victims)
         results.write_victims(data.identity, victims, data.shape, data.target_classes, data.class_names)
         write_originals(results.originals, originals(data, spec.images.split, victims))
         add_cells(results.root, (cell for block in grid.blocks(spec, data.identity, victims) for cell in block.cells()))
         runner.attack(
-            _remaining(spec, data, results, victims),
+            remaining,
             grid.size(spec, len(data.target_classes), victims),
             examples_per_cell={
                 victim.digest: grid.examples_per_cell(spec, len(data.target_classes), victim) for victim in victims
@@ -226,6 +229,7 @@ def transfer(
         setup, data, results, executor, progress, check=owner.check, asked_to_stop=lambda: owner.asked_to_stop
     ) as runner:
         models_made = runner.make_victims(planner)
+        check_weights(results)
         _, sources = results.victims()
         targets = planner.victims()
         results.add_tested(targets)

@@ -31,7 +31,8 @@ from eadbench.harness.execution.versions import cuda_version, device_name
 from eadbench.harness.execution.victim_checks import class_suspicions
 from eadbench.harness.labels import defense_label
 from eadbench.harness.parquet.adversarial import read_images, write_images
-from eadbench.harness.parquet.rows import read_rows, write_rows
+from eadbench.harness.parquet.notes import read_notes
+from eadbench.harness.parquet.rows import WHAT, read_rows, write_rows
 from eadbench.harness.plan.grid import Shard
 from eadbench.harness.plan.recipes import defense_of, needs_of
 from eadbench.harness.plan.tasks import Setup, Task, Transfer, VictimTask
@@ -78,6 +79,8 @@ class Worker:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         keep_freed_memory()
         self.victim = lru_cache(maxsize=1)(self._victim)
+        self.weights: dict[str, str] = {}
+        """The SHA-256 of the weights of each victim that was loaded."""
         self.batch_size = cache(self._batch_size)
 
     @cached_property
@@ -202,7 +205,9 @@ class Worker:
 
     def _victim(self, digest: str) -> nn.Module:
         """Load a victim from its file, even if this worker trained it: every worker attacks the same weights."""
-        return self._loaded(self.read_victim(digest))
+        stored = self.read_victim(digest)
+        self.weights[digest] = stored.sha256
+        return self._loaded(stored)
 
     def _needed(self, digest: str) -> nn.Module:
         """Load a model that a :class:`VictimTask` needs."""
@@ -243,7 +248,7 @@ class Worker:
         record = self._record(shard, rules, result, batch_size, started, time.perf_counter() - clock, random=random)
         if shard.save_images:
             write_images(self.results.image_part(shard.digest), *crafted_images(shard, rules))
-        self.results.commit(shard, rows, record)
+        self.results.commit(shard, rows, record, {shard.victim.digest: self.weights[shard.victim.digest]})
         return record
 
     def _record(
@@ -290,4 +295,6 @@ class Worker:
         digest = task.victim_digest
         tested_rows = transferred_rows(rows, keys, images, self.victim(digest), digest, self.device)
         computed = {"torch": torch.__version__, "device": device_name(self.device)}
-        write_rows(self.results.part(task.shard, digest), tested_rows, computed)
+        [crafted] = read_notes([self.results.part(task.shard)], WHAT)
+        weights = {**crafted.weights, digest: self.weights[digest]}
+        write_rows(self.results.part(task.shard, digest), tested_rows, computed, weights)

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from eadbench.harness.errors import DamagedResults
 from eadbench.harness.messages import one_line
@@ -40,12 +42,17 @@ class Note:
     rows: int
     sha256: str
     computed: Computed = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of the weights that the rows were computed with, by the victim's digest."""
 
 
-def noted(table: pa.Table, computed: Computed) -> pa.Table:
+_NOTE = TypeAdapter(Note)
+
+
+def noted(table: pa.Table, computed: Computed, weights: Mapping[str, str] = MappingProxyType({})) -> pa.Table:
     """Return a table with a note in its metadata."""
     digest = checksum((name, table.column(name).chunks) for name in table.column_names)
-    note = Note(rows=table.num_rows, sha256=digest, computed=computed)
+    note = Note(rows=table.num_rows, sha256=digest, computed=computed, weights=dict(weights))
     text = json.dumps(asdict(note), sort_keys=True).encode()
     return table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: text})
 
@@ -100,12 +107,12 @@ def _read_note(part: Path, content: str) -> Note:
     [path], filesystem = for_arrow([part])
     try:
         metadata = pq.read_metadata(path, filesystem=filesystem)
-        note = Note(**json.loads((metadata.metadata or {})[_KEY]))
+        note = _NOTE.validate_json((metadata.metadata or {})[_KEY])
     except FileNotFoundError as error:
         raise DamagedResults.of(part, f"not {content}: there is no such file") from error
     except KeyError as error:
         raise DamagedResults.of(part, f"not {content}: it has no note of its rows") from error
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, OSError) and is_fault_of_storage(error):
             raise
         raise DamagedResults.of(part, f"not {content}: {one_line(error)}") from error
@@ -189,10 +196,20 @@ def _without_long_texts(array: pa.Array) -> pa.Array:
 def mixture(notes: Sequence[Note]) -> str | None:
     """Return in a sentence what differed when parts were computed; None if nothing did."""
     values: dict[str, set[str]] = defaultdict(set)
+    weights: dict[str, set[str]] = defaultdict(set)
     for note in notes:
         for name, value in note.computed.items():
             values[name].add(str(value))
+        for victim, sha256 in note.weights.items():
+            weights[victim].add(sha256)
+    sentences = [
+        f"the rows of victim {victim} are of {len(found)} networks with different weights, so that figures mix them"
+        for victim, found in sorted(weights.items())
+        if len(found) > 1
+    ]
     differences = [f"{name} ({', '.join(sorted(found))})" for name, found in sorted(values.items()) if len(found) > 1]
-    if not differences:
-        return None
-    return f"the rows were computed with different {', '.join(differences)}; such rows agree to rounding only"
+    if differences:
+        sentences.append(
+            f"the rows were computed with different {', '.join(differences)}; such rows agree to rounding only"
+        )
+    return "; ".join(sentences) or None

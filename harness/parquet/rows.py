@@ -74,22 +74,29 @@ _FLOATS = [field.name for field in SCHEMA if pa.types.is_floating(field.type)]
 _OTHERS = [field.name for field in SCHEMA if not (pa.types.is_floating(field.type) or pa.types.is_list(field.type))]
 
 
-def write_rows(path: Path, rows: Sequence[dict[str, Any]], computed: Computed = MappingProxyType({})) -> None:
+def write_rows(
+    path: Path,
+    rows: Sequence[dict[str, Any]],
+    computed: Computed = MappingProxyType({}),
+    weights: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Write `rows` to `path`, whole or not at all.
 
     Parameters
     ----------
-    computed
+    computed, weights
         What computed them, for the part's note.
     """
-    replace_file(path, encoded(pa.Table.from_pylist(list(rows), schema=SCHEMA), computed))
+    replace_file(path, encoded(pa.Table.from_pylist(list(rows), schema=SCHEMA), computed, weights))
 
 
-def encoded(table: pa.Table, computed: Computed = MappingProxyType({})) -> bytes:
+def encoded(
+    table: pa.Table, computed: Computed = MappingProxyType({}), weights: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
     """Return a Parquet file of rows with the columns of :data:`SCHEMA`, and with a note."""
     content = pa.BufferOutputStream()
     pq.write_table(
-        noted(table, dict(computed)),
+        noted(table, dict(computed), weights),
         content,
         compression="zstd",
         use_dictionary=_OTHERS,

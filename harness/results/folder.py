@@ -27,13 +27,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from eadbench.harness import spec as specs
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
 from eadbench.harness.parquet import rows as parquet
-from eadbench.harness.parquet.notes import read_notes
+from eadbench.harness.parquet.notes import Note, read_notes
 from eadbench.harness.plan.cells import FORMAT, Victim
 from eadbench.harness.plan.grid import Shard
 from eadbench.harness.registry import Facts
@@ -272,21 +273,34 @@ class Results:
         """Delete the failure of a task that has succeeded since."""
         (self.failures / f"{task}.json").unlink(missing_ok=True)
 
-    def commit(self, shard: Shard, rows: Sequence[dict[str, Any]], record: ShardRecord) -> None:
-        """Store a shard's record, and then its rows. With its rows stored, the shard is done."""
+    def commit(
+        self,
+        shard: Shard,
+        rows: Sequence[dict[str, Any]],
+        record: ShardRecord,
+        weights: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Store a shard's record, and then its rows. With its rows stored, the shard is done.
+
+        Parameters
+        ----------
+        weights
+            The SHA-256 of the attacked weights, by the victim's digest.
+        """
         write_text(self.shards / f"{shard.digest}.json", json.dumps(asdict(record)))
         computed = {name: getattr(record, name) for name in ("torch", "cuda", "device", "threads", "batch_size")}
-        parquet.write_rows(self.part(shard.digest), rows, computed)
+        parquet.write_rows(self.part(shard.digest), rows, computed, weights)
 
-    def check_parts(self) -> None:
-        """Check that every part of rows has as many rows as were written.
+    def notes(self) -> dict[Path, Note]:
+        """Return the note of every part of rows, by its file; check that the part has as many rows as were written.
 
         Raises
         ------
         DamagedResults
             A part has not, or is no part.
         """
-        read_notes(sorted(self.examples.glob("[!.]*.parquet")), parquet.WHAT)
+        parts = sorted(self.examples.glob("[!.]*.parquet"))
+        return dict(zip(parts, read_notes(parts, parquet.WHAT), strict=True))
 
     def shard_record(self, shard: str) -> ShardRecord:
         """Read the record of a finished shard.

@@ -25,6 +25,7 @@ __all__ = [
     "load_victim",
     "read_model",
     "read_recipe",
+    "recorded_sha256",
 ]
 
 WRAPPED, WRAPPED_MEMBERS = "wrapped", "wrapped_members"
@@ -50,6 +51,22 @@ def read_recipe(file: Path) -> Recipe:
     if recipe.digest != file.parent.name:
         raise _damaged(file, f"describes the model {recipe.digest}, not that of its folder")
     return recipe
+
+
+def recorded_sha256(folder: Path) -> str | None:
+    """Return the SHA-256 of a stored model's weights by its record; None without a model, or before it was kept.
+
+    Raises
+    ------
+    DamagedResults
+        The record is damaged, or describes another model.
+    """
+    file = folder / "recipe.json"
+    if not file.is_file():
+        return None
+    read_recipe(file)
+    sha256 = json.loads(read_at_most(file, MOST_BYTES)).get("sha256")
+    return sha256 if isinstance(sha256, str) else None
 
 
 def check_recipe(file: Path) -> None:
@@ -96,9 +113,8 @@ def check_model(folder: Path) -> None:
     DamagedResults
         A file is missing or damaged, or belongs to another model.
     """
-    recipe, weights = folder / "recipe.json", folder / "weights.safetensors"
-    read_recipe(recipe)
-    expected = json.loads(read_at_most(recipe, MOST_BYTES)).get("sha256")
+    weights = folder / "weights.safetensors"
+    expected = recorded_sha256(folder)
     try:
         with weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

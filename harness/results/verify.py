@@ -14,6 +14,7 @@ from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import stored_json
 from eadbench.harness.results.model_files import check_model
 from eadbench.harness.results.records import Evaluation, Failed
+from eadbench.harness.results.row_weights import other_weights
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.models import replace_file
 
@@ -44,6 +45,9 @@ def damages(results: Results) -> Iterator[Damage]:
     results.spec()
     found = [*_parts(results), *_models(results), *_records(results)]
     yield from found
+    if not found:
+        found = [Damage(problem=str(error), files=error.files) for error in other_weights(results)]
+        yield from found
     if not found and (damage := _contradiction(results)) is not None:
         yield damage
 

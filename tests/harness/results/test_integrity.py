@@ -1,5 +1,6 @@
 """Damaged parts and models are named with a remedy, missing rows are said, and precision never mixes in a cell."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import safetensors.torch
 
 from eadbench import models
+from eadbench.harness.errors import DamagedResults
 from eadbench.harness.parquet.rows import SCHEMA, encoded
 from eadbench.harness.results.folder import Results as Folder
 from tests.command import Ended, eadbench, refusal
@@ -261,3 +263,41 @@ class TestModels:
         models.load(folder)
         models.copy(folder, tmp_path / "copy")
         assert (tmp_path / "copy" / "recipe.json").read_bytes() == wanted
+
+
+def trained_again(folder: Path) -> None:
+    """Replace a model by one of the same recipe with other weights, as another device trains it."""
+    other_weights(folder)
+    content = json.loads((folder / "recipe.json").read_text())
+    content["sha256"] = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+    (folder / "recipe.json").write_text(json.dumps(content))
+
+
+class TestRowsOfOtherWeights:
+    @pytest.mark.parametrize(("name", "count"), [("first", 6), ("second", 3)])
+    def test_are_not_joined_by_new_ones(self, ours: Path, name: str, count: int) -> None:
+        """An example tested on another victim is one of the network that it was crafted on, too."""
+        digests = {victim.name: victim.digest for victim in Folder(ours).victims()[1]}
+        wanted, model = rows(ours), ours / "models" / digests[name]
+        spec = (ours / "spec.yaml").read_bytes()
+        trained_again(model)
+        line = f"{model.name}: is another network than the one behind {count} parts of rows, such as "
+        for what in (small(**STUDY), small(**STUDY, images={"count": 4})):
+            with pytest.raises(DamagedResults, match=line):
+                run(what, ours)
+        assert (ours / "spec.yaml").read_bytes() == spec
+        ended = eadbench("verify", "small", "--repair")
+        assert ended.code == 0 and line in ended.err and len(ended.err.splitlines()) == 1
+        run(small(**STUDY), ours)
+        assert len(rows(ours)) == len(wanted) and eadbench("verify", "small").code == 0
+
+    def test_are_said_to_be_mixed(self, ours: Path) -> None:
+        part = parts(ours)[0]
+        table = pq.read_table(part)
+        note = json.loads(table.schema.metadata[b"eadbench"])
+        [victim] = note["weights"]
+        line = f"the rows of victim {victim} are of 2 networks with different weights, so that figures mix them"
+        assert line not in eadbench(*COMMANDS["report"]).out
+        part.write_bytes(encoded(table, note["computed"], {victim: "0" * 64}))
+        assert line in eadbench(*COMMANDS["report"]).out
+        assert line in eadbench(*COMMANDS["claims"]).err
