@@ -13,6 +13,7 @@ from eadbench.attacks.engine.ledger import SHARES
 from eadbench.harness.analysis.summary import AT_ONCE
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import Labels, series_of
+from eadbench.harness.parquet.stored import contradictory
 from eadbench.harness.registry import ATTACKS
 from eadbench.harness.results.snapshot import Snapshot
 
@@ -58,13 +59,14 @@ class AttackRows:
         Raises
         ------
         UserError
-            The sweeps have no rows.
+            The sweeps have no rows, or two of them have contradictory rows for one example.
         """
         parts = [part for snapshot in snapshots for part in _parts(snapshot) if len(part)]
         if not parts:
             places = ", ".join(str(snapshot.folder.root) for snapshot in snapshots)
             raise UserError(f"{places}: no rows yet; run the sweep first")
         rows = pd.concat(parts, ignore_index=True)
+        _refuse_contradictions(rows)
         columns = [*_SHARED, *_ATTACK]
         rows["number"] = rows.groupby(columns, sort=False, dropna=False).ngroup()
         attacks = rows.drop_duplicates("number").set_index("number")[[*columns, *_SETTING]]
@@ -80,7 +82,7 @@ class AttackRows:
                 label=_labels(attacks, labels),
                 budget=[float(json.loads(text or "{}").get("budget") or np.nan) for text in attacks["parameters"]],
             ),
-            rows=rows.drop(columns="cell").drop_duplicates(["attack", "victim", *EXAMPLE]),
+            rows=rows.drop(columns=["cell", "folder"]).drop_duplicates(["attack", "victim", *EXAMPLE]),
             victims={digest: labels.victim[digest] for digest in victims},
             cells=dict(zip(keys, lines["cell"].tolist(), strict=True)),
         )
@@ -120,9 +122,25 @@ def _parts(snapshot: Snapshot) -> Iterator[pd.DataFrame]:
                 "passes": (batch["iterations"] + batch["forward_passes"]).astype("float64"),
                 "seconds": batch["shard"].map(seconds).astype("float64"),
                 **dict(zip(WITHIN, _traces(batch["trace"]), strict=True)),
+                "folder": str(snapshot.folder.root),
                 "line": batch["line"],
             }
         ).join(settings, on="line")
+
+
+def _refuse_contradictions(rows: pd.DataFrame) -> None:
+    """Refuse rows of one cell and example, of several sweeps, that differ by more than rounding."""
+    example = ["cell", *EXAMPLE]
+    twice = rows[rows.duplicated(example, keep=False)].replace(np.inf, np.nan)
+    twice = twice.assign(success=twice["l1"].notna())
+    pairs = twice.merge(twice.drop_duplicates(example), on=example, suffixes=("", "_first"))
+    differs = contradictory(pairs, "", "_first")
+    if differs.any():
+        pair = pairs[differs].iloc[0]
+        raise UserError(
+            f"results: image {pair['image']} of cell {pair['cell']} has contradictory rows in {pair['folder_first']} "
+            f"and {pair['folder']}; give one of them"
+        )
 
 
 def _traces(traces: "pd.Series[Any]") -> Floats:

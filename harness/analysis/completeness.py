@@ -1,13 +1,26 @@
 """Which rows of a sweep are missing."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from eadbench.harness.results.snapshot import Snapshot
 
-__all__ = ["missing_text"]
+__all__ = ["missing_rows", "missing_text"]
 
 LineKey = tuple[str, str]
 """A cell, and the victim that its examples were tested on."""
+
+_AT_ONCE = 2**21
+"""Rows in memory at once; more only if a single line has more."""
+
+
+def missing_rows(snapshot: Snapshot) -> str | None:
+    """Return in a sentence how many rows of a sweep are missing; None if all are there."""
+    rows, counts = snapshot.stored_rows, Counter[int]()
+    for batch in rows.batches(["image"], at_most=_AT_ONCE):
+        counts.update(batch["line"].value_counts().to_dict())
+    lines = zip(rows.lines.index, rows.lines["cell"], rows.lines["evaluated_on"], strict=True)
+    return missing_text(snapshot, {(cell, tested): counts[line] for line, cell, tested in lines})
 
 
 def missing_text(snapshot: Snapshot, rows: Mapping[LineKey, int]) -> str | None:

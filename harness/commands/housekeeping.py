@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from eadbench.harness.commands.options import Folder, Folders, err, out, print_place
+from eadbench.harness.commands.options import Folder, Folders, local_folder, out, print_place, warn
 from eadbench.harness.errors import UserError
 
 __all__ = ["cancel", "clean", "merge"]
@@ -17,7 +17,10 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def merge(
     folders: Folders,
-    to: Annotated[Path, typer.Option(metavar="DIR", help="The new folder; it must be empty, or not be there.")],
+    to: Annotated[
+        Path,
+        typer.Option(metavar="DIR", parser=local_folder, help="The new folder; it must be empty, or not be there."),
+    ],
     dry_run: DryRun = False,
 ) -> None:
     """Join the sweeps of folders, whose specs differ in victims and attacks alone, in a new folder."""
@@ -46,7 +49,7 @@ def clean(folder: Folder, dry_run: DryRun = False) -> None:
 
     results = Results(folder)
     results.spec()  # refuses a folder that holds no sweep, before it is claimed
-    with Owner(folder, err.print) as owner:
+    with Owner(folder, warn) as owner:
         owner.claim()
         groups = unneeded(results)
         for group in groups:

@@ -4,17 +4,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from eadbench.harness.commands.housekeeping import size_text
-from eadbench.harness.commands.options import AllowCode, Folder, err, out, print_place
+from eadbench.harness.commands.options import AllowCode, Folder, end_incomplete, local_folder, out, print_place, warn
 from eadbench.harness.errors import UserError
 
 __all__ = ["export", "list"]
 
 
 def list(
-    root: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder to look in, and below.")] = Path("results"),
+    root: Annotated[
+        Path, typer.Argument(metavar="[DIR]", parser=local_folder, help="The folder to look in, and below.")
+    ] = "results",  # type: ignore[assignment]  # typer parses it
 ) -> None:
     """List the sweeps in a folder: their state, rows, size and age."""
     from rich.table import Table
@@ -36,12 +37,14 @@ def list(
         raise UserError(f"{root}: there are no results in it, nor up to three folders below")
     out.print(table)
     for problem in problems:
-        err.print(f"[yellow]warning:[/] {escape(problem)}", soft_wrap=True, highlight=False)
+        warn(problem)
 
 
 def export(
     folder: Folder,
-    to: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write rows.csv and images to.")],
+    to: Annotated[
+        Path, typer.Option(metavar="DIR", parser=local_folder, help="The folder to write rows.csv and images to.")
+    ],
     images: Annotated[bool, typer.Option("--images", help="Also write every adversarial image as a PNG.")] = False,
     allow_code: AllowCode = False,
 ) -> None:
@@ -49,6 +52,7 @@ def export(
 
     PNG has 8 bits a channel, so that an example may lose its success: test examples on those in DIR/images/*.parquet.
     """
+    from eadbench.harness.analysis.completeness import missing_rows
     from eadbench.harness.reporting.export import write_images, write_rows
     from eadbench.harness.results.folder import Results
     from eadbench.harness.results.snapshot import Snapshot
@@ -59,3 +63,5 @@ def export(
     if images:
         number = write_images(snapshot, to / "images")
         print_place("Images", f"{to / 'images'}/CELL/IMAGE-TARGET.png: {number:,}")
+    if (missing := missing_rows(snapshot)) is not None:
+        end_incomplete({str(folder): missing})

@@ -2,19 +2,20 @@
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
+from rich.text import Text
 
 import eadbench
 from eadbench.harness.errors import EnvironmentFault, UserError
-from eadbench.harness.messages import printable
+from eadbench.harness.messages import one_line, printable
 from eadbench.harness.storage import is_local, located, writable
 
 SHARDS_FAILED = 3
@@ -45,6 +46,19 @@ def print_place(name: str, place: object) -> None:
     out.print(escape(f"{name:<8} {place}"), soft_wrap=True, highlight=False)
 
 
+def warn(text: str) -> None:
+    """Print a warning on one line, whatever a stranger's file put into it."""
+    line = Text.assemble(("warning:", "yellow"), " ", one_line(printable(text)))
+    err.print(line, soft_wrap=True, highlight=False)
+
+
+def end_incomplete(missing: Mapping[str, str]) -> NoReturn:
+    """Print how many rows each folder lacks, and exit with `SHARDS_FAILED`."""
+    for folder, text in missing.items():
+        warn(f"{folder}: {text}")
+    raise typer.Exit(SHARDS_FAILED)
+
+
 class ExecutorName(StrEnum):
     """The executor of shards: a Ray cluster, or this process."""
 
@@ -72,6 +86,20 @@ def results_folder(text: str) -> Path:
         file = next((path for path in (place, *place.parents) if path.is_file()), None)
         if file is not None:
             raise UserError(f"--results {text}: must be a folder, but {file} is a file")
+    return place
+
+
+def local_folder(text: str) -> Path:
+    """Return the path of a folder on this machine.
+
+    Raises
+    ------
+    UserError
+        The text is a URI of an object store.
+    """
+    place = located(text)
+    if not is_local(place):
+        raise UserError(f"{text}: must be a folder on this machine, not a URI")
     return place
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from eadbench.harness.commands.options import AllowCode, Folders, out, write_text
+from eadbench.harness.commands.options import AllowCode, Folders, end_incomplete, out, warn, write_text
 
 
 class Format(StrEnum):
@@ -38,8 +38,10 @@ def leaderboard(
     allow_code: AllowCode = False,
 ) -> None:
     """Rank the attacks of sweeps by how near they come to the least distances that any of them finds."""
+    from eadbench.harness.analysis.completeness import missing_rows
     from eadbench.harness.analysis.leaderboard import boards
     from eadbench.harness.api import Results
+    from eadbench.harness.parquet.notes import mixture
     from eadbench.harness.reporting import leaderboard as reports
 
     snapshots = [Results(folder, allow_code=allow_code).snapshot for folder in folders]
@@ -48,3 +50,8 @@ def leaderboard(
         out.print(reports.terminal(ranked, width=out.width))
     else:
         write_text(reports.render(ranked, format.value))
+    if (mixed := mixture([note for each in snapshots for note in each.stored_rows.notes])) is not None:
+        warn(mixed)
+    missing = {str(each.folder.root): text for each in snapshots if (text := missing_rows(each)) is not None}
+    if missing:
+        end_incomplete(missing)

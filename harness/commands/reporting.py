@@ -1,21 +1,20 @@
 """Commands that read results: report, claims."""
 
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from eadbench.harness.commands.options import (
-    SHARDS_FAILED,
     AllowCode,
     Folder,
     Folders,
+    end_incomplete,
     err,
     out,
     print_place,
+    warn,
     write_text,
 )
 from eadbench.harness.errors import UserError
@@ -104,7 +103,7 @@ def report(
             paths = reports.draw(results.snapshot, results.summary)
         print_place("Figures", f"{results.snapshot.folder.report}/*.svg, .png: {len(paths)} files")
     if results.summary.missing:
-        _end_incomplete({str(folder): results.summary.missing})
+        end_incomplete({str(folder): results.summary.missing})
 
 
 def _print_comparison(summary: "Summary", format: Format) -> None:
@@ -146,13 +145,6 @@ def claims(
     else:
         raise UserError(f"--format {format.value}: must be table or markdown")
     if pool.mixture:
-        err.print(f"[yellow]warning:[/] {escape(pool.mixture)}", soft_wrap=True, highlight=False)
+        warn(pool.mixture)
     if pool.missing:
-        _end_incomplete(pool.missing)
-
-
-def _end_incomplete(missing: Mapping[str, str]) -> NoReturn:
-    """Print how many rows each folder lacks, and exit with `SHARDS_FAILED`."""
-    for folder, text in missing.items():
-        err.print(f"[yellow]warning:[/] {escape(f'{folder}: {text}')}", soft_wrap=True, highlight=False)
-    raise typer.Exit(SHARDS_FAILED)
+        end_incomplete(pool.missing)

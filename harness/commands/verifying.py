@@ -3,10 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
-from eadbench.harness.commands.options import Folder, err, out
+from eadbench.harness.commands.options import Folder, err, out, warn
 from eadbench.harness.errors import DamagedResults
 from eadbench.harness.messages import printable
 
@@ -25,7 +24,7 @@ def verify(
     results = Results(folder)
     results.spec()  # refuses a folder without results, before it is claimed
     count, left = 0, False
-    with Owner(folder, Console(stderr=True, markup=False).print) as owner:
+    with Owner(folder, warn) as owner:
         if repair:
             owner.claim()
         while damages := list(checks.damages(results)):

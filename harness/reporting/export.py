@@ -7,6 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from eadbench.harness.errors import UserError
+from eadbench.harness.messages import printable
 from eadbench.harness.parquet.adversarial import read_images
 from eadbench.harness.parquet.rows import SCHEMA
 from eadbench.harness.results.snapshot import Snapshot
@@ -15,6 +16,7 @@ __all__ = ["write_images", "write_rows"]
 
 AT_ONCE = 2**19
 """Rows in memory at once; more only if a single line of a table has more."""
+_TEXTS = [field.name for field in SCHEMA if str(field.type) == "string"]
 
 
 def write_rows(snapshot: Snapshot, path: Path) -> int:
@@ -24,13 +26,14 @@ def write_rows(snapshot: Snapshot, path: Path) -> int:
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(f"{','.join(SCHEMA.names)}\n")
         for rows in snapshot.stored_rows.batches(SCHEMA.names, at_most=AT_ONCE):
-            rows[SCHEMA.names].to_csv(file, header=False, index=False)
+            printed = rows.assign(**{name: rows[name].map(printable, na_action="ignore") for name in _TEXTS})
+            printed[SCHEMA.names].to_csv(file, header=False, index=False)
             count += len(rows)
     return count
 
 
 def write_images(snapshot: Snapshot, folder: Path) -> int:
-    """Write each adversarial image as ``CELL/IMAGE-TARGET.png``, rounded to 8 bits a channel. Return their number.
+    """Write each image that answers the spec as ``CELL/IMAGE-TARGET.png``, at 8 bits a channel. Return their number.
 
     Raises
     ------
@@ -40,15 +43,16 @@ def write_images(snapshot: Snapshot, folder: Path) -> int:
     parts = sorted(snapshot.folder.images.glob("[!.]*.parquet"))
     if not parts:
         raise UserError(f"{snapshot.folder.root}: no images are stored there; run its spec with save_images: successes")
-    count = 0
+    drawn = {victim.digest: frozenset(victim.images) for victim in snapshot.victims}
+    written = set()
     for part in parts:
         keys, images = read_images([part])
         for (cell, image, target), pixels in zip(keys.itertuples(index=False), images, strict=True):
-            if cell not in snapshot.cells:
+            if cell not in snapshot.cells or image not in drawn[snapshot.cells[cell].victim]:
                 continue
             name = f"{image}-{'untargeted' if pd.isna(target) else int(target)}.png"
             (folder / cell).mkdir(parents=True, exist_ok=True)
             levels = np.round(255 * pixels).astype(np.uint8)
             Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)).save(folder / cell / name)
-            count += 1
-    return count
+            written.add((cell, name))
+    return len(written)

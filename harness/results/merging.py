@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eadbench.harness import spec as specs
-from eadbench.harness.errors import UserError
+from eadbench.harness.errors import DamagedResults, UserError
 from eadbench.harness.messages import shown
 from eadbench.harness.parquet.stored import StoredRows, Wanted
 from eadbench.harness.plan.cells import Victim
@@ -61,9 +61,10 @@ def merged(folders: Sequence[Results]) -> Merge:
     Raises
     ------
     UserError
-        The specs differ in more than their victims and attacks, or a victim or file of one folder contradicts another.
+        The specs differ in more than their victims and attacks, or a victim, file or row of one folder contradicts
+        another.
     DamagedResults
-        Rows of one example differ by more than rounding; the message names both files.
+        A file of one folder is damaged.
     """
     snapshots = [Snapshot(folder) for folder in folders]
     spec = _spec(snapshots)
@@ -142,9 +143,14 @@ def _check_same(name: Path, known: Path | None, file: Path) -> None:
 
 
 def _check_rows(snapshots: Sequence[Snapshot]) -> None:
-    """Refuse rows of one example that differ by more than rounding."""
+    """Refuse rows of one example that differ by more than rounding; the message names both files."""
     parts = [part for snapshot in snapshots for part in sorted(snapshot.folder.examples.glob("[!.]*.parquet"))]
     cells = {digest: cell.victim for snapshot in snapshots for digest, cell in snapshot.cells.items()}
     drawn = {victim.digest: victim.images for snapshot in snapshots for victim in snapshot.victims}
-    for _ in StoredRows(parts, Wanted(cells=cells, drawn=drawn)).batches(["success"], at_most=2**21):
-        pass
+    try:
+        for _ in StoredRows(parts, Wanted(cells=cells, drawn=drawn)).batches(["success"], at_most=2**21):
+            pass
+    except DamagedResults as error:
+        if len({file.parent for file in error.files}) < 2:
+            raise
+        raise UserError(f"{str(error).partition(';')[0]}; leave out one of the folders") from error

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from eadbench.harness.messages import ago
+from eadbench.harness.messages import ago, one_line, printable
 
 __all__ = ["OwnerRecord", "decoded", "encoded", "has_ended", "machine", "own_record", "process_started"]
 
@@ -33,7 +33,7 @@ class OwnerRecord:
 
     def __str__(self) -> str:
         since = ago(datetime.fromisoformat(self.since).astimezone())
-        return f"eadbench on {self.host} (pid {self.pid}), which began {since}"
+        return f"eadbench on {one_line(printable(self.host))} (pid {self.pid}), which began {since}"
 
 
 _RECORD = TypeAdapter(OwnerRecord)

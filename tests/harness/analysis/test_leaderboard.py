@@ -1,17 +1,21 @@
 """Leaderboards of real sweeps against a slow transcription, and as text."""
 
 import io
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from eadbench.harness.analysis.attack_rows import NORMS, minimised
 from eadbench.harness.analysis.leaderboard import Board, boards
 from eadbench.harness.api import Results
+from eadbench.harness.parquet.rows import SCHEMA, encoded
 from tests import sweeps
 from tests.command import eadbench, refusal
 
@@ -130,6 +134,33 @@ def test_only_examples_that_all_attacks_have_count(folders: tuple[Path, Path], t
     assert (len(on_victim["B"].best), on_victim["B"].left_out) == (8, 0)
     ended = eadbench("leaderboard", folders[0], copy, "--norm", "l1")
     assert "A: 4 images; 4 more that some attack has no row of." in ended.out
+    assert ended.code == 3 and f"warning: {copy}: 4 of 16 rows are missing" in ended.err
+
+
+def test_contradictory_rows_of_two_sweeps_are_refused_in_any_order(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "second"
+    shutil.copytree(folders[1], copy)
+    assert eadbench("leaderboard", folders[1], copy).code == 0
+    part = max(copy.glob("examples/*.parquet"))
+    rows = pq.read_table(part).to_pylist()
+    for row in rows:
+        row |= {"success": True, "l0": 1.0, "l1": 0.1, "l2": 0.1, "linf": 0.1}
+    part.write_bytes(encoded(pa.Table.from_pylist(rows, schema=SCHEMA)))
+    for both in ((folders[1], copy), (copy, folders[1])):
+        text = refusal(eadbench("leaderboard", *both))
+        assert "has contradictory rows in" in text and all(str(folder) in text for folder in both)
+
+
+def test_a_victim_of_two_trainings_is_said(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """The attacks of one folder are compared with those of another, on two networks."""
+    copy = tmp_path / "second"
+    shutil.copytree(folders[1], copy)
+    for part in copy.glob("examples/*.parquet"):
+        table = pq.read_table(part)
+        [victim] = json.loads(table.schema.metadata[b"eadbench"])["weights"]
+        part.write_bytes(encoded(table, {}, {victim: "0" * 64}))
+    ended = eadbench("leaderboard", folders[0], copy)
+    assert f"warning: the rows of victim {victim} are of 2 networks with different weights" in ended.err
 
 
 def test_attacks_without_a_shared_example_are_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from eadbench.harness.plan.grid import Shard
 from eadbench.harness.results.cancelling import ask_to_stop
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.owner import CANCEL, Owner
+from eadbench.harness.results.owner_record import encoded as encoded_record
+from eadbench.harness.results.owner_record import own_record
 from tests.command import eadbench, refusal
 from tests.sweeps import rows, run, small
 
@@ -43,6 +46,21 @@ def same(one: pd.DataFrame, two: pd.DataFrame) -> None:
     keys = ["cell", "evaluated_on", "image", "target"]
     one, two = (frame.sort_values(keys, ignore_index=True).drop(columns=["shard"]) for frame in (one, two))
     pd.testing.assert_frame_equal(one, two)
+
+
+class TestOwnerOfAStranger:
+    @pytest.mark.parametrize("command", [["clean"], ["verify", "--repair"]])
+    def test_its_host_is_a_text_on_the_line(
+        self, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+    ) -> None:
+        copy = tmp_path / "copy"
+        shutil.copytree(whole, copy)
+        record = replace(own_record(), host="there[/red]\nerror: all is lost", pid=2**22, process_started=0)
+        (copy / "owner.json").write_bytes(encoded_record(record))
+        ended = eadbench(command[0], copy, *command[1:])
+        [line] = ended.err.splitlines()
+        assert ended.code == 0
+        assert line.startswith(f"warning: {copy}: takes over from eadbench on there[/red] error: all is lost (pid ")
 
 
 class TestMerge:
@@ -81,7 +99,8 @@ class TestMerge:
         table[0]["success"] = not table[0]["success"]
         part.write_bytes(encoded(pq.read_table(part).from_pylist(table, schema=pq.read_schema(part))))
         ended = eadbench("merge", whole, other, "--to", tmp_path / "both")
-        assert ended.code == 4 and "contradictory rows" in ended.err
+        assert ended.code == 2 and "contradictory rows" in ended.err
+        assert refusal(ended).endswith("; leave out one of the folders")
         assert str(whole / "examples" / part.name) in ended.err and str(part) in ended.err
         assert not (tmp_path / "both").exists()
 

@@ -1,14 +1,18 @@
 """`eadbench list` says what there is, and `eadbench export` writes it for other programs."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from eadbench.harness.parquet.adversarial import read_images
+from eadbench.harness.parquet.rows import SCHEMA, encoded
 from tests.command import eadbench, refusal
 from tests.sweeps import rows, run, small
 
@@ -69,3 +73,35 @@ def test_rows_and_images_are_exported(root: Path, tmp_path: Path) -> None:
 def test_a_sweep_without_images_is_said(root: Path, tmp_path: Path) -> None:
     ended = eadbench("export", root / "more" / "half", "--to", tmp_path, "--images")
     assert ended.code == 2 and "no images are stored there" in ended.err
+
+
+def test_missing_rows_are_said(root: Path, tmp_path: Path) -> None:
+    folder = root / "more" / "half"
+    ended = eadbench("export", folder, "--to", tmp_path)
+    assert ended.code == 3 and ended.err.startswith(f"warning: {folder}: 9 of 18 rows are missing")
+
+
+def test_images_are_those_of_the_spec_and_texts_are_clean(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "whole"
+    shutil.copytree(root / "whole", copy)
+    run(small(attacks=FGM, save_images="successes", images={"count": 1}), copy)
+    [part] = (copy / "examples").iterdir()
+    rows_of_a_stranger = pq.read_table(part).to_pylist()
+    for row in rows_of_a_stranger:
+        row["arch"] = "\x1b]0;title\x07"
+    part.write_bytes(encoded(pa.Table.from_pylist(rows_of_a_stranger, schema=SCHEMA)))
+    assert eadbench("export", copy, "--to", tmp_path / "to", "--images").code == 0
+    written = pd.read_csv(tmp_path / "to" / "rows.csv")
+    assert set(written["arch"]) == {r"\x1b]0;title\x07"}
+    [image] = set(written["image"])
+    files = [path.name for path in (tmp_path / "to" / "images").rglob("*.png")]
+    assert len(files) == written["success"].sum() and all(name.startswith(f"{image}-") for name in files)
+
+
+@pytest.mark.parametrize("command", [["export", "--to"], ["list"], ["merge", "--to"]])
+def test_a_uri_is_no_folder_here(root: Path, tmp_path: Path, command: list[str]) -> None:
+    words = command if command == ["list"] else [command[0], root / "whole", command[1]]
+    assert (
+        refusal(eadbench(*words, "memory://there/x")) == "memory://there/x: must be a folder on this machine, not a URI"
+    )
+    assert not list(tmp_path.iterdir())
