@@ -25,11 +25,14 @@ EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 """The extra of this project that can read a URI, by the URI's scheme."""
 
 WITHOUT_EXTRA = ("http", "https", "memory")
-"""Other schemes that fsspec reads and whose faults are an `OSError`; what it raises of any other is not known."""
+"""Other schemes that fsspec reads; what it raises of any other is not known."""
 
-for _scheme, _extra in EXTRAS.items():
-    if _extra == "s3":  # imported by fsspec when it is first needed, in workers too
-        fsspec.register_implementation(_scheme, "eadbench.harness.s3.S3FileSystem", clobber=True)
+_STRICT = {
+    **dict.fromkeys(("s3", "s3a"), "eadbench.harness.s3.S3FileSystem"),
+    **dict.fromkeys(("http", "https"), "eadbench.harness.http_files.HTTPFileSystem"),
+}
+for _scheme, _name in _STRICT.items():  # imported by fsspec when it is first needed, in workers too
+    fsspec.register_implementation(_scheme, _name, clobber=True)
 
 
 def located(text: str) -> Path:
@@ -60,7 +63,7 @@ def located(text: str) -> Path:
     try:
         path.fs  # noqa: B018 - imports the package that reads the scheme
     except ImportError as error:
-        remedy = f"install it: pip install 'eadbench[{EXTRAS[scheme]}]'"
+        remedy = f"install it: pip install 'eadbench[{EXTRAS.get(scheme, 's3')}]'"
         raise UserError(f"{text}: what reads {scheme}:// is not installed here; {remedy}") from error
     return cast(Path, path)
 
@@ -138,6 +141,11 @@ def read_at_most(path: Path, size: int) -> bytes:
 def is_local(path: Path) -> bool:
     """Return whether a path is in this machine's file system."""
     return isinstance(path, os.PathLike)
+
+
+def is_web(path: Path) -> bool:
+    """Return whether a path is on a web server."""
+    return str(path).startswith(("http://", "https://"))
 
 
 def is_fault_of_storage(error: Exception) -> bool:

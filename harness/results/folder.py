@@ -43,7 +43,7 @@ from eadbench.harness.results.model_files import read_recipe
 from eadbench.harness.results.records import Evaluation, Failed, ShardRecord
 from eadbench.harness.spec import Spec
 from eadbench.harness.spec.stored import facts_named_in, remember_facts
-from eadbench.harness.storage import checked_name, refuse_links_out
+from eadbench.harness.storage import checked_name, is_web, refuse_links_out
 from eadbench.models import Recipe
 
 
@@ -68,9 +68,17 @@ class _FormatFile:
 
 
 class Results:
-    """The results folder at `root`. The first write creates it."""
+    """The results folder at `root`. The first write creates it.
+
+    Raises
+    ------
+    UserError
+        `root` is on a web server, which lists no folder and serves no parts of files.
+    """
 
     def __init__(self, root: Path) -> None:
+        if is_web(root):
+            raise UserError(f"{root}: results are kept in a folder or an object store; copy them to a folder first")
         self.root = root
         self.examples = root / "examples"
         self.images = root / "images"

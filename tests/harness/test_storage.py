@@ -231,6 +231,22 @@ class TestFaults:
                 OPERATIONS[operation](located(f"{bucket}/a/part.parquet"))
         assert not isinstance(error.value, FileNotFoundError)
 
+    @pytest.mark.parametrize("operation", ["read", "list", "exists", "is_file"])
+    @pytest.mark.parametrize("status", [403, 503])
+    def test_nor_on_the_web(self, operation: str, status: int) -> None:
+        with answering(status) as address, pytest.raises(EnvironmentFault, match=f"the server answers {status}"):
+            OPERATIONS[operation](located(f"{address}/a/part.parquet"))
+
+    def test_a_web_server_that_has_nothing_or_is_away(self) -> None:
+        with answering(404) as address:
+            assert not located(f"{address}/a").is_file()
+            with pytest.raises(FileNotFoundError):
+                located(f"{address}/a").read_bytes()
+        with pytest.raises(EnvironmentFault, match="Cannot connect to host"):
+            located(f"{address}/a").is_file()
+        with pytest.raises(UserError, match="copy them to a folder first"):
+            api.Results(address)
+
     def test_an_answer_of_the_server_is_an_os_error(self, bucket: str) -> None:
         with pytest.raises(FileNotFoundError):
             located(f"{bucket}/a/absent").read_bytes()
