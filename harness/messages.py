@@ -11,11 +11,12 @@ NUMBER = "a finite number, and an integer one of at most 64 bits"
 
 _USERINFO = re.compile(r"://(?:[^/\s]*|[^/\s:@]*:[^\s@]*)@")
 _SECRET_FIELD = re.compile(
-    r"([?&;#][^=&;#\s]*?(?:password|passwd|pwd|secret|token|signature|credential|api[-_.]?key|access[-_.]?key)[^=&;#\s]*="
-    r"|[?&;#](?:sig|key|auth|code)=)[^&;#\s\"']+",
+    r"([?&;#][^=&;#\s]*?(?:passw|pwd|secret|token|signature|credential|authori|bearer|session|jwt|hmac"
+    r"|(?:api|access|account|private|shared)[-_.]?key)[^=&;#\s]*="
+    r"|[?&;#](?:(?:[^=&;#\s]*[-_.])?key|[^=&;#\s]*%[^=&;#\s]*|sig|sas|auth|code|pass|otp)=)[^&;#\s\"']+",
     re.IGNORECASE,
 )
-"""Fields of a query, of path parameters or of a fragment whose values grant access."""
+"""Fields of a query, of path parameters or of a fragment whose values grant access, or whose names are encoded."""
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode's categories of control and format characters, half surrogates, and separators of lines and paragraphs."""
 _WORD = re.compile(r"[\w.*-]{1,80}")

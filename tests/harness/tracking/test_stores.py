@@ -255,6 +255,12 @@ def test_what_cannot_be_reached_is_one_line_within_seconds(uri: str, tmp_path: P
         ("https://h/#access_token=a&x=1", "https://h/#access_token=***&x=1"),
         ("sqlserver://h:1433;user=a;password=b;x=1", "sqlserver://h:1433;user=a;password=***;x=1"),
         ("https://h/?keyword=a&author=b&monkey=c", "https://h/?keyword=a&author=b&monkey=c"),
+        ("https://h/?subscription-key=a&AccountKey=b&x=c", "https://h/?subscription-key=***&AccountKey=***&x=c"),
+        (
+            "https://h/?jwt=a&pass=b&Authorization=c&bearer=d",
+            "https://h/?jwt=***&pass=***&Authorization=***&bearer=***",
+        ),
+        ("https://h/?%73ig=a&sessionid=b&hmac=c&sas=d", "https://h/?%73ig=***&sessionid=***&hmac=***&sas=***"),
     ],
 )
 def test_redact(text: str, redacted: str) -> None:
