@@ -25,6 +25,7 @@ from eadbench.attacks.engine.probe import Probe, probe
 from eadbench.attacks.fgm import FGM
 from eadbench.attacks.fmn import FMN
 from eadbench.attacks.ifgm import IFGM
+from eadbench.attacks.jsma import JSMA
 from eadbench.attacks.pdpgd import PDPGD
 from eadbench.attacks.result import Adversarial, AttackResult
 from eadbench.attacks.sigma_zero import SigmaZero
@@ -45,6 +46,7 @@ ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "superdeepfool": SuperDeepFool,
     "apgd": APGD,
     "apgd_l1": APGDL1,
+    "jsma": JSMA,
 }
 """Attacks by their names in a spec. The paper's come first, in the order of its tables."""
 
@@ -59,6 +61,7 @@ __all__ = [
     "FGM",
     "FMN",
     "IFGM",
+    "JSMA",
     "PDPGD",
     "Adversarial",
     "Attack",

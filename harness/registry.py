@@ -141,6 +141,7 @@ ATTACKS = Registry(
         "superdeepfool": "#666666",
         "apgd": "#E73F74",
         "apgd_l1": "#80621F",
+        "jsma": "#3969AC",
     },
     adapted=_imported_attack,
 )

@@ -143,9 +143,10 @@ HALF_SPACE_DISTANCES = {"l0": 3, "l1": 0.3, "l2": 0.5, "linf": 0.1}
 def half_space(norm: str, kappa: float, *, distance: float | None = None) -> tuple[Linear, Tensor, Tensor]:
     """Two classes divided by a plane, and four images of class 0 on 36 pixels away from 0 and 1.
 
-    Let f = Z₁ - Z₀ = w·x + b. The least distance from x₀ to an image with f = κ is (κ - f(x₀)) / ‖w‖, by the dual norm:
-    ‖w‖∞ for L1, ‖w‖₂ for L2, ‖w‖₁ for L∞. It is about `distance`. In L0 the least number of values is that of the
-    greatest gains |wᵢ|·(distance to 0 or 1) that are enough together.
+    Let f = Z₁ - Z₀ = w·x + b, where Z₀ = -Z₁, so that either logit tells the way. The least distance from x₀ to an
+    image with f = κ is (κ - f(x₀)) / ‖w‖, by the dual norm: ‖w‖∞ for L1, ‖w‖₂ for L2, ‖w‖₁ for L∞. It is about
+    `distance`. In L0 the least number of values is that of the greatest gains |wᵢ|·(distance to 0 or 1) that are enough
+    together.
 
     Returns
     -------
@@ -167,8 +168,8 @@ def half_space(norm: str, kappa: float, *, distance: float | None = None) -> tup
     images = 0.5 + 0.02 * (torch.rand(4, 1, 6, 6, generator=generator) - 0.5)
     steps = lead * torch.tensor([-0.1, 0, 0.1, 0.2])
     images -= steps[:, None, None, None] * weight / weight.square().sum()
-    bias = torch.stack([torch.zeros(()), kappa - lead - 0.5 * weight.sum()])
-    model = Linear(torch.stack([torch.zeros_like(weight), weight]), bias)
+    bias = kappa - lead - 0.5 * weight.sum()
+    model = Linear(torch.stack([-weight, weight]) / 2, torch.stack([-bias, bias]) / 2)
     with torch.no_grad():
         f = margin(model(images), torch.ones(4, dtype=torch.int64), targeted=True)
     if order is None:

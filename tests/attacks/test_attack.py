@@ -75,13 +75,15 @@ def test_attacks_declare_themselves() -> None:
         "SuperDeepFool",
         "APGD",
         "APGD-L1",
+        "JSMA",
     ]
     for name in ("ead", "cov"):
         assert traits[name].axes == ("beta", "kappa")
         assert traits[name].rules == ("en", "l1", "l2") and traits[name].default_rules == ("en", "l1")
     assert traits["cw"].axes == ("kappa",) and traits["cw"].rules == ()
     assert traits["fgm"].axes == traits["ifgm"].axes == ("norm",)
-    assert all(each.untargeted and each.norms for each in traits.values())
+    assert all(each.norms for each in traits.values())
+    assert [name for name in traits if not traits[name].untargeted] == ["jsma"]
     assert [name for name in traits if not traits[name].targeted] == ["deepfool", "superdeepfool"]
 
 
