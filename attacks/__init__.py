@@ -25,6 +25,7 @@ from eadbench.attacks.engine.probe import Probe, probe
 from eadbench.attacks.fgm import FGM
 from eadbench.attacks.fmn import FMN
 from eadbench.attacks.ifgm import IFGM
+from eadbench.attacks.ifgm_variants import DIFGM, MIFGM, TIFGM
 from eadbench.attacks.jsma import JSMA
 from eadbench.attacks.pdpgd import PDPGD
 from eadbench.attacks.result import Adversarial, AttackResult
@@ -47,6 +48,9 @@ ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "apgd": APGD,
     "apgd_l1": APGDL1,
     "jsma": JSMA,
+    "mi_fgm": MIFGM,
+    "di_fgm": DIFGM,
+    "ti_fgm": TIFGM,
 }
 """Attacks by their names in a spec. The paper's come first, in the order of its tables."""
 
@@ -57,12 +61,15 @@ __all__ = [
     "ATTACKS",
     "COV",
     "DDN",
+    "DIFGM",
     "EAD",
     "FGM",
     "FMN",
     "IFGM",
     "JSMA",
+    "MIFGM",
     "PDPGD",
+    "TIFGM",
     "Adversarial",
     "Attack",
     "AttackResult",

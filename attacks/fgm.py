@@ -1,6 +1,6 @@
 """FGM, the fast gradient methods (Goodfellow et al. 2015; Chen et al. 2018, equations 1 and 2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -88,10 +88,26 @@ def direction(model: nn.Module, x: Tensor, labels: Tensor, *, norm: str, targete
         The step, shaped as `x` (B, C, H, W): zero where the gradient is not finite, and all zero where it is zero; and
         (B,) bool: whether the gradient has a value that is not finite.
     """
+    gradient, nonfinite = downhill(model, x, labels)
+    step = unit_step(gradient, norm)
+    return step if targeted else -step, nonfinite
+
+
+def downhill(
+    model: nn.Module, x: Tensor, labels: Tensor, *, through: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """The gradient of -u at x (B, C, H, W), 0 where it is not finite, and (B,) bool: whether it is not finite anywhere.
+
+    The model is run on `through(x)`, if that is given.
+    """
     x = x.detach().requires_grad_()
     with torch.enable_grad(), gradient_precision(model):
-        (gradient,) = torch.autograd.grad(-log_odds(model(x), labels).sum(), x)
+        logits = model(x if through is None else through(x))
+        (gradient,) = torch.autograd.grad(log_odds(logits, labels).sum(), x)
     nonfinite = ~gradient.flatten(1).sum(1).isfinite()
-    gradient = gradient.nan_to_num(0.0, 0.0, 0.0)
-    step = gradient.sign() if norm == "linf" else distances.unit(gradient, distances.NORMS[norm])
-    return -step if targeted else step, nonfinite
+    return gradient.nan_to_num(0.0, 0.0, 0.0), nonfinite
+
+
+def unit_step(gradient: Tensor, norm: str) -> Tensor:
+    """Scale a gradient (B, C, H, W) to norm one (L∞: each value ±1); a row of zeros stays so."""
+    return gradient.sign() if norm == "linf" else distances.unit(gradient, distances.NORMS[norm])

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -66,7 +65,7 @@ class IFGM(Attack):
         """Attack `images` (N, C, H, W) in [0, 1] with `labels` (N,), at most `batch_size` rows at a time."""
         return smallest_epsilon(
             self.craft,
-            partial(direction, norm=self.norm, targeted=self.targeted),
+            self.direction,
             model,
             images,
             labels,
@@ -76,6 +75,10 @@ class IFGM(Attack):
             targeted=self.targeted,
             batch_size=batch_size,
         )
+
+    def direction(self, model: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The step of norm one at x, and whether the gradient of a row is not finite: see :func:`fgm.direction`."""
+        return direction(model, x, labels, norm=self.norm, targeted=self.targeted)
 
     def craft(
         self, direction: Direction, origin: Tensor, labels: Tensor, first_direction: Tensor, epsilon: Tensor

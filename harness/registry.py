@@ -142,6 +142,9 @@ ATTACKS = Registry(
         "apgd": "#E73F74",
         "apgd_l1": "#80621F",
         "jsma": "#3969AC",
+        "mi_fgm": "#CF1C90",
+        "di_fgm": "#008695",
+        "ti_fgm": "#F2B701",
     },
     adapted=_imported_attack,
 )

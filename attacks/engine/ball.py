@@ -3,7 +3,6 @@
 Shapes: N examples, B rows of a batch, K classes.
 """
 
-from hashlib import blake2b
 from typing import Any, Protocol
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from eadbench.attacks.criterion import log_odds, logit_range, margin
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
+from eadbench.attacks.engine.draws import generator, seeds_of
 from eadbench.attacks.engine.rounds import Rounds
 
 __all__ = ["INITIAL_EPSILON", "Ascending", "BallSearch", "check_ball", "most_passes"]
@@ -107,15 +107,11 @@ class BallSearch:
     def draw(self, rows: Tensor) -> Tensor:
         """(B, C, H, W) the noise at the start of each row's run, which depends on the example, run and seed alone."""
         if not self.seeds:
-            images, labels = self.rounds.images.float().cpu().numpy(), self.rounds.labels.tolist()
-            names = [f"{self.attack.seed} {label}".encode() for label in labels]
-            digests = [blake2b(image.tobytes() + name) for image, name in zip(images, names, strict=True)]
-            self.seeds = [int.from_bytes(digest.digest()[:7]) for digest in digests]
+            self.seeds = seeds_of(self.rounds.images, self.rounds.labels, self.attack.seed)
         shape, draws = self.rounds.images.shape[1:], []
         for row, run in zip(rows.tolist(), self.run_index[rows].tolist(), strict=True):
-            generator = torch.Generator().manual_seed((self.seeds[row] + run) % 2**63)
-            is_cube = self.attack.norm == "linf"
-            noise = torch.rand(shape, generator=generator) if is_cube else torch.randn(shape, generator=generator)
+            state, is_cube = generator(self.seeds[row], run), self.attack.norm == "linf"
+            noise = torch.rand(shape, generator=state) if is_cube else torch.randn(shape, generator=state)
             draws.append(2 * noise - 1 if is_cube else noise)
         return torch.stack(draws).to(self.rounds.images)
 

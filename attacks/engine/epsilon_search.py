@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +29,11 @@ GRIDS = {
 }
 """The grids of the paper's table 4 by norm: [1, 1000] by 1, [0.01, 10] by 0.01, [0.001, 1] by 0.001."""
 
-Direction = Callable[[Tensor, Tensor], Tensor]
-"""(x (B, C, H, W), labels (B,)) to the steps of norm one to take at x; all zero if the gradient vanishes."""
+Direction = Callable[..., Tensor]
+"""(x (B, C, H, W), labels (B,)) to the steps to take at x; all zero if the gradient vanishes.
+
+Keywords are passed on to the attack's own direction; at x₀ there are none.
+"""
 
 Craft = Callable[[Direction, Tensor, Tensor, Tensor, Tensor], Tensor]
 """(direction, x₀, labels, direction at x₀, ε (B, 1, 1, 1)) to the adversarial images at these ε."""
@@ -46,7 +50,7 @@ def check_grid(norm: str, epsilons: Sequence[float] | None) -> None:
 
 def smallest_epsilon(
     craft: Craft,
-    direction: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]],
+    direction: Callable[..., tuple[Tensor, Tensor]],
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
@@ -102,7 +106,7 @@ class _GridSearch:
     def __init__(
         self,
         craft: Craft,
-        direction: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+        direction: Callable[..., tuple[Tensor, Tensor]],
         call: Call,
         grid: Tensor,
         targeted: bool,
@@ -122,9 +126,9 @@ class _GridSearch:
         movable = examples[(self.first_direction.flatten(1) != 0).any(1)]
         return self.repeat(self.try_epsilons, movable, batch_size)
 
-    def step(self, x: Tensor, labels: Tensor) -> Tensor:
+    def step(self, x: Tensor, labels: Tensor, **where: Any) -> Tensor:
         """The steps to take at x."""
-        return self.direction(x, labels)[0]
+        return self.direction(x, labels, **where)[0]
 
     @staticmethod
     def repeat(stage: Callable[[Tensor, int], Tensor], examples: Tensor, batch_size: int) -> int:

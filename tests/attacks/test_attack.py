@@ -76,6 +76,9 @@ def test_attacks_declare_themselves() -> None:
         "APGD",
         "APGD-L1",
         "JSMA",
+        "MI-FGM",
+        "DI-FGM",
+        "TI-FGM",
     ]
     for name in ("ead", "cov"):
         assert traits[name].axes == ("beta", "kappa")
