@@ -113,8 +113,12 @@ class DIFGM(MIFGM):
     """
 
     LABEL: ClassVar[str] = "DI-FGM"
-    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 2.6, "l2": 0.15, "linf": 0.9}  # a copy is not the image
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {**IFGM.CHECKED_WITH, "steps": 10, "diversity": 0.3}
+    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 2.6, "l2": 0.25, "linf": 1.0}  # a copy is not the image
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {
+        "steps": 10,
+        "epsilons": tuple(0.002 * 1.12**i for i in range(80)),
+        "diversity": 0.3,
+    }
 
     momentum: float = 0.0
     diversity: float = 0.5
