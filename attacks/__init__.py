@@ -31,6 +31,7 @@ from eadbench.attacks.pdpgd import PDPGD
 from eadbench.attacks.result import Adversarial, AttackResult
 from eadbench.attacks.sigma_zero import SigmaZero
 from eadbench.attacks.superdeepfool import SuperDeepFool
+from eadbench.attacks.zoo import ZOO
 
 ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "cw": CarliniWagner,
@@ -51,6 +52,7 @@ ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "mi_fgm": MIFGM,
     "di_fgm": DIFGM,
     "ti_fgm": TIFGM,
+    "zoo": ZOO,
 }
 """Attacks by their names in a spec. The paper's come first, in the order of its tables."""
 
@@ -70,6 +72,7 @@ __all__ = [
     "MIFGM",
     "PDPGD",
     "TIFGM",
+    "ZOO",
     "Adversarial",
     "Attack",
     "AttackResult",

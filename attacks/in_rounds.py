@@ -37,7 +37,7 @@ class InRounds(Attack):
         """
         norm = getattr(self, "norm", self.NORMS[0])
         with attacked(model, images, labels, batch_size, targeted=self.targeted, kappa=self.kappa) as call:
-            rounds = Rounds(call, norm=norm, targeted=self.targeted)
+            rounds = Rounds(call, norm=norm, targeted=self.targeted, room=batch_size)
             batch_size = self.play(rounds, batch_size)
             kept = confirmed(
                 call.victim,

@@ -145,6 +145,7 @@ ATTACKS = Registry(
         "mi_fgm": "#CF1C90",
         "di_fgm": "#008695",
         "ti_fgm": "#F2B701",
+        "zoo": "#A14E2E",
     },
     adapted=_imported_attack,
 )

@@ -75,10 +75,12 @@ class Call:
         if ledger is not None:
             ledger.open(model, images, labels, kappa)
 
-    def serve(self, examples: Tensor, counted: Tensor | None = None, *, among: Tensor | None = None) -> None:
+    def serve(
+        self, examples: Tensor, counted: Tensor | None = None, *, among: Tensor | None = None, each: int = 1
+    ) -> None:
         """Say which examples the rows of the next passes are: see :meth:`Ledger.serve`."""
         if self.ledger is not None:
-            self.ledger.serve(examples, counted, among=among)
+            self.ledger.serve(examples, counted, among=among, each=each)
 
     def forget(self, examples: Tensor) -> None:
         """Say that the attack on some examples (n,) starts again."""

@@ -105,16 +105,19 @@ class Ledger:
         self.passes[examples] = self.backwards[examples] = 0
         self.least[examples] = self.trace[examples] = torch.inf
 
-    def serve(self, examples: Tensor, counted: Tensor | None = None, *, among: Tensor | None = None) -> None:
+    def serve(
+        self, examples: Tensor, counted: Tensor | None = None, *, among: Tensor | None = None, each: int = 1
+    ) -> None:
         """Say which examples (B,) the rows of the next passes are.
 
-        An example has one row at most. Rows that are not `counted` (B,) bool only fill the batch. If the rows are only
-        some of the examples that are attacked together, `among` (A,) names these.
+        An example occurs once, and has `each` rows, one after the other. Rows that are not `counted` (B,) bool only
+        fill the batch. If the rows are only some of the examples that are attacked together, `among` (A,) names these.
         """
         self.together = examples if among is None else among
         if counted is not None:
             examples = torch.where(counted, examples, len(self.passes) - 1)
-        self.rows, self.surely_left = examples, 0
+        self.rows = examples if each == 1 else examples.repeat_interleave(each)
+        self.each, self.surely_left = each, 0
 
     def admit(self) -> Tensor:
         """(B,) bool: count a pass of each row that can pay for it.
@@ -127,14 +130,14 @@ class Ledger:
             None of the examples that are attacked together can.
         """
         left = self.most - self.passes[self.rows]
-        if self.one_by_one:  # every row is of the same example
-            left = left - torch.arange(len(left), device=left.device)
-        if self.surely_left == 0:
+        if self.each > 1:
+            left = left - torch.arange(len(left), device=left.device) % self.each
+        if self.surely_left <= 0:
             most_left = self.most - self.passes[self.together]
             self.surely_left = int(most_left.amax()) if len(most_left) else 0
         if self.surely_left <= 0:
             raise Spent
-        self.surely_left -= 1
+        self.surely_left -= self.each
         admitted = left > 0
         self.passes.index_add_(0, self.rows, admitted.long())
         return admitted
@@ -147,8 +150,9 @@ class Ledger:
         adversarial = admitted & inside & succeeds(lead - rounding_of(logits), self.kappa[self.rows])
         if not x.is_cuda and not adversarial.any():
             return
-        for row in torch.split(torch.arange(len(x)), 1) if self.one_by_one else (slice(None),):
-            self._keep(self.rows[row], x[row], adversarial[row])
+        for first in range(self.each):
+            rows = slice(first, None, self.each)
+            self._keep(self.rows[rows], x[rows], adversarial[rows])
 
     def _keep(self, examples: Tensor, x: Tensor, adversarial: Tensor) -> None:
         delta = x - self.images[examples]
@@ -203,7 +207,7 @@ class Metered(Wrapper):
         if not ledger.is_open:
             raise Unserved
         if ledger.one_by_one:
-            ledger.serve(ledger.rows[:1].expand(len(images)))
+            ledger.serve(ledger.rows[:1], each=len(images))
         admitted = ledger.admit()
         logits: Tensor = self.model(images)
         if ledger.one_by_one or self.exact is self:

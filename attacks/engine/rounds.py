@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 class Rounds:
     """The examples of one call: their queries, the passes of each, and what the attack claims."""
 
-    def __init__(self, call: Call, *, norm: str, targeted: bool) -> None:
+    def __init__(self, call: Call, *, norm: str, targeted: bool, room: int) -> None:
         self.call, kappa = call, call.kappa
         self.model, self.exact_model = call.model, exact_model(call.model)
         self.images, self.labels, self.kappa, self.targeted = call.images, call.labels, kappa, targeted
@@ -58,6 +58,8 @@ class Rounds:
         """(B,) the examples of the round."""
         self.epsilon: Tensor | None = None
         """(N,) the ε to report, if the attack has one."""
+        self.room = room
+        """The most images that pass through the model at a time."""
 
     @property
     def greatest(self) -> Tensor:
@@ -76,9 +78,9 @@ class Rounds:
             except Spent:
                 done = self.call.spent[batch]
             except torch.OutOfMemoryError:
-                if batch_size == 1:
+                if batch_size == self.room == 1:
                     raise
-                batch_size = batch_size // 2
+                batch_size, self.room = (max(1, size // 2) for size in (batch_size, self.room))
                 continue
             examples = torch.cat([batch[~done], waiting])
         return batch_size
@@ -114,6 +116,15 @@ class Rounds:
         self.call.serve(rows, among=self.batch)
         self.forwards[rows] += 1
         return self._told(rows, self.exact_model(x), x, x.new_empty(len(x), 0))
+
+    def logits_at(self, rows: Tensor, x: Tensor) -> Tensor:
+        """(B, M, K) the logits of M queries `x` (B, M, C, H, W) of each example, in the model's own precision."""
+        logits = []
+        for part in x.split(max(1, self.room // len(rows)), 1):
+            self.call.serve(rows, among=self.batch, each=part.shape[1])
+            self.forwards[rows] += part.shape[1]
+            logits.append(self.exact_model(part.flatten(0, 1)).unflatten(0, part.shape[:2]))
+        return torch.cat(logits, 1)
 
     def claim(self, rows: Tensor, x: Tensor, adversarial: Tensor) -> None:
         """Keep `x` (B, C, H, W) for the rows where it is `adversarial` (B,) and nearer than what was kept before."""

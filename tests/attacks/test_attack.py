@@ -79,6 +79,7 @@ def test_attacks_declare_themselves() -> None:
         "MI-FGM",
         "DI-FGM",
         "TI-FGM",
+        "ZOO",
     ]
     for name in ("ead", "cov"):
         assert traits[name].axes == ("beta", "kappa")
