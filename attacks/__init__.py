@@ -24,6 +24,7 @@ from eadbench.attacks.engine.frozen import frozen
 from eadbench.attacks.engine.probe import Probe, probe
 from eadbench.attacks.fgm import FGM
 from eadbench.attacks.fmn import FMN
+from eadbench.attacks.hopskipjump import HopSkipJump
 from eadbench.attacks.ifgm import IFGM
 from eadbench.attacks.ifgm_variants import DIFGM, MIFGM, TIFGM
 from eadbench.attacks.jsma import JSMA
@@ -53,6 +54,7 @@ ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "di_fgm": DIFGM,
     "ti_fgm": TIFGM,
     "zoo": ZOO,
+    "hopskipjump": HopSkipJump,
 }
 """Attacks by their names in a spec. The paper's come first, in the order of its tables."""
 
@@ -81,6 +83,7 @@ __all__ = [
     "BudgetedEAD",
     "CarliniWagner",
     "DeepFool",
+    "HopSkipJump",
     "Probe",
     "SigmaZero",
     "SuperDeepFool",

@@ -146,6 +146,7 @@ ATTACKS = Registry(
         "di_fgm": "#008695",
         "ti_fgm": "#F2B701",
         "zoo": "#A14E2E",
+        "hopskipjump": "#5B8C2A",
     },
     adapted=_imported_attack,
 )

@@ -80,6 +80,7 @@ def test_attacks_declare_themselves() -> None:
         "DI-FGM",
         "TI-FGM",
         "ZOO",
+        "HopSkipJump",
     ]
     for name in ("ead", "cov"):
         assert traits[name].axes == ("beta", "kappa")
