@@ -32,6 +32,7 @@ from eadbench.attacks.pdpgd import PDPGD
 from eadbench.attacks.result import Adversarial, AttackResult
 from eadbench.attacks.sigma_zero import SigmaZero
 from eadbench.attacks.superdeepfool import SuperDeepFool
+from eadbench.attacks.universal import Universal
 from eadbench.attacks.zoo import ZOO
 
 ATTACKS: Mapping[str, Callable[..., Attack]] = {
@@ -55,6 +56,7 @@ ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "ti_fgm": TIFGM,
     "zoo": ZOO,
     "hopskipjump": HopSkipJump,
+    "universal": Universal,
 }
 """Attacks by their names in a spec. The paper's come first, in the order of its tables."""
 
@@ -88,6 +90,7 @@ __all__ = [
     "SigmaZero",
     "SuperDeepFool",
     "Traits",
+    "Universal",
     "breaches",
     "confirmed",
     "frozen",

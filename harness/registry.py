@@ -147,6 +147,7 @@ ATTACKS = Registry(
         "ti_fgm": "#F2B701",
         "zoo": "#A14E2E",
         "hopskipjump": "#5B8C2A",
+        "universal": "#994E95",
     },
     adapted=_imported_attack,
 )

@@ -68,6 +68,7 @@ def stays_within_a_budget(subject: Subject) -> None:
     mode, images = subject.modes[0], small_images(3)
     labels = labels_to_attack(small_net(), images, targeted=mode)
     attack = Budgeted(attack=subject.variant(targeted=mode), budget=BUDGET)
+    attack = subject.ready(attack, small_net(), images)
     for row in range(len(images)):
         victim, one = Counting(small_net()), slice(row, row + 1)
         result = attack(victim, images[one], labels[one], batch_size=1)

@@ -15,7 +15,8 @@ def leaves_inputs_untouched(subject: Subject) -> None:
     model, originals = small_net(), small_images()
     labels = labels_to_attack(model, originals, targeted=subject.modes[0])
     images, given_labels = originals.clone(), labels.clone()
-    result = subject.variant(targeted=subject.modes[0])(model, images, given_labels, batch_size=5)
+    attack = subject.ready(subject.variant(targeted=subject.modes[0]), model, originals)
+    result = attack(model, images, given_labels, batch_size=5)
     require(torch.equal(images, originals), "the attack writes to the images")
     require(torch.equal(given_labels, labels), "the attack writes to the labels")
     for kept in result.values():

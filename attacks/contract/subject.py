@@ -1,6 +1,7 @@
 """The attack that is checked, and runs of it that several checks look at."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,7 @@ from eadbench.attacks.contract.victims import (
     small_images,
     small_net,
 )
+from eadbench.attacks.learning import learner, with_learnt
 from eadbench.attacks.result import Adversarial, AttackResult
 
 
@@ -145,6 +147,18 @@ class Subject:
         batch_size: int = BATCH_SIZE,
     ) -> Trial:
         """Run the attack on copies of `images` and `labels`."""
-        result = self.variant(targeted=targeted)(victim, images.clone(), labels.clone(), batch_size=batch_size)
+        attack = self.ready(self.variant(targeted=targeted), victim, images)
+        result = attack(victim, images.clone(), labels.clone(), batch_size=batch_size)
         name = f"{name}, {'targeted' if targeted else 'untargeted'}"
         return Trial(name=name, victim=victim, images=images, labels=labels, targeted=targeted, result=result)
+
+    @staticmethod
+    def ready(attack: Any, victim: nn.Module, images: Tensor) -> Any:
+        """Return the attack, which has learnt what it learns on a copy of the victim, where no pass is counted.
+
+        On the half-space it learns from the images themselves; elsewhere always from the same ones.
+        """
+        if learner(attack) is None:
+            return attack
+        training = small_images().to(images) if images.shape[2] == 4 else images
+        return with_learnt(attack, learner(attack).learn(deepcopy(victim), training))  # type: ignore[union-attr]

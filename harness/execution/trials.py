@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from eadbench import models
 from eadbench.attacks.engine.precision import LowerPrecision
 from eadbench.attacks.engine.progress import follow
+from eadbench.attacks.learning import learner, with_learnt
 from eadbench.harness import datasets
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.plan.cells import Example, Setting
@@ -78,6 +79,8 @@ def attack_seconds(
     """
     labels = torch.tensor([e.label if e.target is None else e.target for e in examples], device=images.device)
     attack = setting.build(examples, images.device)
+    if own := learner(attack):
+        attack = with_learnt(attack, own.learn(network, images[:1]))
     counted = _Counted(network, 3 * seconds)
     victim = counted if setting.precision == "float32" else LowerPrecision(counted, setting.precision)
     shares: list[float] = []

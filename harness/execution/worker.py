@@ -23,6 +23,7 @@ from eadbench.attacks.engine.throughput import fastest_batch_size
 from eadbench.harness import datasets
 from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution.allocator import keep_freed_memory
+from eadbench.harness.execution.learning import ready
 from eadbench.harness.execution.making import check_made, ensemble, refuse_own
 from eadbench.harness.execution.probing import probed, sample
 from eadbench.harness.execution.rows import crafted_images, crafted_rows, survivals, transferred_rows
@@ -235,6 +236,7 @@ class Worker:
         with models.seeded(int(shard.digest, 16) >> 1, self.device):  # the same noise if it is attacked again
             with warnings.catch_warnings(), follow(self.advance):
                 warnings.simplefilter("ignore", ArgumentWarning)  # the probe of the victim says the same, once
+                attack = ready(attack, shard, victim, self.data, self.results, self.notice)
                 result: AttackResult = attack(
                     victim if precision == "float32" else LowerPrecision(victim, precision),
                     images.to(self.device),

@@ -10,6 +10,7 @@
     DIR/cells.json                    what each cell stands for: its victim, attack and parameters
     DIR/tested.json                   the victims that `eadbench transfer` tested on
     DIR/models/<recipe>/              weights.safetensors, recipe.json, evaluation-<split>.json
+    DIR/learnt/<digest>.safetensors   what an attack has learnt of a victim, such as a universal perturbation
     DIR/examples/<shard>.parquet      one row per example and decision rule
     DIR/examples/<shard>-<victim>.parquet   the same examples, tested on another victim
     DIR/images/<shard>.parquet        the adversarial images of a shard, if the spec saves them

@@ -81,6 +81,7 @@ def test_attacks_declare_themselves() -> None:
         "TI-FGM",
         "ZOO",
         "HopSkipJump",
+        "universal",
     ]
     for name in ("ead", "cov"):
         assert traits[name].axes == ("beta", "kappa")
@@ -89,7 +90,7 @@ def test_attacks_declare_themselves() -> None:
     assert traits["fgm"].axes == traits["ifgm"].axes == ("norm",)
     assert all(each.norms for each in traits.values())
     assert [name for name in traits if not traits[name].untargeted] == ["jsma"]
-    assert [name for name in traits if not traits[name].targeted] == ["deepfool", "superdeepfool"]
+    assert [name for name in traits if not traits[name].targeted] == ["deepfool", "superdeepfool", "universal"]
 
 
 class NoDataclass:
