@@ -8,6 +8,9 @@ import torch
 from torch.nn import functional
 
 from eadbench import models
+from eadbench.attacks import IFGM
+from eadbench.attacks.criterion import attack_loss, margin
+from eadbench.attacks.fgm import direction
 from eadbench.models import Ensemble, Recipe, Training
 
 
@@ -34,6 +37,44 @@ def test_probabilities_are_the_mean() -> None:
     mean = torch.stack([each(images).softmax(1) for each in network.members]).mean(0)
     torch.testing.assert_close(network(images), mean.log())
     torch.testing.assert_close(functional.cross_entropy(network(images), labels), -mean[labels, labels].log().mean())
+
+
+class Fixed(torch.nn.Module):
+    """Logits that are linear in the image: each row of `logits` (K,) shifts by its own multiple of the mean pixel."""
+
+    def __init__(self, logits: list[float], slopes: list[float]) -> None:
+        super().__init__()
+        self.logits, self.slopes = torch.tensor(logits).double(), torch.tensor(slopes).double()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        pixels = images.flatten(1)
+        return self.logits + self.slopes * pixels.mul(torch.linspace(-1, 2, pixels.shape[1]).to(pixels)).sum(1)[:, None]
+
+
+def test_attacks_descend_the_loss_of_liu_et_al() -> None:
+    """I-FGM descends -log Σ αᵢ·softmaxᵢ(x)ₜ; EAD and C&W the margin of log Σ αᵢ·softmaxᵢ(x), not of mean logits."""
+    members = [Fixed([3.0, 0.0, -1.0], [0.0, 2.0, -1.0]), Fixed([0.5, 0.0, 9.0], [1.0, -3.0, 0.5])]
+    images = torch.linspace(0.2, 0.7, 4).double().view(1, 1, 2, 2).requires_grad_()
+    label = torch.tensor([1])
+    softmax = sum(0.5 * member(images).exp() / member(images).exp().sum() for member in members)
+    assert isinstance(softmax, torch.Tensor)
+    loss = -softmax[0, 1].log()
+    (slope,) = torch.autograd.grad(loss, images, retain_graph=True)
+    way, _ = direction(Ensemble(members), images, label, norm="l2", targeted=True)
+    torch.testing.assert_close(way, -slope / slope.norm())
+    attack = IFGM(norm="l2", steps=1, epsilons=(0.01,))
+    stepped = attack.craft(lambda *_: way, images, label, way, torch.full((1, 1, 1, 1), 0.01))
+    torch.testing.assert_close(stepped, images - 0.01 * slope / slope.norm())
+
+    hinge = torch.maximum(softmax[0, 0].log(), softmax[0, 2].log()) - softmax[0, 1].log()
+    (expected,) = torch.autograd.grad(hinge, images)
+    ours = attack_loss(margin(Ensemble(members)(images), label, targeted=True), torch.zeros(1))
+    (found,) = torch.autograd.grad(ours.sum(), images)
+    torch.testing.assert_close(ours[0], hinge)
+    torch.testing.assert_close(found, expected)
+    mean_logits = sum(member(images) for member in members) / 2
+    (other,) = torch.autograd.grad(margin(mean_logits, label, targeted=True).sum(), images)  # type: ignore[arg-type]
+    assert not torch.allclose(-other / other.norm(), found / found.norm(), atol=0.1)
 
 
 def test_certain_members_leave_finite_logits() -> None:
