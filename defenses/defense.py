@@ -5,14 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from eadbench.attacks.engine.declaration import MISSING, dataclass_breaches, member, unknown_fields, wrong_names
 from eadbench.models import Recipe
 
-__all__ = ["Crafting", "Defense", "Fit", "breaches"]
+__all__ = ["Crafting", "Defense", "Fit", "Loss", "breaches"]
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Logits (B, K) and labels to a scalar."""
 Fit = Callable[..., None]
 """`models.train`, with the device, the progress report and the checkpoint already chosen."""
 

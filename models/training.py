@@ -23,6 +23,7 @@ from eadbench.models.training_data import augmented, smoothed, split
 __all__ = ["Diverged", "accuracy", "predictions", "seeded", "train"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Objective = Callable[[nn.Module, Tensor, Tensor, Loss], Tensor]
 
 
 class Diverged(ValueError):
@@ -42,6 +43,7 @@ def train(
     *,
     loss: Loss = functional.cross_entropy,
     perturb: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+    objective: Objective | None = None,
     device: str | torch.device = "cpu",
     on_batch: Callable[[int, int, float], None] | None = None,
     checkpoint: Path | None = None,
@@ -61,6 +63,9 @@ def train(
         Maps logits (B, K) and batched labels to a scalar.
     perturb
         Maps the model, a batch's images and its labels to the images to train on instead.
+    objective
+        Maps the model, a batch's images, its labels and `loss` to the scalar to descend; unless given, `loss` of the
+        model's logits and the labels.
     on_batch
         Called after each batch with the number of images done, the number in all, and the batch's loss.
     checkpoint
@@ -86,6 +91,11 @@ def train(
         drop_last=drop_last,
         generator=generator,
     )
+    loss_of = _plain if objective is None else objective
+
+    def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
+        return loss(logits, smoothed(labels, logits.shape[1], training.label_smoothing))
+
     optimizer = optimizer_of(model, training)
     schedule = schedule_of(optimizer, training, len(loader))
     kept = Kept(model, training)
@@ -100,8 +110,7 @@ def train(
                 images, labels = images.to(device, memory_format=layout), labels.to(device)
                 if perturb is not None:
                     images = perturb(model, images, labels)
-                logits = model(images)
-                batch_loss = loss(logits, smoothed(labels, logits.shape[1], training.label_smoothing))
+                batch_loss = loss_of(model, images, labels, task_loss)
                 if not batch_loss.isfinite():
                     raise Diverged(f"the loss of a batch is {batch_loss.item()}", epoch, training)
                 optimizer.zero_grad()
@@ -180,6 +189,11 @@ def _correct(model: nn.Module, data: Dataset[Any], device: torch.device) -> int:
     """Return how many images are classified as their labels say, or as the most probable class of soft labels."""
     predicted, labels = _predictions_and_labels(model, data, 512, device)
     return int((predicted == (labels.argmax(1) if labels.is_floating_point() else labels)).sum())
+
+
+def _plain(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
+    """The loss of the model's logits."""
+    return loss(model(images), labels)
 
 
 @contextlib.contextmanager

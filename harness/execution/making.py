@@ -42,7 +42,7 @@ def refuse_own(recipe: models.Recipe, error: Exception) -> None:
 
 
 def check_made(recipe: models.Recipe, model: nn.Module, split: Split, device: str) -> dict[str, Any]:
-    """Check a model that a defence of the user's own has made. Return whether the defence puts something in front.
+    """Check a model that a defence has made, if it is the user's own. Return whether it puts something in front.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def check_made(recipe: models.Recipe, model: nn.Module, split: Split, device: st
     """
     name = recipe.defense["name"]
     if not DEFENSES.is_own(name):
-        return {}
+        return {} if in_front(recipe, model) is model else {WRAPPED: True}
     where = f"victim {recipe.digest}, {recipe.arch}: {name}"
     names = models.build_network(recipe, published=False).state_dict().keys()
     if not isinstance(model, nn.Module) or model.state_dict().keys() != names:
