@@ -11,6 +11,7 @@ from eadbench.harness.errors import TrackingFault
 from eadbench.harness.frames import Results
 from eadbench.harness.messages import redact
 from eadbench.harness.reporting import report as reports
+from eadbench.harness.results.lock import LOCK, attested, write_lock
 from eadbench.harness.results.owner import FolderInUse, Owner
 from eadbench.harness.tracking.uri import default_tracking_uri
 
@@ -47,6 +48,8 @@ def conclude(
             _keep(results, done, started, seconds, scale)
         elif not keep_owed(results):
             reports.write(folder, results.summary)
+            if not (folder.root / LOCK).is_file():  # one that is there is not replaced: rows may have been changed
+                write_lock(folder, attested(results.snapshot))
     if not invocation.unlogged(folder):
         return Ended(results=results, done=done, warning="")
     with progress.waiting(f"logging to MLflow at {redact(uri)}"):
@@ -88,7 +91,7 @@ def _keep(results: Results, done: "Done | None", started: datetime, seconds: flo
     from eadbench.harness.tracking import invocation
 
     folder = results.snapshot.folder
-    texts = reports.write(folder, results.summary)
+    texts = {LOCK: write_lock(folder, attested(results.snapshot))} | reports.write(folder, results.summary)
     identity = invocation.keep(results.snapshot, done, results.summary, texts, started, seconds, scale=scale)
     write_page(results)
     invocation.keep_files(folder, results.summary, identity)

@@ -13,6 +13,7 @@ from eadbench.dashboards.page.provenance import attacked_shards, git_revisions, 
 from eadbench.dashboards.page.section import Section
 from eadbench.dashboards.rendering import render
 from eadbench.harness.messages import redact
+from eadbench.harness.results.lock import LOCK, read_lock
 from eadbench.harness.results.records import ShardRecord
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.tracking.invocation import git_revision
@@ -46,12 +47,22 @@ def section(snapshot: Snapshot) -> Section:
 def _facts(snapshot: Snapshot) -> dict[str, str]:
     return {
         "results": redact(str(snapshot.folder.root)),
+        **_root(snapshot),
         "run at git revision": ", ".join(git_revisions(snapshot)) or "not known",
         "page written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "by eadbench": f"{version('eadbench')}, git revision {git_revision() or 'not known'}",
         "Python": python_version(),
         **{name: version(name) for name in ("torch", "ray")},
     }
+
+
+def _root(snapshot: Snapshot) -> dict[str, str]:
+    """Return the Merkle root of the rows, if the sweep has ended."""
+    path = snapshot.folder.root / LOCK
+    if not path.is_file():
+        return {}
+    lock = read_lock(path)
+    return {"results.lock": f"{lock.rows:,} rows, root {lock.root}"}
 
 
 def _places(records: Sequence[ShardRecord]) -> list[list[str]]:

@@ -25,7 +25,9 @@ def merge(
 ) -> None:
     """Join the sweeps of folders, whose specs differ in victims and attacks alone, in a new folder."""
     from eadbench.harness.results.folder import Results
+    from eadbench.harness.results.lock import attested, write_lock
     from eadbench.harness.results.merging import merged
+    from eadbench.harness.results.snapshot import Snapshot
 
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"--to {to}: must be an empty folder, or not be there")
@@ -37,6 +39,7 @@ def merge(
         out.print(escape(f"{what} would be written to {to}"), soft_wrap=True, highlight=False)
         return
     joined.write(Results(to))
+    write_lock(Results(to), attested(Snapshot(Results(to))))
     print_place("Merged", f"{to}: {what}")
     out.print(escape(f"`eadbench run {to}/spec.yaml --results {to}` runs what they lack"), soft_wrap=True)
 

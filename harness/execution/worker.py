@@ -1,11 +1,9 @@
 """A worker: make a victim, attack the examples of a shard, or test them on another victim."""
 
 import errno
-import os
-import socket
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
@@ -15,7 +13,7 @@ import torch
 from torch import nn
 
 from eadbench import models
-from eadbench.attacks import Adversarial, AttackResult
+from eadbench.attacks import AttackResult
 from eadbench.attacks.engine.inputs import ArgumentWarning
 from eadbench.attacks.engine.precision import LowerPrecision
 from eadbench.attacks.engine.progress import follow
@@ -23,12 +21,13 @@ from eadbench.attacks.engine.throughput import fastest_batch_size
 from eadbench.harness import datasets
 from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution.allocator import keep_freed_memory
+from eadbench.harness.execution.attacked import Attacked, shard_record
 from eadbench.harness.execution.learning import ready
 from eadbench.harness.execution.making import check_made, ensemble, refuse_own
 from eadbench.harness.execution.probing import probed, sample
 from eadbench.harness.execution.rows import crafted_images, crafted_rows, survivals, transferred_rows
 from eadbench.harness.execution.training_facts import training_facts, training_suspicions
-from eadbench.harness.execution.versions import cuda_version, device_name
+from eadbench.harness.execution.versions import device_name
 from eadbench.harness.execution.victim_checks import class_suspicions
 from eadbench.harness.labels import defense_label
 from eadbench.harness.parquet.adversarial import read_images, write_images
@@ -105,11 +104,15 @@ class Worker:
             reason = f"{self.setup.results}: {error.strerror or error}"
             raise EnvironmentFault(f"{reason}; what is done stays: make room, and run again to go on") from error
 
-    def _do(self, task: Task) -> ShardRecord | None:
+    def prepare(self) -> None:
+        """Set what the rounding of rows depends on."""
         if self.device == "cpu":
             torch.set_num_threads(self.setup.threads)
         torch.backends.cudnn.allow_tf32 = False  # successes are confirmed in float32
         torch.backends.cudnn.deterministic = True
+
+    def _do(self, task: Task) -> ShardRecord | None:
+        self.prepare()
         match task:
             case Shard():
                 return self.attack(task)
@@ -227,6 +230,15 @@ class Worker:
 
     def attack(self, shard: Shard) -> ShardRecord:
         """Attack a shard's examples and commit their rows."""
+        attacked = self.attacked(shard)
+        if shard.save_images:
+            write_images(self.results.image_part(shard.digest), *crafted_images(shard, attacked.rules))
+        weights = {shard.victim.digest: self.weights[shard.victim.digest]}
+        self.results.commit(shard, attacked.rows, attacked.record, weights)
+        return attacked.record
+
+    def attacked(self, shard: Shard) -> Attacked:
+        """Attack a shard's examples, and commit nothing."""
         started, clock = datetime.now(UTC), time.perf_counter()
         images = getattr(self.data, shard.split).images([example.image for example in shard.examples])
         labels = torch.tensor([e.label if e.target is None else e.target for e in shard.examples])
@@ -247,56 +259,23 @@ class Worker:
             shares = survivals(shard, victim, rules, times=self.setup.confirmations, batch_size=batch_size)
         rows = crafted_rows(shard, self.data.name, rules, result, shares)
         random = any(share is not None for share in shares.values())
-        record = self._record(shard, rules, result, batch_size, started, time.perf_counter() - clock, random=random)
-        if shard.save_images:
-            write_images(self.results.image_part(shard.digest), *crafted_images(shard, rules))
-        self.results.commit(shard, rows, record, {shard.victim.digest: self.weights[shard.victim.digest]})
-        return record
-
-    def _record(
-        self,
-        shard: Shard,
-        rules: Mapping[str | None, Adversarial],
-        result: AttackResult,
-        batch_size: int,
-        started: datetime,
-        seconds: float,
-        *,
-        random: bool,
-    ) -> ShardRecord:
-        gradient_evaluations = int(result.iterations.sum())
-        return ShardRecord(
-            shard=shard.digest,
-            split=shard.split,
-            victim=shard.victim.digest,
-            attack=shard.setting.attack,
-            examples=len(shard.examples),
-            successes={rule or shard.setting.attack: int(kept.success.sum()) for rule, kept in rules.items()},
-            unconfirmed={rule or shard.setting.attack: int(kept.unconfirmed.sum()) for rule, kept in rules.items()},
-            precision=shard.setting.precision,
-            gradient_evaluations=gradient_evaluations,
-            gradient_evaluations_computed=result.computed,
-            gradient_evaluations_per_second=round(gradient_evaluations / seconds, 1),
-            started=started.isoformat(timespec="seconds"),
-            seconds=round(seconds, 3),
-            worker=self.name,
-            node=socket.gethostname(),
-            visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
-            device=device_name(self.device),
-            threads=torch.get_num_threads(),
-            batch_size=batch_size,
-            torch=torch.__version__,
-            cuda=cuda_version() if self.device == "cuda" else None,
-            random=random,
+        seconds = time.perf_counter() - clock
+        record = shard_record(
+            shard, rules, result, batch_size, started, seconds, random=random, worker=self.name, device=self.device
         )
+        return Attacked(rows=rows, rules=rules, record=record)
 
     def transfer(self, task: Transfer) -> None:
         """Test a shard's stored images on another victim, and commit their rows."""
-        rows = read_rows([self.results.part(task.shard)])
-        keys, images = read_images([self.results.image_part(task.shard)])
-        digest = task.victim_digest
-        tested_rows = transferred_rows(rows, keys, images, self.victim(digest), digest, self.device)
+        rows, digest = self.transferred(task), task.victim_digest
         computed = {"torch": torch.__version__, "device": device_name(self.device)}
         [crafted] = read_notes([self.results.part(task.shard)], WHAT)
         weights = {**crafted.weights, digest: self.weights[digest]}
-        write_rows(self.results.part(task.shard, digest), tested_rows, computed, weights)
+        write_rows(self.results.part(task.shard, digest), rows, computed, weights)
+
+    def transferred(self, task: Transfer) -> list[dict[str, Any]]:
+        """Return the rows of a shard's stored images as tested on another victim."""
+        rows = read_rows([self.results.part(task.shard)])
+        keys, images = read_images([self.results.image_part(task.shard)])
+        digest = task.victim_digest
+        return transferred_rows(rows, keys, images, self.victim(digest), digest, self.device)

@@ -106,6 +106,11 @@ def encoded(
     return file
 
 
+def as_stored(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows as :func:`read_rows` would read them after :func:`write_rows`."""
+    return frame_of(pa.Table.from_pylist(list(rows), schema=SCHEMA))
+
+
 def read_rows(
     parts: Sequence[Path], *, columns: Sequence[str] | None = None, cells: Collection[str] | None = None
 ) -> pd.DataFrame:

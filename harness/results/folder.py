@@ -19,6 +19,7 @@
     DIR/invocations/<id>.json         the MLflow record of an invocation; its files are in the folder of that name
     DIR/invocations/<id>.logged       an empty file: a run has logged that invocation to MLflow
     DIR/report/                       the tables and figures
+    DIR/results.lock, roots.json      hashes of the rows; see :mod:`eadbench.harness.results.lock`
 
 Each file is written under a temporary name and then renamed. A shard is done when its part is in `examples` (and in
 `images`, if the spec saves images). Adversarial training learns from shards of the training split, stored likewise.

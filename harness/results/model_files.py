@@ -113,7 +113,8 @@ def check_model(folder: Path) -> None:
     DamagedResults
         A file is missing or damaged, or belongs to another model.
     """
-    weights = folder / "weights.safetensors"
+    recipe, weights = folder / "recipe.json", folder / "weights.safetensors"
+    read_recipe(recipe)
     expected = recorded_sha256(folder)
     try:
         with weights.open("rb") as file:

@@ -12,6 +12,7 @@ from eadbench.harness.parquet.notes import check_rows
 from eadbench.harness.results.cells import stored_cells
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import stored_json
+from eadbench.harness.results.lock import LOCK, ROOTS, Lock, Roots
 from eadbench.harness.results.model_files import check_model
 from eadbench.harness.results.records import Evaluation, Failed
 from eadbench.harness.results.row_weights import other_weights
@@ -86,6 +87,9 @@ def _records(results: Results) -> Iterator[Damage]:
     if results.originals.is_file():
         check = partial(check_rows, results.originals, originals.WHAT, originals.SCHEMA)
         yield from _checked([results.originals], check)
+    for name, kind in ((LOCK, Lock), (ROOTS, Roots)):
+        if (file := results.root / name).is_file():
+            yield from _checked([file], partial(stored_json, file, kind))
     yield from _checked([results.root / "cells.json"], partial(stored_cells, results.root))
     yield from _checked([results.root / "tested.json"], results.tested)
 

@@ -26,6 +26,7 @@ from eadbench.harness.paper.coverage import Places, places
 from eadbench.harness.reporting import figures
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import stored_json, write_text
+from eadbench.harness.results.lock import LOCK, read_lock
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.storage import checked_name, is_local
 from eadbench.harness.tracking import describe, log_sweep
@@ -71,6 +72,7 @@ def keep(
         name=f"{started:%Y-%m-%d %H:%M:%S} {unique[:4]}",
         tags=tags
         | {"eadbench.defense": "; ".join(defenses), "eadbench.state": _state(done, summary)}
+        | _root_tag(snapshot.folder)
         | _table_tag(tables.sweep),
         artifacts={"spec.yaml": specs.dump(spec), **texts},
         params={
@@ -149,6 +151,12 @@ def _tags(results: Results, dataset: str, scale: str | None) -> dict[str, str]:
     revision = git_revision()
     tags |= {} if revision is None else {"mlflow.source.git.commit": revision}
     return tags | ({} if scale is None else {"eadbench.scale": scale})
+
+
+def _root_tag(results: Results) -> dict[str, str]:
+    """Return the tag with the Merkle root of the rows; nothing before there is a lock."""
+    path = results.root / LOCK
+    return {"eadbench.root": read_lock(path).root} if path.is_file() else {}
 
 
 def _table_tag(tables: Sequence[int]) -> dict[str, str]:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from eadbench.attacks import EAD, survival
+from eadbench.harness.errors import UserError
+from eadbench.harness.execution.recomputing import recompute
 from eadbench.harness.execution.sweep import Done
 from eadbench.harness.frames import Results
 from eadbench.harness.reporting import report
@@ -99,6 +101,18 @@ def test_a_random_victim_is_attacked_with_the_same_noise_again(swept: tuple[Resu
     parts = list((results.folder / "examples").glob("*.parquet"))
     again = results.folder.parent / "again" / "examples"
     assert parts and all(part.read_bytes() == (again / part.name).read_bytes() for part in parts)
+
+
+def test_rows_of_a_random_victim_are_computed_again_with_their_whole_shard(
+    swept: tuple[Results, pd.DataFrame, Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, _, _ = swept
+    monkeypatch.chdir(results.folder.parent)
+    opened = Results(results.folder, allow_code=True)
+    again = recompute(opened.snapshot, 12, allow_code=True)
+    assert again.sampled == 12 and not again.others
+    with pytest.raises(UserError, match=r"cautious_nets:sound is code, .* --allow-code imports it"):
+        recompute(results.snapshot, 5)
 
 
 def test_gradients_that_are_not_finite_are_counted(swept: tuple[Results, pd.DataFrame, Done]) -> None:

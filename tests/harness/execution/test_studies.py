@@ -24,7 +24,9 @@ from eadbench.harness.execution.victims import VictimPlanner
 from eadbench.harness.parquet.adversarial import read_images
 from eadbench.harness.plan.recipes import planned
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.lock import attested
 from eadbench.harness.results.owner import Owner
+from eadbench.harness.results.snapshot import Snapshot
 from tests.sweeps import rows, run
 
 STUDY = """
@@ -209,6 +211,8 @@ class TestTransfer:
             for folder in (finished, tmp_path / "ray")
         ]
         assert parts[0] == parts[1] and parts[0]
+        locks = [attested(Snapshot(Results(folder))).lock for folder in (finished, tmp_path / "ray")]
+        assert locks[0] == locks[1] and locks[0].rows
 
     def test_later_to_the_victims_of_another_spec(self, finished: Path, tmp_path: Path) -> None:
         def transfer(what: spec.Spec, folder: Path) -> sweep.Done:
