@@ -22,6 +22,7 @@ from eadbench.attacks.ead import EAD
 from eadbench.attacks.engine.confirm import confirmed, survival
 from eadbench.attacks.engine.frozen import frozen
 from eadbench.attacks.engine.probe import Probe, probe
+from eadbench.attacks.engine.quantise import Quantised, nearest_levels, quantised
 from eadbench.attacks.fgm import FGM
 from eadbench.attacks.fmn import FMN
 from eadbench.attacks.hopskipjump import HopSkipJump
@@ -87,6 +88,7 @@ __all__ = [
     "DeepFool",
     "HopSkipJump",
     "Probe",
+    "Quantised",
     "SigmaZero",
     "SuperDeepFool",
     "Traits",
@@ -94,7 +96,9 @@ __all__ = [
     "breaches",
     "confirmed",
     "frozen",
+    "nearest_levels",
     "probe",
+    "quantised",
     "survival",
     "traits_of",
 ]

@@ -21,7 +21,7 @@ from eadbench.attacks.result import Adversarial, AttackResult
 
 __all__ = ["ACCOUNTING", "Budgeted", "class_within", "defaults_within", "with_budget", "within"]
 
-ACCOUNTING = ("budget", "best_queried", "published")
+ACCOUNTING = ("budget", "best_queried", "published", "quantised")
 """The keys of a spec's attack that are no hyperparameters of its class."""
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eadbench.harness.analysis import summary as summaries
 from eadbench.harness.analysis import transfer
-from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES, GROUPS
+from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES, GROUPS, after_rounding
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import dataset_label
@@ -88,13 +88,15 @@ class Results:
         """Return a line per cell of the spec: its digest, its victim, and all its hyperparameters."""
         return self.snapshot.settings.drop(columns="series")
 
-    def table(self, case: Case = "average") -> pd.DataFrame:
+    def table(self, case: Case = "average", *, quantised: bool = False) -> pd.DataFrame:
         """Return a line per cell and victim tested on, with the figures of one case.
 
         Parameters
         ----------
         case
             "best", "average" or "worst": per image over its target classes; "all_targets": the mean over every target.
+        quantised
+            Whether the figures are those after rounding to 8 bits; NaN in a transfer.
 
         Returns
         -------
@@ -105,6 +107,7 @@ class Results:
             raise UserError(f"case: must be one of {', '.join(GROUPS)}, got {case!r}")
         group = case == "all_targets"
         lines, labels = self.summary.lines, self.summary.labels
+        lines = after_rounding(lines) if quantised else lines
         lines = lines[lines["case"] == ("best" if group else case)]  # the mean over all targets is in each case's line
         figures = dict(zip(ALL_TARGETS if group else FIGURES, FIGURES, strict=True))
         table = lines.assign(

@@ -1,7 +1,7 @@
 """The tables of attacks with the paper's figures beside them, and the transfer of examples to other victims."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from markupsafe import Markup
@@ -65,6 +65,9 @@ class _Row:
 def attacks(summary: Summary) -> Section:
     """Return the figures of attacks on the victims that they were crafted on."""
     tables = None if summary.own.empty else _tables(summary, summary.own)
+    if tables and summary.quantised:
+        rounded = _tables(summary, summary.after_rounding, ", after rounding to 8 bits", paper=False)
+        tables = replace(tables, tables={**tables.tables, **rounded.tables})
     several_cases = not summary.own.empty and len(group_heads(summary.own)) > 1
     images = report.images_text(summary.spec)
     body = render("attacks.html.j2", tables=tables, several_cases=several_cases, images=images)
@@ -94,18 +97,20 @@ def transfer(summary: Summary) -> Section | None:
     return Section(anchor="transfer", title="Transfer", body=body)
 
 
-def _tables(summary: Summary, lines: pd.DataFrame, where: str = "") -> _Tables:
-    """Return lines of the summary in two tables."""
+def _tables(summary: Summary, lines: pd.DataFrame, where: str = "", *, paper: bool = True) -> _Tables:
+    """Return lines of the summary in two tables, with the paper's figures if `paper`."""
     first = lines.iloc[: LINE_LIMIT * len(CASES)]
     texts = described(summary, first)
     # The paper's attacks are targeted.
-    compared = comparison.compare(first, summary.victims) if summary.spec.targeted else None
-    paper = published_figures(compared)
+    compared = comparison.compare(first, summary.victims) if summary.spec.targeted and paper else None
+    published = published_figures(compared)
     tables = {}
     for groups_title, groups in (_GROUPS if len(group_heads(first)) > 1 else _ONE_GROUP).items():
         title = f"{groups_title}{where}"
-        tables[title] = table_html(summary, first, texts, groups=groups, intervals=True, paper=paper, aria_label=title)
-    return _Tables(tables=tables, paper=bool(paper), shown=len(first) // len(CASES), total=len(lines) // len(CASES))
+        tables[title] = table_html(
+            summary, first, texts, groups=groups, intervals=True, paper=published, aria_label=title
+        )
+    return _Tables(tables=tables, paper=bool(published), shown=len(first) // len(CASES), total=len(lines) // len(CASES))
 
 
 def _matrix_rows(summary: Summary, matrix: pd.DataFrame, on_all: pd.DataFrame, digests: Sequence[str]) -> list[_Row]:

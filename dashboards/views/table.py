@@ -12,7 +12,7 @@ from eadbench.dashboards.lines import described
 from eadbench.dashboards.rendering import as_text
 from eadbench.dashboards.sources import Source
 from eadbench.dashboards.views.parts import rows_or_stop
-from eadbench.harness.analysis.aggregate import CASES, GROUPS
+from eadbench.harness.analysis.aggregate import CASES, GROUPS, after_rounding
 from eadbench.harness.reporting import report, tables
 from eadbench.harness.reporting.tables.pages import group_heads
 
@@ -36,7 +36,10 @@ def show(source: Source) -> None:
         if len(groups) > 1:
             groups = choices.select_several("Cases", GROUPS, key="case", default=CASES, labels=_GROUP_LABELS)
         intervals = choices.toggle("95 % intervals", key="intervals", help="With images as clusters.")
-        paper = compared is not None and choices.toggle("The paper's figures", key="paper", value=True)
+        rounded = choices.toggle(
+            "After rounding", key="rounded", value=summary.quantised, help="Figures of images rounded to 8 bits."
+        )
+        paper = compared is not None and choices.toggle("The paper's figures", key="paper", value=not rounded)
     lines = summary.lines[chosen]
     if lines.empty or not groups:
         st.info("No line is left; choose a case, and fewer or other filters.")
@@ -44,6 +47,8 @@ def show(source: Source) -> None:
     first = lines.iloc[: LINE_LIMIT * len(CASES)]
     if intervals:
         first = source.with_intervals(first)
+    if rounded:
+        first = after_rounding(first)
     st.html(
         table_html(
             summary,
@@ -54,10 +59,11 @@ def show(source: Source) -> None:
             paper=published_figures(compared) if paper else None,
         )
     )
+    rounding = " Figures are of the images rounded to 8 bits, as files keep them." if rounded else ""
     brackets = " In brackets: the paper's figures for this setting." if paper else ""
     st.caption(
         f"{_lines_text(len(lines) // len(CASES))}. ASR in percent; distortions are means over successes. Underlined in "
-        f"bold: the least distortion among the lines of the highest ASR on a victim.{brackets} "
+        f"bold: the least distortion among the lines of the highest ASR on a victim.{brackets}{rounding} "
         f"{report.images_text(summary.spec)}"
     )
     for warning in report.warnings(summary):

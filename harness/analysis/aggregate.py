@@ -31,9 +31,13 @@ METRICS = ("l1", "l2", "linf")
 FIGURES = ("asr", *METRICS)
 GROUPS = (*CASES, "all_targets")
 
-COUNTED = ("split", "image", "target", "success", *METRICS)
-"""The columns of the rows from which figures are computed."""
+QUANTISED = ("quantised", *(f"quantised_{metric}" for metric in METRICS))
+"""The columns of the rows that say how an example fares after rounding to 8 bits."""
+COUNTED = ("split", "image", "target", "success", *METRICS, *QUANTISED)
+"""The columns of the rows from which figures are computed; there need not be those of ``QUANTISED``."""
 ALL_TARGETS = tuple(f"all_targets_{figure}" for figure in FIGURES)
+ROUNDED = {figure: f"quantised_{figure}" for figure in (*FIGURES, *ALL_TARGETS)}
+"""The names of the figures after rounding to 8 bits."""
 IDENTITY = ("cell", "model", "evaluated_on", "series")
 """Digests that identify a line: its cell, the victim attacked, the victim tested on, the attack without β and κ."""
 SETTING = (
@@ -47,7 +51,11 @@ COUNTS = ("targets", "targets_per_image", "images", "missing")
 TRANSFER = ("all_images_asr", "clean_error")
 """Of a transfer, in percent: the ASR over every target on all images, and how many images the victim tested on gets
 wrong without an attack."""
-COLUMNS = ("table", *SETTING, "case", *FIGURES, *COUNTS, *TRANSFER, *ALL_TARGETS, *INTERVALS, *IDENTITY)
+ROUNDED_COLUMNS = tuple(f"{name}{end}" for name in ROUNDED.values() for end in ("", "_lo", "_hi"))
+COLUMNS = (
+    *("table", *SETTING, "case", *FIGURES, *COUNTS, *TRANSFER, *ALL_TARGETS, *INTERVALS),
+    *(*ROUNDED_COLUMNS, *IDENTITY),
+)
 
 _NUMBERS = ("temperature", "beta", "kappa")
 _TEXTS = tuple(name for name in SETTING if name not in _NUMBERS)
@@ -152,6 +160,10 @@ def _rows_by_line(rows: pd.DataFrame) -> Iterator[tuple[Hashable, list[str], pd.
     order = np.lexsort((target, image, split, line))
     success = rows["success"].to_numpy(dtype=np.bool_)
     distances = {metric: rows[metric].to_numpy(dtype=np.float64, na_value=np.nan) for metric in METRICS}
+    distances |= {
+        name: rows[name].to_numpy(dtype=np.float64, na_value=np.nan) if name in rows else np.full(len(rows), np.nan)
+        for name in QUANTISED
+    }
     lines, starts = np.unique(line[order], return_index=True)
     for label, indices in zip(lines.tolist(), np.split(order, starts[1:]), strict=True):
         columns = {"split": split, "image": image, "target": target, "success": success, **distances}
@@ -195,12 +207,18 @@ def _line_records(
         complete = counted & (images.counts >= images_planned.targets_of(images.image))
         clean_error = planned.clean_error(setting["model"], setting["evaluated_on"])
         missing = _countable(planned, setting) - int(complete.sum())
-    totals = _image_totals(images, rows, _draws(setting, images, seed=seed))
+    drawn = _draws(setting, images, seed=seed)
+    totals = _image_totals(images, rows, drawn)
     on_all_images = _figures(totals.sum(axis=0))[GROUPS.index("all_targets"), 0]
     totals[~counted] = 0.0
     totals[~complete, : len(CASES)] = 0.0
-    figures = _figures(totals.sum(axis=0))
-    low, high = _intervals(totals)
+    figures = _figures(totals.sum(axis=0)), *_intervals(totals)
+    rounded = np.full_like(figures, np.nan)
+    if rows["quantised"].notna().all():
+        totals = _image_totals(images, rows[list(QUANTISED)].set_axis(["success", *METRICS], axis=1), drawn)
+        totals[~counted] = 0.0
+        totals[~complete, : len(CASES)] = 0.0
+        rounded = np.array([_figures(totals.sum(axis=0)), *_intervals(totals)])
     shared = {name: setting[name] for name in (*IDENTITY, *SETTING)} | {"table": ""}
     counts = (choice, int(targets.max()), int(complete.sum()), missing)
     shared |= dict(zip((*COUNTS, *TRANSFER), (*counts, on_all_images, clean_error), strict=True))
@@ -208,9 +226,16 @@ def _line_records(
         record = shared | {"case": case}
         for columns, group in ((FIGURES, case_index), (ALL_TARGETS, len(CASES))):
             for index, column in enumerate(columns):
-                record[column] = figures[group, index]
-                record[f"{column}_lo"], record[f"{column}_hi"] = low[group, index], high[group, index]
+                for name, values in ((column, figures), (ROUNDED[column], rounded)):
+                    for end, each in zip(("", "_lo", "_hi"), values, strict=True):
+                        record[name + end] = each[group, index]
         yield record
+
+
+def after_rounding(lines: pd.DataFrame) -> pd.DataFrame:
+    """Return lines of a summary with the figures after rounding to 8 bits in place of their own."""
+    ends = ("", "_lo", "_hi")
+    return lines.assign(**{own + end: lines[theirs + end] for own, theirs in ROUNDED.items() for end in ends})
 
 
 def _countable(planned: Planned, setting: dict[str, Any]) -> int:
@@ -260,7 +285,7 @@ def _image_totals(images: _Images, rows: pd.DataFrame, drawn: Ints) -> Floats:
     The array (N, G, 1 + F) holds per image and group the number of trials, the number of successes, and the sum of
     each distortion over the successes. ``_figures`` needs only a sum of these over images, with any weights.
     """
-    success, starts = rows["success"].to_numpy(), images.starts
+    success, starts = rows["success"].to_numpy(dtype=np.bool_), images.starts
     # (R, F - 1): zero where failed, so that sums and maxima are over successes.
     distances = np.where(success[:, None], rows[list(METRICS)].to_numpy(), 0.0)
     least = np.minimum.reduceat(np.where(success[:, None], distances, np.inf), starts, axis=0)

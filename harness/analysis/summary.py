@@ -48,6 +48,16 @@ class Summary:
         """The lines without transfer: examples tested on the victim that they attacked."""
         return self.lines[self.lines["model"] == self.lines["evaluated_on"]]
 
+    @property
+    def quantised(self) -> bool:
+        """Whether the spec asks for success after rounding to 8 bits."""
+        return any(attack.parameters.get("quantised") for attack in self.spec.attacks)
+
+    @property
+    def after_rounding(self) -> pd.DataFrame:
+        """The lines without transfer, with the figures after rounding to 8 bits, under a title that says so."""
+        return aggregate.after_rounding(self.own).assign(table="after rounding to 8 bits")
+
 
 def read(snapshot: Snapshot) -> Summary:
     """Summarise the rows of a folder that belong to its spec."""

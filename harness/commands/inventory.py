@@ -50,7 +50,8 @@ def export(
 ) -> None:
     """Write the rows of a sweep as CSV, and its adversarial images as PNG, for other programs.
 
-    PNG has 8 bits a channel, so that an example may lose its success: test examples on those in DIR/images/*.parquet.
+    PNG has 8 bits a channel, so that an example may lose its success; the column `quantised` says whether it does. A
+    file's metadata has its row. `quantised: true` in the spec searches for levels that keep the success.
     """
     from eadbench.harness.analysis.completeness import missing_rows
     from eadbench.harness.reporting.export import write_images, write_rows
@@ -61,7 +62,9 @@ def export(
     count = write_rows(snapshot, to / "rows.csv")
     print_place("Rows", f"{to / 'rows.csv'}: {count:,}")
     if images:
-        number = write_images(snapshot, to / "images")
-        print_place("Images", f"{to / 'images'}/CELL/IMAGE-TARGET.png: {number:,}")
+        count, succeeding = write_images(snapshot, to / "images")
+        print_place(
+            "Images", f"{to / 'images'}/CELL/IMAGE-TARGET.png: {count:,}, of which {succeeding:,} still succeed"
+        )
     if (missing := missing_rows(snapshot)) is not None:
         end_incomplete({str(folder): missing})

@@ -67,6 +67,10 @@ def report(
         ),
     ] = None,
     transpose: Annotated[bool, typer.Option("--transpose", help="Make attacks columns and figures lines.")] = False,
+    quantised: Annotated[
+        bool,
+        typer.Option("--quantised", help="Also print the figures after rounding to 8 bits; a csv has them."),
+    ] = False,
     figures: Annotated[bool, typer.Option("--figures", help="Also draw curves and galleries into DIR/report.")] = False,
     allow_code: AllowCode = False,
 ) -> None:
@@ -95,9 +99,9 @@ def report(
         layout = Layout.of(columns, transpose=transpose)
         shown = selected(results.summary, only=only, sort=sort)
         if format is Format.table:
-            out.print(reports.terminal(shown, width=out.width, layout=layout))
+            out.print(reports.terminal(shown, width=out.width, layout=layout, quantised=quantised))
         else:
-            write_text(reports.text(shown, format.value, layout))
+            write_text(reports.text(shown, format.value, layout, quantised=quantised))
     if figures:
         with err.status("drawing"):
             paths = reports.draw(results.snapshot, results.summary)

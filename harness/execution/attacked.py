@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from eadbench.attacks import Adversarial, AttackResult
+from eadbench.attacks import Adversarial, AttackResult, Quantised
 from eadbench.harness.execution.versions import cuda_version, device_name
 from eadbench.harness.plan.grid import Shard
 from eadbench.harness.results.records import ShardRecord
@@ -24,6 +24,8 @@ class Attacked:
     rows: Sequence[dict[str, Any]]
     rules: Mapping[str | None, Adversarial]
     """What each decision rule keeps."""
+    rounded: Mapping[str | None, Quantised]
+    """The same, rounded to 8 bits."""
     record: ShardRecord
 
 

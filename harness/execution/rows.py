@@ -10,14 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from eadbench.attacks import Adversarial, AttackResult
+from eadbench.attacks import Adversarial, AttackResult, Quantised, quantised
 from eadbench.attacks import survival as survival_of
 from eadbench.attacks.criterion import margin, succeeds
 from eadbench.harness.parquet.rows import Key, keys_of
 from eadbench.harness.plan.grid import Shard, other_parameters
 from eadbench.models import canonical_json
 
-_SEARCH_COLUMNS = ("iterations", "forward_passes", "margin", "const_end", "nonfinite", "survival", "trace")
+_QUANTISED = ("quantised", *(f"quantised_{norm}" for norm in ("l0", "l1", "l2", "linf")))
+_SEARCH_COLUMNS = (
+    *("iterations", "forward_passes", "margin", "const_end", "nonfinite", "survival", "trace"),
+    *_QUANTISED,
+)
 """Columns that say how an example was found on its own victim; null where it is tested on another."""
 
 _BATCH = 256
@@ -49,16 +53,38 @@ def survivals(
     }
 
 
+def roundings(
+    shard: Shard, victim: nn.Module, images: Tensor, rules: Mapping[str | None, Adversarial], *, batch_size: int
+) -> dict[str | None, Quantised]:
+    """Round to 8 bits what each rule keeps, with a search for a rounding that succeeds if the spec asks for it."""
+    device = images.device
+    labels = [example.label if example.target is None else example.target for example in shard.examples]
+    return {
+        rule: quantised(
+            victim,
+            kept,
+            images,
+            torch.tensor(labels, device=device),
+            kappa=torch.tensor([example.kappa for example in shard.examples], device=device),
+            targeted=shard.examples[0].target is not None,
+            batch_size=batch_size,
+            search=bool(shard.setting.parameters.get("quantised")),
+        )
+        for rule, kept in rules.items()
+    }
+
+
 def crafted_rows(
     shard: Shard,
     dataset: str,
     rules: Mapping[str | None, Adversarial],
     result: AttackResult,
     survival: Mapping[str | None, Tensor | None],
+    rounded: Mapping[str | None, Quantised],
 ) -> list[dict[str, Any]]:
     """Return the rows of a shard: one for each example and decision rule, in this order.
 
-    `survival` holds by rule what :func:`eadbench.attacks.survival` returns.
+    `survival` holds by rule what :func:`eadbench.attacks.survival` returns, and `rounded` what :func:`roundings` does.
     """
     victim, cells = shard.victim, shard.cell_digests
     shared = {
@@ -77,7 +103,7 @@ def crafted_rows(
         "precision": shard.setting.precision,
         "shard": shard.digest,
     }
-    figures = {rule: _figures(kept, survival.get(rule)) for rule, kept in rules.items()}
+    figures = {rule: _figures(kept, survival.get(rule)) | _rounded(rounded[rule]) for rule, kept in rules.items()}
     searches = _searches(result, len(shard.examples))
     passes = zip(shard.examples, result.iterations.tolist(), result.forward_passes.tolist(), strict=True)
     return [
@@ -108,10 +134,18 @@ def _figures(kept: Adversarial, survival: Tensor | None) -> dict[str, Sequence[A
     names = ("l0", "l1", "l2", "linf", "margin", "const", "epsilon")
     shares = torch.full_like(kept.l1, torch.nan) if survival is None else survival
     values = {name: getattr(kept, name) for name in names} | {"survival": shares}
-    columns: dict[str, Sequence[Any]] = {
-        name: [None if math.isnan(value) else value for value in column.tolist()] for name, column in values.items()
-    }
+    columns = {name: _without_nan(column) for name, column in values.items()}
     return columns | {"success": kept.success.tolist(), "trace": _traces(kept)}
+
+
+def _rounded(rounded: Quantised) -> dict[str, Sequence[Any]]:
+    """Return the columns about the images rounded to 8 bits."""
+    distances = (_without_nan(getattr(rounded, norm)) for norm in ("l0", "l1", "l2", "linf"))
+    return dict(zip(_QUANTISED, (rounded.success.tolist(), *distances), strict=True))
+
+
+def _without_nan(column: Tensor) -> Sequence[Any]:
+    return [None if math.isnan(value) else value for value in column.tolist()]
 
 
 def _traces(kept: Adversarial) -> Sequence[list[float | None] | None]:
@@ -121,7 +155,9 @@ def _traces(kept: Adversarial) -> Sequence[list[float | None] | None]:
     return [[None if math.isnan(value) else value for value in values] for values in kept.trace.tolist()]
 
 
-def crafted_images(shard: Shard, rules: Mapping[str | None, Adversarial]) -> tuple[list[Key], NDArray[np.float32]]:
+def crafted_images(
+    shard: Shard, rules: Mapping[str | None, Adversarial | Quantised]
+) -> tuple[list[Key], NDArray[np.float32]]:
     """Return the keys and the adversarial images (N, C, H, W) of a shard's successes."""
     cells = shard.cell_digests
     keys: list[Key] = []

@@ -25,7 +25,7 @@ from eadbench.harness.execution.attacked import Attacked, shard_record
 from eadbench.harness.execution.learning import ready
 from eadbench.harness.execution.making import check_made, ensemble, refuse_own
 from eadbench.harness.execution.probing import probed, sample
-from eadbench.harness.execution.rows import crafted_images, crafted_rows, survivals, transferred_rows
+from eadbench.harness.execution.rows import crafted_images, crafted_rows, roundings, survivals, transferred_rows
 from eadbench.harness.execution.training_facts import training_facts, training_suspicions
 from eadbench.harness.execution.versions import device_name
 from eadbench.harness.execution.victim_checks import class_suspicions
@@ -233,6 +233,8 @@ class Worker:
         attacked = self.attacked(shard)
         if shard.save_images:
             write_images(self.results.image_part(shard.digest), *crafted_images(shard, attacked.rules))
+            if shard.setting.parameters.get("quantised"):
+                write_images(self.results.rounded_part(shard.digest), *crafted_images(shard, attacked.rounded))
         weights = {shard.victim.digest: self.weights[shard.victim.digest]}
         self.results.commit(shard, attacked.rows, attacked.record, weights)
         return attacked.record
@@ -257,13 +259,14 @@ class Worker:
                 )
             rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
             shares = survivals(shard, victim, rules, times=self.setup.confirmations, batch_size=batch_size)
-        rows = crafted_rows(shard, self.data.name, rules, result, shares)
+            rounded = roundings(shard, victim, images.to(self.device), rules, batch_size=batch_size)
+        rows = crafted_rows(shard, self.data.name, rules, result, shares, rounded)
         random = any(share is not None for share in shares.values())
         seconds = time.perf_counter() - clock
         record = shard_record(
             shard, rules, result, batch_size, started, seconds, random=random, worker=self.name, device=self.device
         )
-        return Attacked(rows=rows, rules=rules, record=record)
+        return Attacked(rows=rows, rules=rules, rounded=rounded, record=record)
 
     def transfer(self, task: Transfer) -> None:
         """Test a shard's stored images on another victim, and commit their rows."""

@@ -52,6 +52,11 @@ SCHEMA = pa.schema(
         ("survival", pa.float32()),
         ("precision", _TEXT),
         ("trace", pa.list_(pa.field("element", pa.float32()))),
+        ("quantised", pa.bool_()),
+        ("quantised_l0", pa.float32()),
+        ("quantised_l1", pa.float32()),
+        ("quantised_l2", pa.float32()),
+        ("quantised_linf", pa.float32()),
     ]
 )
 """One row per example and decision rule. A value is null if it has no meaning for the attack, or the example failed.
@@ -61,7 +66,8 @@ SCHEMA = pa.schema(
 its least c, still succeeding, "greatest" if no c succeeded. `survival` is the share of repeated tests that a success on
 a random victim passes. `nonfinite` counts gradient evaluations with a value that is not finite; in a transfer, tests
 with such logits. `trace` has six values, the least distance by the cell's rule or norm within 1/32, 1/16, 1/8, 1/4, 1/2
-and all of the budget; null before the first success, and without a budget.
+and all of the budget; null before the first success, and without a budget. `quantised` says whether the image still
+succeeds when it is rounded to 8 bits, and the distances after it are those of the rounded image; null in a transfer.
 """
 
 WHAT = "the rows of a sweep"

@@ -27,17 +27,20 @@ NEEDS = "% needs \\usepackage{booktabs}\n"
 __all__ = ["compared", "draw", "examples_texts", "images_text", "terminal", "text", "warnings", "write"]
 
 
-def terminal(summary: Summary, *, width: int, layout: Layout | None = None) -> RenderableType:
+def terminal(summary: Summary, *, width: int, layout: Layout | None = None, quantised: bool = False) -> RenderableType:
     """Render the tables for a terminal, and the transfer matrix if examples were tested on other victims.
 
-    A study of several victims begins with an overview.
+    A study of several victims begins with an overview. If `quantised`, or if the spec asks for it, there are tables of
+    the figures after rounding to 8 bits.
     """
     first = overview.terminal(summary, width=width)
     parts: list[RenderableType] = [] if first is None else [first]
-    if layout is None:
-        parts.append(tables.terminal(summary.own.assign(table=""), summary.victims, width=width))
-    else:
-        parts += map(grid.terminal, grids(summary.own.assign(table=""), summary.victims, layout))
+    shown = [summary.own.assign(table=""), *([summary.after_rounding] if quantised or summary.quantised else [])]
+    for lines in shown:
+        if layout is None:
+            parts.append(tables.terminal(lines, summary.victims, width=width))
+        else:
+            parts += map(grid.terminal, grids(lines, summary.victims, layout))
     matrix = transfer.terminal(summary.lines, summary.victims, summary.labels, summary.spec)
     seeds = tables.seeds_terminal(summary.lines, summary.victims)
     parts += [part for part in (seeds, matrix) if part is not None]
@@ -45,12 +48,19 @@ def terminal(summary: Summary, *, width: int, layout: Layout | None = None) -> R
     return Group(*parts, *(Text(f"Warning: {text}", style="yellow") for text in warnings(summary)), Text())
 
 
-def text(summary: Summary, format: str, layout: Layout | None = None) -> str:
-    """Return the tables as csv, markdown (with :func:`images_text` and :func:`warnings` below) or latex."""
+def text(summary: Summary, format: str, layout: Layout | None = None, *, quantised: bool = False) -> str:
+    """Return the tables as csv, markdown (with :func:`images_text` and :func:`warnings` below) or latex.
+
+    If `quantised`, or if the spec asks for it, there are tables of the figures after rounding to 8 bits; a csv has them
+    as columns in any case.
+    """
+    lines = summary.lines
+    if format != "csv" and (quantised or summary.quantised):
+        lines = pd.concat([lines, summary.after_rounding], ignore_index=True)
     if layout is None:
-        rendered = tables.render(summary.lines, format, summary.victims)
+        rendered = tables.render(lines, format, summary.victims)
     else:
-        rendered = "\n".join(grid.text(each, format) for each in grids(summary.lines, summary.victims, layout))
+        rendered = "\n".join(grid.text(each, format) for each in grids(lines, summary.victims, layout))
     if format != "csv":
         needs = NEEDS if format == "latex" else ""
         rendered = needs + overview.text(summary, format) + rendered.removeprefix(needs)

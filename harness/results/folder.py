@@ -14,6 +14,7 @@
     DIR/examples/<shard>.parquet      one row per example and decision rule
     DIR/examples/<shard>-<victim>.parquet   the same examples, tested on another victim
     DIR/images/<shard>.parquet        the adversarial images of a shard, if the spec saves them
+    DIR/quantised/<shard>.parquet     the same, rounded to 8 bits by a search, if the spec asks for one
     DIR/shards/<shard>.json           when and where the shard ran, and what it cost
     DIR/failures/<task>.json          the error of an abandoned task, its workers and its examples
     DIR/invocations/<id>.json         the MLflow record of an invocation; its files are in the folder of that name
@@ -84,6 +85,7 @@ class Results:
         self.root = root
         self.examples = root / "examples"
         self.images = root / "images"
+        self.rounded = root / "quantised"
         self.shards = root / "shards"
         self.failures = root / "failures"
         self.invocations = root / "invocations"
@@ -265,6 +267,10 @@ class Results:
     def image_part(self, shard: str) -> Path:
         """Return the file of a shard's adversarial images."""
         return self.images / f"{checked_name(shard, f'{self.root}: the shard of a row')}.parquet"
+
+    def rounded_part(self, shard: str) -> Path:
+        """Return the file of a shard's adversarial images rounded to 8 bits by a search."""
+        return self.rounded / f"{checked_name(shard, f'{self.root}: the shard of a row')}.parquet"
 
     def write_failure(self, task: str, failed: Failed) -> None:
         """Store the failure of an abandoned task."""

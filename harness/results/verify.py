@@ -67,6 +67,8 @@ def _parts(results: Results) -> Iterator[Damage]:
         yield from _checked([part], partial(check_rows, part, rows.WHAT, rows.SCHEMA))
     for part in _listed(results.images, "*.parquet"):
         yield from _checked([part], partial(check_images, part))
+    for part in _listed(results.rounded, "*.parquet"):  # written with the rows alone
+        yield from _checked([part, results.part(part.stem)], partial(check_images, part))
 
 
 def _models(results: Results) -> Iterator[Damage]:

@@ -70,7 +70,11 @@ def _accounted(entry: Mapping[str, Any], file: SpecFile, code: bool) -> Mapping[
     """Return an attack's entry with the sweep's budget, unless it has its own."""
     if not code:
         return entry
-    shared = {"budget": file.budget, "best_queried": file.best_queried or None}
+    shared = {
+        "budget": file.budget,
+        "best_queried": file.best_queried or None,
+        "quantised": file.quantised or None,
+    }
     return {**{key: value for key, value in shared.items() if value is not None}, **entry}
 
 

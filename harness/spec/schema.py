@@ -148,6 +148,9 @@ class Accounting(_Documented):
     published: bool = False
     """On a budget: run `ead` or `cw` as published, cut where the budget ends, and not by the search made for a
     budget."""
+    quantised: bool | None = None
+    """Whether a rounding to 8 bits that succeeds is searched for where the nearest one fails; unless given, the sweep's
+    `quantised`."""
 
 
 class Resources(_Documented):
@@ -214,6 +217,9 @@ class SpecFile(_Documented):
     best_queried: bool = False
     """Whether every attack reports the nearest adversarial image that it queried, instead of the one that it
     returns."""
+    quantised: bool = False
+    """Whether tables show the success after rounding to 8 bits too, with a search for a rounding that succeeds where
+    the nearest one fails. The rows have the column `quantised` in any case, without the search."""
     save_images: Annotated[Literal["none", "successes"] | None, Right("none or successes")] = None
     """Which adversarial images are stored; unless given, `successes` if examples are tested on other victims."""
     shard_size: Annotated[

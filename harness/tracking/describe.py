@@ -6,13 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES
+from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES, ROUNDED
 from eadbench.harness.labels import AXES, Labels, attack_label
 from eadbench.harness.numbers import parameter_text
 from eadbench.harness.plan.cells import Cell, Victim
 from eadbench.harness.tracking.curves import plain_keys, victim_names
 from eadbench.harness.tracking.records import CellRecord, ParamValue, VictimRecord
 from eadbench.models import Recipe
+
+_OVER_ALL = dict(zip(FIGURES, ALL_TARGETS, strict=True))
 
 
 def cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame, tags: Mapping[str, str], labels: Labels) -> CellRecord:
@@ -81,6 +83,8 @@ def _metrics(lines: pd.DataFrame, victims: Mapping[str, str]) -> dict[str, float
         figures: dict[str, Any] = {f"{case}.{name}": cases.at[case, name] for case in names for name in FIGURES}
         if not one:
             figures |= {name.replace("all_targets_", "all_targets."): part[name].iloc[0] for name in ALL_TARGETS}
+        if model == tested:
+            figures |= {f"quantised.{name}": part[ROUNDED[all_of]].iloc[0] for name, all_of in _OVER_ALL.items()}
         figures |= {"images": part["images"].iloc[0], "images_missing": part["missing"].iloc[0]}
         metrics |= {prefix + name: None if pd.isna(value) else float(value) for name, value in figures.items()}
     return metrics

@@ -6,7 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from eadbench.harness.analysis.aggregate import ALL_TARGETS, COUNTS, FIGURES, INTERVALS, SETTING, TRANSFER
+from eadbench.harness.analysis.aggregate import (
+    ALL_TARGETS,
+    COUNTS,
+    FIGURES,
+    INTERVALS,
+    ROUNDED_COLUMNS,
+    SETTING,
+    TRANSFER,
+)
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import Labels, varying_names
 from eadbench.harness.plan.grid import Victim
@@ -29,7 +37,7 @@ __all__ = [
 
 CSV_COLUMNS = (
     *("table", "victim", "label", *SETTING, "case", *FIGURES, *COUNTS, *TRANSFER, *ALL_TARGETS, *INTERVALS),
-    *("model", "evaluated_on", "cell"),
+    *(*ROUNDED_COLUMNS, "model", "evaluated_on", "cell"),
 )
 
 

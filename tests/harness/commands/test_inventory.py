@@ -9,10 +9,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
+from eadbench.harness.datasets import load
+from eadbench.harness.frames import Results
 from eadbench.harness.parquet.adversarial import read_images
 from eadbench.harness.parquet.rows import SCHEMA, encoded
+from eadbench.harness.results.model_files import load_model, read_model
 from tests.command import eadbench, refusal
 from tests.sweeps import rows, run, small
 
@@ -68,6 +72,37 @@ def test_rows_and_images_are_exported(root: Path, tmp_path: Path) -> None:
         levels = np.asarray(Image.open(tmp_path / "images" / key.cell / f"{key.image}-{key.target}.png"))
         np.testing.assert_allclose(levels / 255, pixels[0], atol=0.5 / 255 + 1e-6)
     assert set(json.loads((folder / "cells.json").read_text())) == set(keys["cell"])
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_the_column_quantised_is_right_of_every_file(search: bool, tmp_path: Path) -> None:
+    attacks = [{"name": "ead", "beta": 1e-3, "binary_search_steps": 4, "max_iterations": 30}]
+    run(small(attacks=attacks, save_images="successes", quantised=search), tmp_path / "results")
+    ended = eadbench("export", tmp_path / "results", "--to", tmp_path, "--images")
+    stored = rows(tmp_path / "results").set_index(["cell", "image", "target"])
+    [victim] = Results(tmp_path / "results").snapshot.victims
+    network = load_model(read_model(tmp_path / "results" / "models" / victim.digest))
+    originals = load("digits").test
+    files = sorted((tmp_path / "images").rglob("*.png"))
+    for file in files:
+        read = Image.open(file)
+        row = stored.loc[(file.parent.name, *map(int, file.stem.split("-")))]
+        image, target = torch.tensor(np.asarray(read))[None, None] / 255, int(file.stem.split("-")[1])
+        assert (network(image).argmax(1).item() == target) == row["quantised"]
+        assert read.info["eadbench:quantised"] == str(row["quantised"]) and read.info["eadbench:attack"] == "ead"
+        if row["quantised"]:
+            delta = image - (originals.images([int(file.stem.split("-")[0])]) * 255).round() / 255
+            assert delta.abs().sum().item() == pytest.approx(row["quantised_l1"], abs=1e-4)
+    succeeding = int(stored["quantised"].sum())
+    assert len(files) == stored["success"].sum() > 20 and f"{len(files)}, of which {succeeding} still" in ended.out
+    assert succeeding == len(files) if search else 0 < succeeding < len(files)
+    assert eadbench("verify", tmp_path / "results").code == 0
+    tables = eadbench("report", tmp_path / "results").out
+    assert ("after rounding to 8 bits: " in tables) == search
+    summary = Results(tmp_path / "results").table("all_targets", quantised=True)
+    en = stored[stored["decision_rule"] == "en"]
+    assert summary["asr"][0] == pytest.approx(100 * en["quantised"].mean())
+    assert summary["l1"][0] == pytest.approx(en["quantised_l1"].mean())
 
 
 def test_a_sweep_without_images_is_said(root: Path, tmp_path: Path) -> None:
