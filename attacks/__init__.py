@@ -20,6 +20,7 @@ from eadbench.attacks.ddn import DDN
 from eadbench.attacks.deepfool import DeepFool
 from eadbench.attacks.ead import EAD
 from eadbench.attacks.engine.confirm import confirmed, survival
+from eadbench.attacks.engine.figures import figures_of
 from eadbench.attacks.engine.frozen import frozen
 from eadbench.attacks.engine.probe import Probe, probe
 from eadbench.attacks.engine.quantise import Quantised, nearest_levels, quantised
@@ -95,6 +96,7 @@ __all__ = [
     "Universal",
     "breaches",
     "confirmed",
+    "figures_of",
     "frozen",
     "nearest_levels",
     "probe",

@@ -19,7 +19,7 @@ from benchmarks.explorer import opened
 
 THEMES = ("light", "dark")
 WIDTHS = (1440, 390)
-PAGES = ("table", "curves", "leaderboard", "transfer", "images", "example", "sweep", "compare")
+PAGES = ("table", "curves", "leaderboard", "transfer", "images", "example", "trust", "sweep", "compare")
 """The pages as addresses name them; `example` is a view of the page Images."""
 
 _HEIGHT = 800

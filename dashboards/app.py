@@ -7,7 +7,7 @@ import streamlit as st
 
 from eadbench.dashboards import sources
 from eadbench.dashboards.sources import Source
-from eadbench.dashboards.views import compare, curves, images, leaderboard, sweep, table, transfer
+from eadbench.dashboards.views import compare, curves, images, leaderboard, sweep, table, transfer, trust
 from eadbench.harness.errors import EadbenchError
 
 _HERE = Path(__file__).parent
@@ -19,6 +19,7 @@ _PAGES: dict[str, Callable[[Source], None]] = {
     "Leaderboard": leaderboard.show,
     "Transfer": transfer.show,
     "Images": images.show,
+    "Trust": trust.show,
     "Sweep": sweep.show,
 }
 

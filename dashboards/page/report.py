@@ -13,6 +13,7 @@ from eadbench.dashboards.page import (
     seeds,
     study,
     tables,
+    trust,
     victims,
 )
 from eadbench.dashboards.page.section import size
@@ -49,7 +50,10 @@ def write(snapshot: Snapshot, summary: Summary) -> Path:
 def page(snapshot: Snapshot, summary: Summary) -> str:
     """Return the page: the results, the machines that computed them, and how to compute them again."""
     overview = study.section(summary)
-    first = [overview, victims.section(snapshot, summary), tables.attacks(summary), seeds.section(summary)]
+    first = [
+        *(overview, victims.section(snapshot, summary), tables.attacks(summary), trust.section(summary)),
+        seeds.section(summary),
+    ]
     transfers = tables.transfer(summary)
     last = [
         failures.section(snapshot),

@@ -54,7 +54,7 @@ wrong without an attack."""
 ROUNDED_COLUMNS = tuple(f"{name}{end}" for name in ROUNDED.values() for end in ("", "_lo", "_hi"))
 COLUMNS = (
     *("table", *SETTING, "case", *FIGURES, *COUNTS, *TRANSFER, *ALL_TARGETS, *INTERVALS),
-    *(*ROUNDED_COLUMNS, *IDENTITY),
+    *(*ROUNDED_COLUMNS, "indicators", *IDENTITY),
 )
 
 _NUMBERS = ("temperature", "beta", "kappa")
@@ -94,7 +94,7 @@ def summarise(rows: pd.DataFrame, *, seed: int, planned: Planned | None = None) 
     defence, temperature, victim, attack, norm, decision rule, beta and kappa. ASR is in percent; distortions and
     settings are as in the rows, NaN if missing. The 95 % intervals are those of ``harness.analysis.intervals``, with
     images as clusters; a distortion with successes on one image has none (NaN). `images` counts the images of the three
-    cases; without one, their figures are NaN. The caller fills in ``table``.
+    cases; without one, their figures are NaN. The caller fills in ``table`` and ``indicators``.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def _line_records(
         totals[~counted] = 0.0
         totals[~complete, : len(CASES)] = 0.0
         rounded = np.array([_figures(totals.sum(axis=0)), *_intervals(totals)])
-    shared = {name: setting[name] for name in (*IDENTITY, *SETTING)} | {"table": ""}
+    shared = {name: setting[name] for name in (*IDENTITY, *SETTING)} | {"table": "", "indicators": ""}
     counts = (choice, int(targets.max()), int(complete.sum()), missing)
     shared |= dict(zip((*COUNTS, *TRANSFER), (*counts, on_all_images, clean_error), strict=True))
     for case_index, case in enumerate(CASES):

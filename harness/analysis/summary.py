@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
 
-from eadbench.harness.analysis import aggregate, cautions
+from eadbench.harness.analysis import aggregate, cautions, evidence
 from eadbench.harness.analysis.completeness import missing_text
+from eadbench.harness.analysis.evidence import Counts, evidence_of
+from eadbench.harness.analysis.indicators import findings
 from eadbench.harness.analysis.planned import planned
+from eadbench.harness.analysis.trust import Findings, raised_names
 from eadbench.harness.labels import Labels
 from eadbench.harness.parquet.notes import mixture
 from eadbench.harness.parquet.stored import SETTING
@@ -33,6 +36,8 @@ class Summary:
     """The result of :func:`aggregate.summarise_lines`."""
     counts: pd.DataFrame | None = None
     """What :meth:`cautions.Tally.counts` returns for the same rows."""
+    findings: Findings = field(default_factory=dict)
+    """What the indicators find on each cell that has rows."""
     missing: str | None = None
     """How many rows are missing, in a sentence; None if the sweep is complete."""
     mixture: str | None = None
@@ -62,25 +67,30 @@ class Summary:
 def read(snapshot: Snapshot) -> Summary:
     """Summarise the rows of a folder that belong to its spec."""
     spec, rows = snapshot.spec, snapshot.stored_rows
-    columns = dict.fromkeys((*aggregate.COUNTED, *cautions.COLUMNS))
-    tally, found = cautions.Tally(), Counter[int]()
+    columns = dict.fromkeys((*aggregate.COUNTED, *cautions.COLUMNS, *evidence.COLUMNS))
+    tally, counts, numbers = cautions.Tally(), Counts(rows.lines), Counter[int]()
 
     def counted() -> Iterator[pd.DataFrame]:
         for batch in rows.batches([*columns], at_most=AT_ONCE):
-            found.update(batch["line"].tolist())
+            numbers.update(batch["line"].tolist())
             yield batch
 
-    batches = tally.watched(counted())
+    batches = counts.watched(tally.watched(counted()))
     digests = [*(victim.digest for victim in snapshot.victims), *snapshot.cells]
     order = {digest: place for place, digest in enumerate(digests)}
     lines = aggregate.summarise_lines(rows.lines, batches, seed=spec.seed, planned=planned(snapshot), order=order)
+    own = lines["model"] == lines["evaluated_on"]
+    known = evidence_of(rows.lines, counts, lines[own], snapshot.victims)
+    found = {cell: findings(each) for cell, each in known.items()}
+    raised = lines["cell"].map(lambda cell: ";".join(raised_names(found, cell))).where(own, "")
     keys = zip(rows.lines.index, rows.lines["cell"], rows.lines["evaluated_on"], strict=True)
     return Summary(
         spec=spec,
         victims=snapshot.victims,
-        lines=lines.assign(table=spec.name),
+        lines=lines.assign(table=spec.name, indicators=raised),
         counts=tally.counts(rows.lines),
-        missing=missing_text(snapshot, {(cell, tested): found[line] for line, cell, tested in keys}),
+        findings=found,
+        missing=missing_text(snapshot, {(cell, tested): numbers[line] for line, cell, tested in keys}),
         mixture=mixture(rows.notes),
     )
 

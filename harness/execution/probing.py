@@ -15,10 +15,12 @@ from eadbench.harness.registry import DEFENSES
 from eadbench.harness.results.model_files import in_front
 from eadbench.harness.storage import located
 
-__all__ = ["built", "probed", "sample", "suspicions_of"]
+__all__ = ["MEASURED", "built", "probed", "sample", "suspicions_of"]
 
 PROBED = 8
 """Images that a victim is probed on."""
+MEASURED = 32
+"""Images that its figures are measured on."""
 
 
 def suspicions_of(victim: Planned, images: Tensor) -> list[str]:
@@ -39,9 +41,9 @@ def suspicions_of(victim: Planned, images: Tensor) -> list[str]:
     return [f"{name}: {text}" for text in found]
 
 
-def sample(split: Split) -> Tensor:
+def sample(split: Split, count: int = PROBED) -> Tensor:
     """Return a few images (N, C, H, W) that are spread over a split."""
-    count = min(PROBED, len(split))
+    count = min(count, len(split))
     return split.images([index * len(split) // count for index in range(count)])
 
 

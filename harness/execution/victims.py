@@ -12,6 +12,7 @@ from eadbench.defenses.defense import Crafting
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
 from eadbench.harness.plan import grid
+from eadbench.harness.plan.accuracies import usual_accuracy
 from eadbench.harness.plan.grid import Shard, Victim
 from eadbench.harness.plan.recipes import Planned, defense_of, needs_of, planned
 from eadbench.harness.plan.target_rows import chosen_images, given_targets
@@ -212,6 +213,7 @@ class VictimPlanner:
             attacked=attacked,
             warnings=_suspicions(evaluation, recipe, self._data.name) if evaluation else (),
             examples=evaluation.examples if evaluation else (),
+            figures=evaluation.figures if evaluation else {},
         )
 
     def _wrong(self, recipe: Recipe, split: str) -> Sequence[int]:
@@ -227,17 +229,11 @@ def _without_seed(recipe: Recipe) -> str:
     return replace(recipe, training=replace(recipe.training, seed=0)).digest
 
 
-LEAST_ACCURACY = 0.5
-"""Accuracy below which something is wrong with a victim, rather than with an attack."""
-USUAL = {"mnist": 0.98, "cifar10": 0.7}
-"""Accuracy that a small network reaches in minutes, by the data set's name: C&W's have 0.995 and 0.80."""
-
-
 def _suspicions(evaluation: Evaluation, recipe: Recipe, dataset: str) -> list[str]:
     """Return what is suspicious about a victim after its evaluation."""
     suspicions = list(evaluation.warnings)
     accuracy = f"its accuracy is {100 * evaluation.accuracy:.1f} %"
-    usual = USUAL.get(dataset, LEAST_ACCURACY)
+    usual = usual_accuracy(dataset)
     if evaluation.accuracy < usual and recipe.training is None:
         suspicions.insert(
             0,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from eadbench import models
+from eadbench import attacks, models
 from eadbench.attacks import AttackResult
 from eadbench.attacks.engine.inputs import ArgumentWarning
 from eadbench.attacks.engine.precision import LowerPrecision
@@ -24,7 +24,7 @@ from eadbench.harness.execution.allocator import keep_freed_memory
 from eadbench.harness.execution.attacked import Attacked, shard_record
 from eadbench.harness.execution.learning import ready
 from eadbench.harness.execution.making import check_made, ensemble, refuse_own
-from eadbench.harness.execution.probing import probed, sample
+from eadbench.harness.execution.probing import MEASURED, probed, sample
 from eadbench.harness.execution.rows import crafted_images, crafted_rows, roundings, survivals, transferred_rows
 from eadbench.harness.execution.training_facts import training_facts, training_suspicions
 from eadbench.harness.execution.versions import device_name
@@ -146,6 +146,8 @@ class Worker:
         suspicions = probed(victim, sample(split), recipe, f"victim {recipe.digest}, {recipe.arch}")
         with models.seeded(int(recipe.digest, 16) >> 1, self.device):  # a random victim gets the same images again
             predicted = models.predictions(victim, split, device=self.device)
+        with models.seeded(int(recipe.digest, 16) >> 1, self.device):
+            figures = attacks.figures_of(victim, sample(split, MEASURED).to(self.device))
         return Evaluation(
             dataset=self.data.identity,
             size=len(split),
@@ -153,6 +155,7 @@ class Worker:
             nonfinite=int((predicted < 0).sum()),
             warnings=[*suspicions, *class_suspicions(self.data), *training_suspicions(facts, recipe.num_classes)],
             examples=facts.get("examples", ()),
+            figures=figures,
         )
 
     def _store(self, task: VictimTask, folder: Path) -> None:

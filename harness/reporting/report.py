@@ -7,7 +7,7 @@ import pandas as pd
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from eadbench.harness.analysis import cautions, transfer
+from eadbench.harness.analysis import cautions, transfer, trust
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import printable
@@ -107,7 +107,8 @@ def warnings(summary: Summary) -> list[str]:
     labels = summary.labels.victim
     general = [text for text in (summary.missing, summary.mixture) if text is not None]
     suspicions = [f"{labels[victim.digest]}: {text}" for victim in summary.victims for text in victim.warnings]
-    return general + suspicions + ([] if summary.counts is None else cautions.texts(summary.counts, summary.labels))
+    counted = [] if summary.counts is None else cautions.texts(summary.counts, summary.labels)
+    return general + suspicions + counted + trust.sentences(summary.findings, summary.own, summary.labels)
 
 
 def write(folder: Results, summary: Summary) -> dict[str, str]:
@@ -116,6 +117,8 @@ def write(folder: Results, summary: Summary) -> dict[str, str]:
     texts = {name: text(summary, format) for name, format in formats.items()}
     if matrix := transfer.csv(summary.lines, summary.victims, summary.labels):
         texts["transfer.csv"] = matrix
+    if len(indicators := trust.table(summary.findings, summary.own, summary.labels)):
+        texts["trust.csv"] = indicators.to_csv(index=False, lineterminator="\n")
     if seeds := tables.seeds_csv(summary.lines, summary.victims):
         texts["seeds.csv"] = seeds
     texts = {name: printable(content) for name, content in texts.items()}

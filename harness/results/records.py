@@ -1,7 +1,7 @@
 """Records beside the rows: the costs of a shard, the failure of a task, and the evaluation of a victim."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +83,8 @@ class Evaluation:
     """What is suspicious about the victim, each in one line."""
     examples: Sequence[int] = ()
     """How many adversarial examples it learned from, and how many its training asked for; empty for other trainings."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What :func:`eadbench.attacks.figures_of` measured on some images of the split; empty for earlier evaluations."""
 
     @property
     def accuracy(self) -> float:

@@ -11,7 +11,7 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from importlib import metadata
@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from eadbench.harness import spec as specs
 from eadbench.harness.analysis.summary import Summary
+from eadbench.harness.analysis.trust import raised_names
 from eadbench.harness.execution.sweep import Done
 from eadbench.harness.messages import redact
 from eadbench.harness.paper.coverage import Places, places
@@ -73,6 +74,7 @@ def keep(
         tags=tags
         | {"eadbench.defense": "; ".join(defenses), "eadbench.state": _state(done, summary)}
         | _root_tag(snapshot.folder)
+        | _indicator_tag(name for cell in summary.findings for name in raised_names(summary.findings, cell))
         | _table_tag(tables.sweep),
         artifacts={"spec.yaml": specs.dump(spec), **texts},
         params={
@@ -153,6 +155,11 @@ def _tags(results: Results, dataset: str, scale: str | None) -> dict[str, str]:
     return tags | ({} if scale is None else {"eadbench.scale": scale})
 
 
+def _indicator_tag(names: Iterable[str]) -> dict[str, str]:
+    """Return the tag that names the indicators that are raised: ``spent; few_images``, or ``none``."""
+    return {"eadbench.indicators": "; ".join(dict.fromkeys(names)) or "none"}
+
+
 def _root_tag(results: Results) -> dict[str, str]:
     """Return the tag with the Merkle root of the rows; nothing before there is a lock."""
     path = results.root / LOCK
@@ -185,6 +192,7 @@ def _cells(snapshot: Snapshot, summary: Summary, tags: Mapping[str, str], tables
     for digest, lines in summary.lines.groupby("cell", sort=False):
         cell = snapshot.cells[str(digest)]
         cell_tags = {**tags, **_table_tag(tables.cells.get(cell.digest, ()))}
+        cell_tags |= _indicator_tag(raised_names(summary.findings, cell.digest))
         record = describe.cell_record(cell, victims[cell.victim], lines, cell_tags, summary.labels)
         yield replace(record, metrics={**record.metrics, **optimality.get(cell.digest, {})})
 

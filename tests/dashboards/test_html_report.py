@@ -111,7 +111,7 @@ def test_the_transfer_matrix_is_the_summarys(study: Path, shown: Parsed) -> None
 
 def test_the_sections_have_the_facts_of_the_sweep(study: Path, shown: Parsed) -> None:
     assert shown.sections == [
-        *("overview", "victims", "tables", "seeds", "curves", "transfer", "images"),
+        *("overview", "victims", "tables", "trust", "seeds", "curves", "transfer", "images"),
         *("environment", "spec", "reproduce"),
     ]
     snapshot = Snapshot(Results(study))
@@ -270,9 +270,13 @@ def failure(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message", "missing"),
     [
-        (no_victims, "Its victims were not ready", {"overview", "seeds", "curves", "transfer", "images"}),
+        (no_victims, "Its victims were not ready", {"overview", "trust", "seeds", "curves", "transfer", "images"}),
         (no_part, "Unfinished: ", set()),
-        (no_rows, "There are no rows that answer the spec yet.", {"overview", "seeds", "curves", "transfer", "images"}),
+        (
+            no_rows,
+            "There are no rows that answer the spec yet.",
+            {"overview", "trust", "seeds", "curves", "transfer", "images"},
+        ),
         (no_data, "There are no galleries: the data set is not on this machine.", set()),
         (other_data, "the data set here is digits, and the one that was attacked is mnist.", set()),
         (no_models, "Complete: all ", set()),
@@ -286,7 +290,7 @@ def test_missing_results_are_reported(
     damage(folder)
     shown = written(folder)
     assert message in shown.text
-    everything = {"overview", "victims", "tables", "seeds", "curves", "transfer", "images", "environment"}
+    everything = {"overview", "victims", "tables", "trust", "seeds", "curves", "transfer", "images", "environment"}
     everything |= {"spec", "reproduce"}
     assert set(shown.sections) - {"failures"} == everything - missing
 

@@ -37,7 +37,7 @@ __all__ = [
 
 CSV_COLUMNS = (
     *("table", "victim", "label", *SETTING, "case", *FIGURES, *COUNTS, *TRANSFER, *ALL_TARGETS, *INTERVALS),
-    *(*ROUNDED_COLUMNS, "model", "evaluated_on", "cell"),
+    *(*ROUNDED_COLUMNS, "indicators", "model", "evaluated_on", "cell"),
 )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eadbench.attacks import EAD, survival
+from eadbench.harness.analysis import trust
 from eadbench.harness.errors import UserError
 from eadbench.harness.execution.recomputing import recompute
 from eadbench.harness.execution.sweep import Done
@@ -141,6 +142,23 @@ def test_searches_that_end_at_an_end_of_c_are_counted(swept: tuple[Results, pd.D
     assert (sound["success"] == (sound["const_end"] != "greatest")).all()
     [said] = [text for text in report.warnings(results.summary) if text.startswith("quiet: no c of the search")]
     assert said.endswith("β = 1e-3, κ = 0: 6 of 6; EAD (EN), β = 1e-2, κ = 0: 6 of 6")
+
+
+def test_indicators_are_raised_on_the_cells_of_doubtful_victims(swept: tuple[Results, pd.DataFrame, Done]) -> None:
+    summary = swept[0].summary
+    own = summary.own.drop_duplicates("cell").assign(name=lambda lines: lines["model"].map(summary.labels.victim))
+    raised = own.groupby("name")["indicators"].agg(lambda texts: set(";".join(texts).split(";")) - {"few_images", ""})
+    assert "random" in raised["noisy"] and "nonfinite_gradient" in raised["rooted"] and not raised["sound"]
+    assert not summary.lines.loc[summary.lines["model"] != summary.lines["evaluated_on"], "indicators"].any()
+    table = trust.table(summary.findings, summary.own, summary.labels)
+    assert set(table.loc[table["raised"] & (table["indicator"] == "random"), "victim"]) == {"noisy"}
+    assert table["cell"].nunique() == len(own) and table["value"].notna().all()
+    warnings = report.warnings(summary)
+    [few] = [text for text in warnings if text.startswith("sound: few images (EAD (EN), β = 1e-3, κ = 0 ")]
+    assert few.endswith("; raise images.count: a quarter of the width needs 16 times as many")
+    assert not [text for text in warnings if text.startswith("noisy: random victim")]  # another warning says it
+    said = trust.sentences(summary.findings, summary.own, summary.labels, said=True)
+    assert [text for text in said if text.startswith("noisy: random victim (100 %): ")]
 
 
 class NoisyLead(nn.Module):

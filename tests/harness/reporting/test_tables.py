@@ -100,7 +100,9 @@ def test_csv_is_tidy_and_exact() -> None:
         "table,victim,label,dataset,arch,defense,defense_parameters,temperature,attack,norm,decision_rule,beta,kappa,"
         "parameters,case,asr,l1,l2,linf,targets,targets_per_image,images,missing,all_images_asr,clean_error,"
     )
-    assert lines[0].endswith(",all_targets_linf_lo,all_targets_linf_hi,model,evaluated_on,cell")
+    assert lines[0].endswith(
+        ",quantised_all_targets_linf_lo,quantised_all_targets_linf_hi,indicators,model,evaluated_on,cell"
+    )
     victim = '"cw_mnist, no defence"'
     cw = f"8,{victim},C&W,mnist,cw_mnist,none,{{}},,cw,,,,0.0,{{}},best,"
     assert lines[1].startswith(f"{cw}100.0,0.30000000000000004,1.377,0.379,all,9,1000,0,,,100.0,22.46,")
