@@ -13,23 +13,48 @@ import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from eadbench.harness.analysis.draws import image_hashes
-from eadbench.harness.analysis.intervals import rate_interval, ratio_interval
 from eadbench.harness.analysis.planned import Planned
+from eadbench.harness.analysis.totals import (
+    CASES,
+    FIGURES,
+    GROUPS,
+    METRICS,
+    ImagesOfLine,
+    figures_of,
+    image_totals,
+    means_of,
+)
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import DATASETS, series_of
 from eadbench.harness.registry import ATTACKS, DEFENSES
 
-CASES = ("best", "average", "worst")
-METRICS = ("l1", "l2", "linf")
-FIGURES = ("asr", *METRICS)
-GROUPS = (*CASES, "all_targets")
+__all__ = [
+    "ALL_TARGETS",
+    "CASES",
+    "COLUMNS",
+    "COUNTED",
+    "COUNTS",
+    "FIGURES",
+    "GROUPS",
+    "IDENTITY",
+    "INTERVALS",
+    "METRICS",
+    "QUANTISED",
+    "ROUNDED",
+    "ROUNDED_COLUMNS",
+    "SETTING",
+    "TRANSFER",
+    "after_rounding",
+    "summarise",
+    "summarise_lines",
+]
 
 QUANTISED = ("quantised", *(f"quantised_{metric}" for metric in METRICS))
 """The columns of the rows that say how an example fares after rounding to 8 bits."""
@@ -208,17 +233,17 @@ def _line_records(
         clean_error = planned.clean_error(setting["model"], setting["evaluated_on"])
         missing = _countable(planned, setting) - int(complete.sum())
     drawn = _draws(setting, images, seed=seed)
-    totals = _image_totals(images, rows, drawn)
-    on_all_images = _figures(totals.sum(axis=0))[GROUPS.index("all_targets"), 0]
+    totals = image_totals(images, rows, drawn)
+    on_all_images = means_of(totals)[GROUPS.index("all_targets"), 0]
     totals[~counted] = 0.0
     totals[~complete, : len(CASES)] = 0.0
-    figures = _figures(totals.sum(axis=0)), *_intervals(totals)
+    figures = figures_of(totals)
     rounded = np.full_like(figures, np.nan)
     if rows["quantised"].notna().all():
-        totals = _image_totals(images, rows[list(QUANTISED)].set_axis(["success", *METRICS], axis=1), drawn)
+        totals = image_totals(images, rows[list(QUANTISED)].set_axis(["success", *METRICS], axis=1), drawn)
         totals[~counted] = 0.0
         totals[~complete, : len(CASES)] = 0.0
-        rounded = np.array([_figures(totals.sum(axis=0)), *_intervals(totals)])
+        rounded = figures_of(totals)
     shared = {name: setting[name] for name in (*IDENTITY, *SETTING)} | {"table": "", "indicators": ""}
     counts = (choice, int(targets.max()), int(complete.sum()), missing)
     shared |= dict(zip((*COUNTS, *TRANSFER), (*counts, on_all_images, clean_error), strict=True))
@@ -245,20 +270,7 @@ def _countable(planned: Planned, setting: dict[str, Any]) -> int:
     return len(images) - int(wrong.sum())
 
 
-class _Images(NamedTuple):
-    """The images of a line, in the order of its sorted rows."""
-
-    split: Ints
-    """(N,): the index of each image's split."""
-    image: Ints
-    """(N,): its index in the split."""
-    starts: Ints
-    """(N,): its first row."""
-    counts: Ints
-    """(N,): its number of rows."""
-
-
-def _images_of(setting: dict[str, Any], rows: pd.DataFrame) -> _Images:
+def _images_of(setting: dict[str, Any], rows: pd.DataFrame) -> ImagesOfLine:
     """Return the images of a line's sorted rows; refuse an example that occurs twice."""
     split, image, target = (rows[name].to_numpy() for name in ("split", "image", "target"))
     new_image = np.append(True, (np.diff(image) != 0) | (np.diff(split) != 0))
@@ -269,55 +281,11 @@ def _images_of(setting: dict[str, Any], rows: pd.DataFrame) -> _Images:
             "give the rows of one sweep, each once"
         )
     starts = np.flatnonzero(new_image)
-    return _Images(split[starts], image[starts], starts, np.diff(np.append(starts, len(rows))))
+    return ImagesOfLine(split[starts], image[starts], starts, np.diff(np.append(starts, len(rows))))
 
 
-def _draws(setting: dict[str, Any], images: _Images, *, seed: int) -> Ints:
+def _draws(setting: dict[str, Any], images: ImagesOfLine, *, seed: int) -> Ints:
     """Return the row of each image (N,) that the average case draws."""
     names = [f"{seed}/{setting['dataset']}/{name}" for name in setting["splits"]]
     hashes = image_hashes(names, images.split, images.image)
     return images.starts + (hashes % images.counts.astype(np.uint64)).astype(np.int64)
-
-
-def _image_totals(images: _Images, rows: pd.DataFrame, drawn: Ints) -> Floats:
-    """Return what every image adds to every figure.
-
-    The array (N, G, 1 + F) holds per image and group the number of trials, the number of successes, and the sum of
-    each distortion over the successes. ``_figures`` needs only a sum of these over images, with any weights.
-    """
-    success, starts = rows["success"].to_numpy(dtype=np.bool_), images.starts
-    # (R, F - 1): zero where failed, so that sums and maxima are over successes.
-    distances = np.where(success[:, None], rows[list(METRICS)].to_numpy(), 0.0)
-    least = np.minimum.reduceat(np.where(success[:, None], distances, np.inf), starts, axis=0)
-    any_success = np.logical_or.reduceat(success, starts)
-    all_success = np.logical_and.reduceat(success, starts)
-
-    totals = np.empty((len(starts), len(GROUPS), 1 + len(FIGURES)))
-    totals[:, :, 0] = 1.0
-    totals[:, 0, 1], totals[:, 0, 2:] = any_success, np.where(any_success[:, None], least, 0.0)
-    totals[:, 1, 1], totals[:, 1, 2:] = success[drawn], distances[drawn]
-    greatest = np.maximum.reduceat(distances, starts, axis=0)
-    totals[:, 2, 1], totals[:, 2, 2:] = all_success, np.where(all_success[:, None], greatest, 0.0)
-    totals[:, 3, 0], totals[:, 3, 1] = images.counts, np.add.reduceat(success.astype(np.float64), starts)
-    totals[:, 3, 2:] = np.add.reduceat(distances, starts, axis=0)
-    return totals
-
-
-def _figures(totals: Floats) -> Floats:
-    """Return the figures (..., G, F) of summed totals (..., G, 1 + F).
-
-    A distortion without a success is NaN, and so is an ASR without a trial.
-    """
-    trials, successes, sums = totals[..., :1], totals[..., 1:2], totals[..., 2:]
-    # A weighted sum of zeros is exactly zero, so these are 0 / 0.
-    with np.errstate(invalid="ignore"):
-        return np.concatenate([100.0 * successes / trials, sums / successes], axis=-1)
-
-
-def _intervals(totals: Floats) -> Floats:
-    """Return the ends (2, G, F) of the figures' 95 % intervals from the images' totals (N, G, 1 + F)."""
-    trials, successes = totals[..., 0], totals[..., 1]
-    rates = 100.0 * rate_interval(successes, trials)
-    distances = ratio_interval(totals[..., 2:], successes[..., None])
-    distances[..., METRICS.index("linf")] = np.minimum(distances[..., METRICS.index("linf")], 1.0)
-    return np.concatenate([rates[..., None], distances], axis=-1)

@@ -55,7 +55,7 @@ class Evidence:
     None without such a cell."""
     transferred: float | None = None
     """Share of the victim's examples that one crafted elsewhere breaks and no attack on the victim; None if none was
-    tested on it."""
+    tested on it, or every attack on it has a κ or a fixed ε, which examples from elsewhere need not keep."""
 
 
 class Counts:
@@ -65,6 +65,7 @@ class Counts:
         self._limits = _limits(lines)
         self._own = lines["model"] == lines["evaluated_on"]
         self._tested = lines["evaluated_on"]
+        self._free = self._own & (lines["kappa"].fillna(0.0) == 0) & self._limits["epsilon"].isna()
         self._parts: list[pd.DataFrame] = []
         self._broken: list[pd.DataFrame] = []
 
@@ -129,7 +130,7 @@ class Counts:
                 "victim": self._tested.loc[batch["line"]].to_numpy(),
                 "image": batch["image"].to_numpy(dtype=np.int64),
                 "target": batch["target"].to_numpy(dtype=np.float64, na_value=_UNTARGETED),
-                "attacked": own,
+                "attacked": self._free.loc[batch["line"]].to_numpy(),
                 "tested": ~own,
                 "by_own": own & success,
                 "by_other": ~own & success,

@@ -230,7 +230,7 @@ INDICATORS: Mapping[str, Indicator] = {
         title="silent success",
         figure="share of examples that failed although an adversarial image was queried",
         compute=_if_budget(_share("silent")),
-        threshold=0.0,
+        threshold=0.01,
         cause="the attack met an adversarial image and returned another one",
         remedy="`best_queried: true`, and mend the attack: `eadbench check` tests it",
     ),
@@ -285,6 +285,7 @@ INDICATORS: Mapping[str, Indicator] = {
         threshold=0.25,
         cause="chance alone explains differences of that size",
         remedy="raise images.count: a quarter of the width needs 16 times as many",
+        explains=("monotone",),
     ),
 }
 """The indicators by name, causes before what they explain."""

@@ -22,7 +22,7 @@ from eadbench.harness.results.snapshot import Snapshot
 from eadbench.models import Recipe
 from eadbench.models.code import is_code
 
-__all__ = ["Recomputed", "recompute"]
+__all__ = ["Recomputed", "idle_worker", "recompute"]
 
 Row = dict[str, Any]
 Key = tuple[str, int, int | None, str]
@@ -75,7 +75,7 @@ def recompute(
     UserError
         The data set is not on this machine, or the results name code that is not allowed.
     """
-    worker = _worker(snapshot, allow_code, notice)
+    worker = idle_worker(snapshot, allow_code=allow_code, notice=notice)
     total, rows = _sample(snapshot, count, seed)
     own = [row for row in rows if row["model"] == row["evaluated_on"]]
     again = dict(_attacked(worker, snapshot, own)) | dict(_transferred(worker, rows))
@@ -92,8 +92,16 @@ def recompute(
     )
 
 
-def _worker(snapshot: Snapshot, allow_code: bool, notice: Callable[[str], None]) -> Worker:
-    """Return a worker in this process that commits nothing unless it is told to."""
+def idle_worker(
+    snapshot: Snapshot, *, allow_code: bool = False, notice: Callable[[str], None] = lambda _: None
+) -> Worker:
+    """Return a worker in this process for the victims and the data of a sweep; it commits nothing unless told to.
+
+    Raises
+    ------
+    UserError
+        The data set is not on this machine, or the results name code that is not allowed.
+    """
     if not allow_code and (name := next(_code(snapshot), None)):
         raise UserError(f"{name} is code, which is not imported to look at results; --allow-code imports it")
     data, spec, folder = snapshot.data(), snapshot.spec, snapshot.folder

@@ -17,7 +17,7 @@ def test_it_shows_what_is_raised_and_then_every_figure(visit: Visit, folders: Pa
     assert 0 < len(raised) < len(table)
     test = visit(["first"], "trust")
     cells = raised["cell"].nunique()
-    assert [warning.value for warning in test.warning] == [f"Indicators are raised on {cells} of 6 cells."]
+    assert [warning.value for warning in test.warning] == [f"Indicators are raised on {cells} of 12 cells."]
     [shown] = test.dataframe
     assert shown.value["indicator"].tolist() == raised["title"].tolist()
     assert shown.value["figure"].tolist() == raised["value"].tolist()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -238,11 +239,13 @@ def known(**changes: Any) -> Evidence:
     ("changes", "expected"),
     [
         ({}, []),
-        ({"counts": {"silent": 1.0}}, ["silent"]),
+        ({"counts": {"silent": 1.0}}, []),
+        ({"counts": {"silent": 2.0}}, ["silent"]),
         ({"counts": {"over_budget": 1.0}}, ["over_budget"]),
         ({"counts": {"over_epsilon": 1.0}}, ["over_epsilon"]),
         ({"drop": 4.0}, []),
         ({"drop": 6.0}, ["monotone"]),
+        ({"drop": 6.0, "interval": 30.0}, ["few_images"]),
         ({"transferred": 0.06}, ["transfer"]),
         ({"transferred": 0.06, "victim": {"zero_gradient": 0.5}}, ["zero_gradient"]),
         ({"accuracy": 0.95, "dataset": "mnist", "arch": "cw_mnist"}, []),
@@ -252,3 +255,76 @@ def known(**changes: Any) -> Evidence:
 )
 def test_an_indicator_is_raised_beyond_its_threshold(changes: dict[str, Any], expected: list[str]) -> None:
     assert raised(known(**changes)) == expected
+
+
+ROW = {
+    **dict.fromkeys(("dataset", "split", "arch", "defense", "trained_on"), "x"),
+    "defense_parameters": "{}",
+    "temperature": None,
+    "attack": "ead",
+    "norm": None,
+    "decision_rule": None,
+    "beta": None,
+    "kappa": 0.0,
+    "label": 0,
+    "target": None,
+    "shard": "s",
+    "iterations": 1,
+    "forward_passes": 1,
+}
+
+
+def line(cell: str, model: str, tested: str, successes: Sequence[bool], **setting: Any) -> list[dict[str, Any]]:
+    """The rows of a line, image after image."""
+    shared = ROW | {"cell": cell, "model": model, "evaluated_on": tested, "parameters": "{}"} | setting
+    return [shared | {"image": image, "success": success} for image, success in enumerate(successes)]
+
+
+def counted(rows: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame, Counts]:
+    frame = as_stored(rows)
+    frame["line"] = frame.groupby(["cell", "evaluated_on"], sort=False).ngroup()
+    lines = frame.drop_duplicates("line").set_index("line")[list(SETTING)]
+    counts = Counts(lines)
+    list(counts.watched([frame]))
+    return frame, lines, counts
+
+
+def test_transfers_that_break_what_no_attack_breaks_are_counted() -> None:
+    rows = line("1", "a", "a", [True, False, False, False]) + line("2", "a", "a", [False, True, False, False])
+    rows += line("3", "b", "a", [True, True, True, False]) + line("3", "b", "b", [True] * 4)
+    rows += line("4", "b", "b", [False] * 4, kappa=5.0) + line("1", "a", "b", [True] * 4)
+    _, _, counts = counted(rows)
+    assert counts.transferred == {"a": 0.25, "b": 0.0}
+
+
+def victim(digest: str) -> Victim:
+    fixed = {"arch": "x", "defense": "none", "defense_parameters": {}, "trained_on": "x", "accuracy": None}
+    return Victim(digest=digest, name=None, images=[], labels=[], **fixed)
+
+
+def test_a_cell_that_falls_behind_one_with_a_smaller_epsilon_has_a_drop() -> None:
+    rates = {"1": 0.03, "2": 0.1, "3": 0.3}
+    successes = {"1": 5, "2": 9, "3": 7}
+    rows = [
+        row
+        for cell, epsilon in rates.items()
+        for row in line(cell, "a", "a", [k < successes[cell] for k in range(10)], parameters=f'{{"epsilon":{epsilon}}}')
+    ]
+    frame, lines, counts = counted(rows)
+    found = evidence_of(lines, counts, summarise(frame, seed=0), [victim("a")])
+    assert {cell: each.drop for cell, each in found.items()} == {"1": None, "2": 0.0, "3": pytest.approx(20.0)}
+
+
+def test_what_exceeds_a_budget_or_an_epsilon_is_counted_with_what_a_trace_tells() -> None:
+    budget = {"parameters": '{"budget":100,"epsilon":0.1}', "norm": "l2"}
+    spent = {"iterations": 50, "forward_passes": 46}
+    traces = [[None] * 4 + [2.0, 1.0], [None] * 5 + [1.0], [None] * 6, [4.0, 3.0, 2.0, 2.0, 2.0, 2.0]]
+    rows = line("1", "a", "a", [True, True, False, False], **budget, **spent)
+    rows[0] |= {"l2": 0.2, "trace": traces[0]}
+    rows[1] |= {"l2": 0.1, "trace": traces[1], "forward_passes": 51}
+    rows[2] |= {"trace": traces[2]}
+    rows[3] |= {"trace": traces[3], "iterations": 40}
+    _, _, counts = counted(rows)
+    [found] = counts.by_line.to_dict("records")
+    expected = {"over_epsilon": 1, "over_budget": 1, "spent": 1, "silent": 1, "traced": 3, "fall": 0.5 + 1.0 + 0.0}
+    assert {name: found[name] for name in expected} == expected

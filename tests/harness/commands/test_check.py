@@ -12,6 +12,7 @@ import pytest
 
 from eadbench.attacks.contract import CHECKS
 from tests.command import Ended, eadbench, refusal
+from tests.sweeps import run, small
 
 BLACK_IMAGES = """
 from dataclasses import dataclass, replace
@@ -110,3 +111,17 @@ def test_a_mistake_is_one_line(arguments: list[str], line: str) -> None:
     ended = eadbench("check", *arguments)
     assert (ended.code, refusal(ended)) == (2, line)
     assert ended.out == ""
+
+
+def test_planted_examples_are_found_by_an_attack_and_not_by_a_weakened_one(tmp_path: Path) -> None:
+    run(small(attacks=[{"name": "fgm", "norm": "linf", "epsilons": [1]}]), tmp_path / "sweep")
+    planted = ("--planted", tmp_path / "sweep", "--epsilon", 0.1, "--images", 2)
+    ended = eadbench("check", "apgd", "--set", "norm=linf", "--set", "steps=10", *planted)
+    assert ended.code == 0 and "apgd, linf within 0.1" in ended.out
+    assert re.search(r"100\.0 % +\d+\.\d % +2 *\n", ended.out)
+    weak = ("--set", "max_iterations=1", "--set", "binary_search_steps=1", "--planted", tmp_path / "sweep")
+    ended = eadbench("check", "ead", *weak, "--epsilon", 2, "--images", 2)
+    assert ended.code == 1 and "it must find 95 % of them to be trusted" in ended.out
+    assert refusal(eadbench("check", "ead", *weak)) == (
+        "--planted: needs --epsilon, the radius that the examples lie at"
+    )

@@ -21,6 +21,7 @@ from eadbench.harness.paper.published import TITLES, published, same_setting
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting import report
 from eadbench.harness.results.folder import Results
+from eadbench.harness.results.lock import attested, write_lock
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.storage import located
 from eadbench.harness.tracking import curves as curve_metrics
@@ -195,7 +196,8 @@ def test_a_sweep_at_a_uri_is_logged_with_its_figures_curves_tags_and_models(tmp_
     done = sweeps.run(what, results.root)
     snapshot = Snapshot(results)
     found = summaries.read(snapshot)
-    texts = report.write(results, found)
+    lock = attested(snapshot)
+    texts = {"results.lock": write_lock(results, lock)} | report.write(results, found)
     started = datetime.now(UTC)
     (results.report / "report.html").write_text("<!doctype html>")
     kept = invocation.keep(snapshot, done, found, texts, started, 1.5, scale="tiny")
@@ -210,7 +212,8 @@ def test_a_sweep_at_a_uri_is_logged_with_its_figures_curves_tags_and_models(tmp_
     client = MlflowClient(uri)
     parent = client.get_run(logged.run_id)
     artifacts = [entry.path for entry in client.list_artifacts(logged.run_id)]
-    assert artifacts == ["figures", "report.html", "spec.yaml", *(f"table.{e}" for e in ("csv", "json", "md", "tex"))]
+    tables = [*(f"table.{end}" for end in ("csv", "json", "md", "tex")), "trust.csv", "trust.json"]
+    assert artifacts == ["figures", "report.html", "results.lock", "spec.yaml", *tables]
     figures = {Path(entry.path).name for entry in client.list_artifacts(logged.run_id, "figures")}
     assert figures == {path.name for path in results.report.glob("*.png")} and len(figures) == 2
     assert Path(client.download_artifacts(logged.run_id, "report.html")).read_text() == "<!doctype html>"
@@ -219,12 +222,15 @@ def test_a_sweep_at_a_uri_is_logged_with_its_figures_curves_tags_and_models(tmp_
     everywhere = {"eadbench.version": "0.1.0", "eadbench.dataset": "mnist", "eadbench.scale": "tiny"}
     everywhere["eadbench.results"] = str(results.root)
     own = {"eadbench.invocation": kept, "eadbench.defense": "no defence", "eadbench.state": "complete"}
+    own |= {"eadbench.root": lock.lock.root, "eadbench.indicators": "weak_victim; few_images"}
     assert tags == everywhere | own
     assert parent.info.run_name == f"{started:%Y-%m-%d %H:%M:%S} {kept.rpartition('-')[2][:4]}"
     cells = client.search_runs([logged.experiment_id], "tags.`eadbench.cell` != '' AND params.beta = '0.001'")
     [cell] = [client.get_run(run.info.run_id) for run in cells if run.data.params["decision_rule"] == "l1"]
     assert everywhere.items() < cell.data.tags.items()
     assert cell.info.run_name == "EAD L1 β=1e-3 κ=0 · no defence"
+    assert cell.data.tags["eadbench.indicators"] == "weak_victim; few_images"
+    assert cell.data.metrics["quantised.asr"] <= cell.data.metrics["all_targets.asr"]
     assert cell.data.tags["eadbench.paper_table"] == "2, 3, 6, 8, 14"
 
     l1 = "no defence/l1 β EAD L1"
