@@ -11,10 +11,10 @@ from markupsafe import Markup
 from eadbench.dashboards.rendering import render
 from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES
 from eadbench.harness.analysis.summary import Summary
-from eadbench.harness.labels import AXES, OWN, dataset_label, targets_label
+from eadbench.harness.labels import AXES, OWN, dataset_label
 from eadbench.harness.labels import FIGURES as FIGURE_LABELS
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
-from eadbench.harness.reporting.tables.pages import MARK, best_figures, group_heads, missing_text
+from eadbench.harness.reporting.tables.pages import MARK, best_figures, group_heads, missing_text, targets_of
 
 __all__ = ["HEADS", "LINE_LIMIT", "PublishedFigures", "figures_of", "published_figures", "table_html"]
 
@@ -136,8 +136,9 @@ def _rows(
     """Return a row for each line of one victim."""
     first = ~lines.duplicated(_LINE)
     labels = texts[first].to_dict("records")
-    complete = lines[first].set_index(_LINE)["missing"] == 0
-    columns = {group: _column_figures(figures_of(lines, group), complete, group, intervals, paper) for group in groups}
+    by_key = lines[first].set_index(_LINE)
+    complete = by_key["missing"] == 0
+    columns = {group: _column_figures(figures_of(lines, group), by_key, group, intervals, paper) for group in groups}
     keys = list(zip(lines.loc[first, "cell"], lines.loc[first, "evaluated_on"], strict=True))
     for key, label in zip(keys, labels, strict=True):
         label["series"] += "" if complete[key] else MARK
@@ -151,10 +152,10 @@ def _rows(
 
 
 def _column_figures(
-    figures: pd.DataFrame, complete: pd.Series, group: str, intervals: bool, paper: PublishedFigures
+    figures: pd.DataFrame, lines: pd.DataFrame, group: str, intervals: bool, paper: PublishedFigures
 ) -> dict[tuple[str, str], list[_Figure]]:
     """Return the printed figures of each line of one group, by cell and victim tested on."""
-    values, marks = figures.to_dict("index"), _marks(figures, complete).to_dict("index")
+    values, marks = figures.to_dict("index"), _marks(figures, lines).to_dict("index")
     return {
         (cell, tested): [
             _figure(name, values[cell, tested], marks[cell, tested][name], intervals, paper.get((cell, tested, group)))
@@ -164,10 +165,10 @@ def _column_figures(
     }
 
 
-def _marks(figures: pd.DataFrame, complete: pd.Series) -> pd.DataFrame:
+def _marks(figures: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
     """Mark the best figures among the complete lines that were tested on the same victim."""
     parts = figures.groupby(level="evaluated_on", sort=False)
-    return pd.concat([best_figures(part, complete[part.index].tolist()) for _, part in parts])
+    return pd.concat([best_figures(part, lines.loc[part.index]) for _, part in parts])
 
 
 def _figure(
@@ -190,7 +191,6 @@ def _title(summary: Summary, lines: pd.DataFrame) -> str:
     accuracy = next((victim.accuracy for victim in summary.victims if victim.digest == model), None)
     least, most = lines["images"].min(), lines["images"].max()
     images = f"{most} image{'' if most == 1 else 's'}" if least == most else f"{least} to {most} images"
-    targets = targets_label(lines["targets"].iloc[0], lines["targets_per_image"].max())
     known = [] if accuracy is None else [f"accuracy {100 * accuracy:.2f} %"]
     victim = summary.labels.victim_details.get(model, model)
-    return f"{dataset_label(dataset)}: {', '.join([victim, *known, images, targets])}"
+    return f"{dataset_label(dataset)}: {', '.join([victim, *known, images, targets_of(lines)])}"

@@ -12,8 +12,20 @@ from eadbench.harness.messages import printable
 from eadbench.harness.numbers import parameter_text
 from eadbench.models import canonical_json
 
-__all__ = ["Attack", "distinct", "missing", "parsed", "text_of", "value_text", "varying_names"]
+__all__ = [
+    "TARGETS",
+    "Attack",
+    "distinct",
+    "missing",
+    "parsed",
+    "text_of",
+    "value_text",
+    "varying_names",
+    "with_targets",
+]
 
+TARGETS = "targets"
+"""How the target classes of a line are chosen: the hyperparameter of a sweep, and the column of lines."""
 _LONGEST_VALUE = 24
 """Characters of a hyperparameter's value in a label; a longer one, such as a list of ε, is cut."""
 
@@ -36,7 +48,7 @@ class Attack:
 
     def without(self, names: Collection[str]) -> str:
         """Return the label without some hyperparameters, which stand in columns of their own."""
-        details = [printable(f"{name} {text}") for name, text in self.details.items() if name not in names]
+        details = [printable(_words(name, text)) for name, text in self.details.items() if name not in names]
         return ", ".join([self.name, *details])
 
 
@@ -48,6 +60,20 @@ def distinct(labels: Mapping[str, str]) -> dict[str, str]:
     while len({digest[:digits] for digest in shared}) < len(shared):
         digits += 1
     return {digest: f"{label} ({digest[:digits]})" if digest in shared else label for digest, label in labels.items()}
+
+
+def _words(name: str, text: str) -> str:
+    return text if (name, text) == (TARGETS, "untargeted") else f"{name} {text}"
+
+
+def with_targets(parameters: Mapping[str, Any], targets: str) -> dict[str, Any]:
+    """Return an attack's hyperparameters and how the sweep chooses its target classes, which says whether it aims.
+
+    A hyperparameter of that name is the attack's own number of targets.
+    """
+    own = {f"own {name}" if name == TARGETS else name: value for name, value in parameters.items()}
+    own.pop("targeted", None)
+    return {TARGETS: targets, **own}
 
 
 def varying_names(parameters: Sequence[Mapping[str, Any]]) -> list[str]:

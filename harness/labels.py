@@ -11,7 +11,17 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from eadbench.harness.label_parts import Attack, distinct, missing, parsed, text_of, value_text, varying_names
+from eadbench.harness.label_parts import (
+    TARGETS,
+    Attack,
+    distinct,
+    missing,
+    parsed,
+    text_of,
+    value_text,
+    varying_names,
+    with_targets,
+)
 from eadbench.harness.messages import printable
 from eadbench.harness.numbers import parameter_text
 from eadbench.harness.registry import ATTACKS, DEFENSES
@@ -24,6 +34,7 @@ __all__ = [
     "OWN",
     "Labels",
     "attack_label",
+    "choice_text",
     "crafting_label",
     "dataset_label",
     "defense_label",
@@ -48,7 +59,7 @@ FIGURES: Mapping[str, str] = {"asr": "ASR", "l1": "L1", "l2": "L2", "linf": "L�
 DATASETS: Mapping[str, str] = {"mnist": "MNIST", "cifar10": "CIFAR10", "imagenet": "ImageNet"}
 """The paper's names of data sets, in the order of its tables."""
 
-_SERIES = ["attack", "norm", "decision_rule", "parameters"]
+_SERIES = ["attack", "norm", "decision_rule", "parameters", TARGETS]
 
 
 class Victim(Protocol):
@@ -106,17 +117,23 @@ def norm_label(norm: str) -> str:
     return FIGURES.get(norm, norm.upper())
 
 
+def choice_text(choice: str | Mapping[str, Any]) -> str:
+    """Return how a cell's target classes are chosen: ``all``, ``untargeted``, ``random 3``, ``file DIGEST``."""
+    return choice if isinstance(choice, str) else " ".join(map(str, next(iter(choice.items()))))
+
+
 def targets_label(kind: str, count: int) -> str:
     """Return the targets of each image: ``all 9 targets each``, ``3 random targets each``, ``untargeted``.
 
-    Those of a file: ``targets from targets.csv, 1 per image``.
+    Those of a file: ``targets from targets.csv, 1 per image``. The kind is that of a line: ``all``, ``random 3``,
+    ``untargeted``, ``file targets.csv``.
     """
     if kind == "untargeted":
         return kind
     if kind.startswith("file "):
         return printable(f"targets from {kind.removeprefix('file ')}, {'up to ' if count > 1 else ''}{count} per image")
     first = "all " if kind == "all" and count > 1 else ""
-    return f"{first}{count} {'random ' if kind == 'random' else ''}target{'' if count == 1 else 's'} each"
+    return f"{first}{count} {'random ' if kind.startswith('random') else ''}target{'' if count == 1 else 's'} each"
 
 
 def crafting_label(entries: Iterable[Mapping[str, Any]]) -> str:
@@ -140,8 +157,12 @@ def variants_of(entry: Mapping[str, Any]) -> list[tuple[str | None, str | None]]
 
 
 def series_of(lines: pd.DataFrame) -> "pd.Series[str]":
-    """Return what identifies the attack of each line: a digest of all its hyperparameters but β and κ."""
-    keys = lines[_SERIES].astype(object).where(lines[_SERIES].notna(), None)
+    """Return what identifies the attack of each line: a digest of all its hyperparameters but β and κ.
+
+    How target classes are chosen counts, if the lines have a column of it.
+    """
+    names = [name for name in _SERIES if name in lines]
+    keys = lines[names].astype(object).where(lines[names].notna(), None)
     digests = {key: digest_of(list(key))[:12] for key in dict.fromkeys(keys.itertuples(index=False, name=None))}
     return pd.Series([digests[key] for key in keys.itertuples(index=False, name=None)], index=lines.index, dtype=str)
 
@@ -194,11 +215,17 @@ class Labels:
     @cached_property
     def attacks(self) -> Mapping[str, "Attack"]:
         """The words of every attack's label by its series."""
-        lines = self.lines[_SERIES].assign(series=series_of(self.lines)).drop_duplicates("series")
+        lines = self.lines if "series" in self.lines else self.lines.assign(series=series_of(self.lines))
+        lines = lines.drop_duplicates("series")
+        several = TARGETS in lines and lines[TARGETS].nunique() > 1
         attacks = dict[str, Attack]()
         for _, part in lines.groupby(["attack", "norm"], sort=False, dropna=False):
             parameters = [parsed(text) for text in part["parameters"]]
+            if several:
+                parameters = [with_targets(*each) for each in zip(parameters, part[TARGETS], strict=True)]
             varying = varying_names(parameters)
+            if several:  # in the words of every attack, those too that run with one choice alone
+                varying = list(dict.fromkeys([TARGETS, *varying]))
             texts = {name: text_of([values.get(name) for values in parameters]) for name in varying}
             for line, values in zip(part.to_dict("records"), parameters, strict=True):
                 attacks[line["series"]] = Attack(

@@ -32,6 +32,10 @@ class Facts:
     """The axes whose value may differ within a batch."""
     scalars: Sequence[str] = ()
     """Parameters that hold one value, so that a list makes an axis of them."""
+    targeted: bool = True
+    """Of an attack: whether it can aim at target classes."""
+    untargeted: bool = True
+    """Of an attack: whether it can do without."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,19 @@ class Registry:
         axes: Sequence[str] = (),
         varying: Sequence[str] = (),
         scalars: Sequence[str] = (),
+        targeted: bool = True,
+        untargeted: bool = True,
     ) -> None:
         """Keep the facts of the user's own code, which was imported."""
         if self.is_own(name):
-            lists = {"axes": list(axes), "varying": list(varying), "scalars": list(scalars)}
-            self.facts[name] = Facts(label=_label(name, thing), **lists)
+            self.facts[name] = Facts(
+                label=_label(name, thing),
+                axes=list(axes),
+                varying=list(varying),
+                scalars=list(scalars),
+                targeted=targeted,
+                untargeted=untargeted,
+            )
 
     def order(self, name: str) -> tuple[int, str]:
         """Return a sort key for tables: built-ins in the order of the table, then the others by name."""

@@ -51,12 +51,12 @@ def _completion(snapshot: Snapshot) -> _Completion | None:
     if not snapshot.rows_per_line:
         return None
     lines, tests = snapshot.stored_rows.lines, snapshot.folder.tests()
-    per_line = lines["model"].map(snapshot.rows_per_line).astype("int64")
+    per_line = lines["cell"].map(snapshot.rows_per_line).astype("int64")
     rows = lines["rows"].clip(upper=per_line)
     own = lines["model"] == lines["evaluated_on"]
     pairs = zip(lines["model"], lines["evaluated_on"], strict=True)
     tested = pd.Series([tested in tests[model] for model, tested in pairs], index=lines.index, dtype=bool)
-    planned = [(len(tests[cell.victim]) - 1, snapshot.rows_per_line[cell.victim]) for cell in snapshot.cells.values()]
+    planned = [(len(tests[cell.victim]) - 1, snapshot.rows_per_line[digest]) for digest, cell in snapshot.cells.items()]
     return _Completion(
         cells_done=int((rows == per_line)[own].sum()),
         cells=len(planned),

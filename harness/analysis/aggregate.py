@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eadbench.harness.analysis.draws import image_hashes
-from eadbench.harness.analysis.planned import Planned
+from eadbench.harness.analysis.planned import Planned, PlannedImages
 from eadbench.harness.analysis.totals import (
     CASES,
     FIGURES,
@@ -107,7 +107,7 @@ def summarise(rows: pd.DataFrame, *, seed: int, planned: Planned | None = None) 
     Parameters
     ----------
     rows
-        Result rows, in any order.
+        Result rows, in any order; with `planned`, also the column `targets`: how each row's were chosen, in words.
     seed
         The spec's seed. It draws the targets of the average case.
     planned
@@ -129,7 +129,7 @@ def summarise(rows: pd.DataFrame, *, seed: int, planned: Planned | None = None) 
     cell, _ = pd.factorize(rows["cell"])
     tested, victims = pd.factorize(rows["evaluated_on"])
     _, first, line = np.unique(cell * len(victims) + tested, return_index=True, return_inverse=True)
-    lines = rows[["cell", "model", "evaluated_on", *SETTING]].take(first).reset_index(drop=True)
+    lines = rows.take(first).reset_index(drop=True)
     return summarise_lines(lines, [rows.assign(line=line)], seed=seed, planned=planned)
 
 
@@ -165,8 +165,9 @@ def summarise_lines(
 
 def _settings(lines: pd.DataFrame) -> dict[Hashable, dict[str, Any]]:
     """Return the identity and the setting of every line: texts or None, and numbers that may be NaN."""
-    settings = lines[["cell", "model", "evaluated_on", *SETTING]].astype(dict.fromkeys(_NUMBERS, "float64"))
-    settings[list(_TEXTS)] = settings[list(_TEXTS)].astype(object).where(settings[list(_TEXTS)].notna(), None)
+    texts = [*_TEXTS, *(["targets"] if "targets" in lines else [])]
+    settings = lines[["cell", "model", "evaluated_on", *_NUMBERS, *texts]].astype(dict.fromkeys(_NUMBERS, "float64"))
+    settings[texts] = settings[texts].astype(object).where(settings[texts].notna(), None)
     settings = settings.assign(series=series_of(settings))
     return {
         line: {str(name): value for name, value in setting.items()}
@@ -221,8 +222,8 @@ def _line_records(
 ) -> Iterator[dict[str, Any]]:
     """Yield the three records of a line, one per case."""
     images = _images_of(setting, rows)
-    images_planned = planned.images.get(setting["model"]) if planned else None
-    choice = planned.choice if planned else "untargeted" if (rows["target"] == _UNTARGETED).all() else ""
+    choice = setting.get("targets") or ("untargeted" if (rows["target"] == _UNTARGETED).all() else "")
+    images_planned = planned.images.get((setting["model"], choice)) if planned else None
     counted = complete = np.ones(len(images.image), dtype=np.bool_)
     missing, targets, clean_error = 0, images.counts, math.nan
     if planned is not None and images_planned is not None:
@@ -230,8 +231,8 @@ def _line_records(
         if planned.both_correct:
             counted = ~planned.wrong_of(setting["evaluated_on"], images.image)
         complete = counted & (images.counts >= images_planned.targets_of(images.image))
-        clean_error = planned.clean_error(setting["model"], setting["evaluated_on"])
-        missing = _countable(planned, setting) - int(complete.sum())
+        clean_error = planned.clean_error(images_planned.images, setting["evaluated_on"])
+        missing = _countable(planned, images_planned, setting) - int(complete.sum())
     drawn = _draws(setting, images, seed=seed)
     totals = image_totals(images, rows, drawn)
     on_all_images = means_of(totals)[GROUPS.index("all_targets"), 0]
@@ -263,9 +264,9 @@ def after_rounding(lines: pd.DataFrame) -> pd.DataFrame:
     return lines.assign(**{own + end: lines[theirs + end] for own, theirs in ROUNDED.items() for end in ends})
 
 
-def _countable(planned: Planned, setting: dict[str, Any]) -> int:
+def _countable(planned: Planned, of_victim: PlannedImages, setting: dict[str, Any]) -> int:
     """Return the number of images that count in a line once all of its rows are there."""
-    images = planned.images[setting["model"]].images
+    images = of_victim.images
     wrong = planned.wrong_of(setting["evaluated_on"], images) if planned.both_correct else np.zeros_like(images)
     return len(images) - int(wrong.sum())
 

@@ -71,7 +71,7 @@ class AttackRows:
         rows["number"] = rows.groupby(columns, sort=False, dropna=False).ngroup()
         attacks = rows.drop_duplicates("number").set_index("number")[[*columns, *_SETTING]]
         victims = {victim.digest: victim for snapshot in snapshots for victim in snapshot.victims}
-        labels = Labels(lines=attacks, victims=[*victims.values()])
+        labels = Labels.of_victims([*victims.values()])
         norms = [minimised(*line) for line in attacks[_SETTING[:3]].itertuples(index=False, name=None)]
         rows = rows.drop(columns=[*columns, *_SETTING]).rename(columns={"number": "attack"})
         lines = rows.drop_duplicates(["attack", "victim"])
@@ -79,7 +79,7 @@ class AttackRows:
         return cls(
             attacks=attacks.assign(
                 norms=pd.Series(norms, index=attacks.index),
-                label=_labels(attacks, labels),
+                label=pd.concat([_labels(part) for _, part in attacks.groupby("targeted", sort=False)]),
                 budget=[float(json.loads(text or "{}").get("budget") or np.nan) for text in attacks["parameters"]],
             ),
             rows=rows.drop(columns=["cell", "folder"]).drop_duplicates(["attack", "victim", *EXAMPLE]),
@@ -105,6 +105,7 @@ def _parts(snapshot: Snapshot) -> Iterator[pd.DataFrame]:
     """Yield the rows of a sweep on the victims that they attacked, with the settings of their lines."""
     stored = snapshot.stored_rows
     own = stored.lines[stored.lines["model"] == stored.lines["evaluated_on"]]
+    own = own.drop(columns="targets")  # a board is over the examples of every choice of targets
     own = own.assign(series=series_of(own), kappa=own["kappa"].fillna(0.0))
     settings = own[["cell", "dataset", "split", "kappa", "series", "beta", *_SETTING]]
     seconds = {record.shard: record.seconds / max(record.examples, 1) for record in snapshot.shard_records}
@@ -153,10 +154,11 @@ def _traces(traces: "pd.Series[Any]") -> Floats:
     return values.T
 
 
-def _labels(attacks: pd.DataFrame, labels: Labels) -> list[str]:
+def _labels(attacks: pd.DataFrame) -> "pd.Series[str]":
     """Return the label of each attack with its β, and with its precision if that varies."""
-    several = attacks["precision"].nunique() > 1
-    return [
+    labels, several = Labels(lines=attacks, victims=()), attacks["precision"].nunique() > 1
+    texts = [
         ", ".join([labels.setting({**line, "kappa": np.nan}), *([str(line["precision"])] if several else [])])
         for line in attacks.to_dict("records")
     ]
+    return pd.Series(texts, index=attacks.index, dtype=object)

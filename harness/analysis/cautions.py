@@ -63,7 +63,8 @@ def texts(counts: pd.DataFrame, labels: Labels) -> list[str]:
         What :meth:`Tally.counts` returns.
     """
     own = counts[counts["model"] == counts["evaluated_on"]]
-    searches = own.drop_duplicates(["model", "attack", "norm", "parameters", "beta", "kappa"])  # rules share a search
+    search = ["model", "targets", "attack", "norm", "parameters", "beta", "kappa"]  # decision rules share it
+    searches = own.drop_duplicates(search)
     crafted = [
         f"{labels.victim[str(victim)]}: {sentence}"
         for victim, lines in own.groupby("model", sort=False)

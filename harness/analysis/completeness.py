@@ -47,4 +47,4 @@ def _lines(snapshot: Snapshot) -> Iterator[tuple[LineKey, int]]:
     tests, per_line = snapshot.folder.tests(), snapshot.rows_per_line
     for digest, cell in snapshot.cells.items() if per_line else ():
         for victim in tests[cell.victim]:
-            yield (digest, victim), per_line[cell.victim]
+            yield (digest, victim), per_line[digest]

@@ -38,10 +38,8 @@ class PlannedImages:
 class Planned:
     """The examples that a sweep plans."""
 
-    choice: str
-    """How target classes are chosen: all, random, untargeted, or file and its name."""
-    images: Mapping[str, PlannedImages]
-    """By the digest of the attacked victim."""
+    images: Mapping[tuple[str, str], PlannedImages]
+    """By the digest of the attacked victim, and how target classes are chosen, in words."""
     wrong: Mapping[str, Ints]
     """Images of the split that a victim gets wrong without an attack, by its digest; where that is known."""
     both_correct: bool
@@ -51,11 +49,9 @@ class Planned:
         """Return which images a victim gets wrong; none if that is not known."""
         return np.isin(images, self.wrong.get(victim, ()))
 
-    def clean_error(self, model: str, tested: str) -> float:
-        """Return the share in percent of a victim's images that another gets wrong; NaN if that is not known."""
-        if tested not in self.wrong or model not in self.images:
-            return math.nan
-        return 100.0 * float(self.wrong_of(tested, self.images[model].images).mean())
+    def clean_error(self, images: Ints, tested: str) -> float:
+        """Return the share in percent of images that a victim gets wrong; NaN if that is not known."""
+        return 100.0 * float(self.wrong_of(tested, images).mean()) if tested in self.wrong else math.nan
 
 
 def planned(snapshot: Snapshot) -> Planned | None:
@@ -67,11 +63,13 @@ def planned(snapshot: Snapshot) -> Planned | None:
     for victim in snapshot.victims:
         if victim.attacked:
             drawn = np.array(victim.images, dtype=np.int64)
-            targets = np.full(len(drawn), targets_per_image(spec, classes), dtype=np.int64)
-            if victim.targets:
-                targets = np.array([len(given) for given in victim.targets], dtype=np.int64)
             order = drawn.argsort()
-            images[victim.digest] = PlannedImages(images=drawn[order], targets=targets[order])
+            for each in spec.by_targets():
+                if each.target_file:
+                    targets = np.array([len(given) for given in victim.targets], dtype=np.int64)
+                else:
+                    targets = np.full(len(drawn), targets_per_image(each, classes), dtype=np.int64)
+                images[victim.digest, each.target_text] = PlannedImages(images=drawn[order], targets=targets[order])
     evaluations = {
         victim.digest: snapshot.folder.evaluation(victim.digest, snapshot.dataset, spec.images.split)
         for victim in snapshot.victims
@@ -79,4 +77,4 @@ def planned(snapshot: Snapshot) -> Planned | None:
     wrong = {
         digest: np.array(evaluation.wrong, dtype=np.int64) for digest, evaluation in evaluations.items() if evaluation
     }
-    return Planned(choice=spec.target_kind, images=images, wrong=wrong, both_correct=spec.evaluated == "both_correct")
+    return Planned(images=images, wrong=wrong, both_correct=spec.evaluated == "both_correct")

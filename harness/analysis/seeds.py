@@ -29,7 +29,7 @@ MEANING = (
     "victims are over images."
 )
 """What the figures of a table over seeds are."""
-_LINE = ["siblings", "attack", "norm", "decision_rule", "parameters", "beta", "kappa", "case"]
+_LINE = ["siblings", "targets", "attack", "norm", "decision_rule", "parameters", "beta", "kappa", "case"]
 
 
 def siblings_of(victims: Sequence[Victim]) -> Mapping[str, Sequence[Victim]]:

@@ -46,7 +46,10 @@ def selected(summary: Summary, *, only: str | None, sort: str | None) -> Summary
     every = pd.MultiIndex.from_frame(summary.lines[_LINE])
     kept = summary.lines[every.isin(keys)]
     order = place.loc[every[every.isin(keys)]].to_numpy()
-    return replace(summary, lines=kept.iloc[order.argsort(kind="stable")])
+    counts = summary.counts
+    if counts is not None:
+        counts = counts[pd.MultiIndex.from_frame(counts[_LINE]).isin(keys)]
+    return replace(summary, lines=kept.iloc[order.argsort(kind="stable")], counts=counts)
 
 
 def _matching(lines: pd.DataFrame, only: str) -> pd.DataFrame:

@@ -112,7 +112,7 @@ class Pool:
 
 def pool(snapshots: Sequence[Snapshot]) -> Pool:
     """Return the rows of several sweeps that belong to their specs, with their victims."""
-    columns = [*SETTING, "image", "target", "success", *aggregate.METRICS]
+    columns = [*SETTING, "precision", "image", "target", "success", *aggregate.METRICS]
     frames = [snapshot.frame(columns).assign(folder=str(snapshot.folder.root)) for snapshot in snapshots]
     tested = {
         victim.digest: evaluation.size

@@ -29,7 +29,7 @@ __all__ = [
     "victims_tested_on",
 ]
 
-HEADS = ("cell", "model", "series", *SETTING)
+HEADS = ("cell", "model", "series", "targets", *SETTING)
 """The columns that identify a line of a matrix; the others are digests of victims."""
 PAIR_HEADS = ("crafted on", "tested on", "images", "clean error, %")
 """Heads of the lines of :func:`pair_texts`."""
@@ -37,12 +37,15 @@ PAIR_HEADS = ("crafted on", "tested on", "images", "clean error, %")
 
 def title(spec: Spec) -> str:
     """Return the title of a matrix."""
-    return f"ASR{' over every target' if spec.targeted else ', untargeted'}, by victim tested on"
+    untargeted = " or untargeted" if spec.untargeted else ""
+    return f"ASR{f' over every target{untargeted}' if spec.targeted else ', untargeted'}, by victim tested on"
 
 
 def meaning(spec: Spec) -> str:
     """Return what the rates of a matrix mean."""
     success = "gives it the target class" if spec.targeted else "gives it another class than its own"
+    if spec.targeted and spec.untargeted:
+        success += " (untargeted: another class than its own)"
     counted = (
         "Only images count that both victims classify correctly without an attack. In brackets: the ASR on all images, "
         "where it differs; there, a success can be the other victim's own clean error."
@@ -159,7 +162,7 @@ def csv(summary: pd.DataFrame, victims: Sequence[Victim], labels: Labels) -> str
         label=rates["series"].map(labels.series),
         **{name: column.to_numpy() for name, column in further.items()},
     )
-    columns = ["crafted_on", "label", *SETTING, "model", "cell", *digests, *further]
+    columns = ["crafted_on", "label", "targets", *SETTING, "model", "cell", *digests, *further]
     return str(labelled[columns].to_csv(index=False, lineterminator="\n"))
 
 

@@ -57,6 +57,8 @@ def plan(
         out.print(
             escape(f"  to make first: {recipe.arch}, {plan_table.training(recipe)} ({recipe.digest})"), highlight=False
         )
+    for text in plan_table.left_out(resolved):
+        out.print(f"  left out: {escape(text)}", highlight=False)
     out.print(plan_table.table(blocks, planned))
     if time or workers is not None or price is not None:
         with err.status("trying each attack and training for some seconds"):

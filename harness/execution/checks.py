@@ -14,7 +14,7 @@ from eadbench.harness.messages import one_line
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Example, Victim
 from eadbench.harness.results.folder import Results
-from eadbench.harness.spec import FileTargets, Spec
+from eadbench.harness.spec import Spec
 from eadbench.harness.storage import is_local
 
 __all__ = ["check_image_counts", "check_same_images", "check_sweep", "check_writable", "suspicions_of"]
@@ -57,7 +57,7 @@ def suspicions_of(spec: Spec, victims: Sequence[Victim]) -> list[str]:
     labels = Labels.of_victims(victims).victim
     texts = [f"{labels[victim.digest]}: {text}" for victim in victims for text in victim.warnings]
     chosen = len(spec.images.indices or ())
-    if chosen and spec.images.limit is None and not isinstance(spec.targets, FileTargets):
+    if chosen and spec.images.limit is None and not spec.target_file:
         texts += [
             f"{labels[victim.digest]}: {left_out} of the {chosen} chosen images are misclassified, and not attacked"
             for victim in victims
@@ -78,8 +78,8 @@ def check_image_counts(spec: Spec, victims: Sequence[Victim]) -> None:
         if victim.attacked and len(victim.images) < (spec.images.limit or 1):
             right = "every victim classifies" if spec.images.correct_on == "all" else f"{victim.arch} classifies"
             where = f"of the {spec.images.split} split"
-            if isinstance(spec.targets, FileTargets):
-                where += f" in {spec.targets.file}"
+            if spec.target_file:
+                where += f" in {spec.target_file.file}"
             if spec.images.indices is not None:
                 where += " in images.indices"
             raise UserError(

@@ -178,7 +178,7 @@ class _Trials:
 
     def _crafted(self, spec: Spec) -> int:
         """Return the number of examples that a sweep crafts to train on."""
-        points = sum(len(setting.betas) * len(setting.kappas) for setting in grid.settings(spec))
+        points = sum(setting.points for setting in grid.settings(spec))
         return points * (spec.images.limit or 0) * grid.targets_per_image(spec, len(self._data.target_classes))
 
     def _try(self, recipe: Recipe, setting: Setting, images: Sequence[int], split: Split) -> Seconds:
@@ -191,7 +191,7 @@ class _Trials:
             for i in range(min(batch, 2 * len(images))):
                 image = images[i % len(images)]
                 label = int(split.labels[image])
-                target = _target(label, self._data.target_classes, i) if self._spec.targeted else None
+                target = _target(label, self._data.target_classes, i) if setting.parameters["targeted"] else None
                 examples.append(Example(image, label, target, *points[i % len(points)]))
             pixels = split.images([example.image for example in examples]).to(self.device)
             self._known[key] = attack_seconds(self._network(recipe), setting, examples, pixels, seconds=self._seconds)

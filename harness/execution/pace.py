@@ -47,9 +47,9 @@ def work_of(spec: Spec, dataset: str, classes: int, victims: Sequence[Victim]) -
     """Return the work of a whole sweep, by kind."""
     examples: Counter[Kind] = Counter()
     passes: Counter[Kind] = Counter()
+    per_cell = grid.examples_per_cell(spec, classes, victims)
     for block in grid.blocks(spec, dataset, victims):
-        points = len(block.setting.betas) * len(block.setting.kappas)
-        count = points * grid.examples_per_cell(spec, classes, block.victim)
+        count = block.setting.points * per_cell[block.population]
         examples[kind_of(block)] += count
         passes[kind_of(block)] += count * most_passes(block.setting)
     return {kind: Work(examples=count, passes=passes[kind] / count) for kind, count in examples.items() if count}

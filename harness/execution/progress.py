@@ -15,7 +15,7 @@ from rich.text import Text
 from eadbench.harness.execution.bars import Bars, count_text, time_text
 from eadbench.harness.execution.executor import Outcome
 from eadbench.harness.execution.pace import Pace, kind_of
-from eadbench.harness.plan.grid import Example, Setting, Shard, Size
+from eadbench.harness.plan.grid import Example, Population, Setting, Shard, Size
 from eadbench.harness.plan.tasks import Task
 
 SILENT = 5.0
@@ -117,8 +117,8 @@ class Progress:
         self._sweep, self._done, self._partly = None, 0, {}
         self._refresh()
 
-    def begin_sweep(self, size: Size, examples_per_cell: Mapping[str, int], pace: Pace) -> None:
-        """Start a bar for the shards of a sweep, given the number of examples of a cell by its victim."""
+    def begin_sweep(self, size: Size, examples_per_cell: Mapping[Population, int], pace: Pace) -> None:
+        """Start a bar for the shards of a sweep, given the number of examples of a cell."""
         self.begin("attacking", size.examples)
         self._sweep = _SweepCounts(size, examples_per_cell, pace)
         self._refresh()
@@ -193,21 +193,21 @@ def _can_draw(console: Console) -> bool:
 class _SweepCounts:
     """Counts of a sweep's cells, shards and gradient evaluations."""
 
-    def __init__(self, size: Size, examples_per_cell: Mapping[str, int], pace: Pace) -> None:
+    def __init__(self, size: Size, examples_per_cell: Mapping[Population, int], pace: Pace) -> None:
         self.pace = pace
         self._size, self._examples_per_cell = size, examples_per_cell
         self._shards = self._cells = self.gradients = 0
         self._started = time.monotonic()
-        self._begun: Counter[tuple[str, Setting, float | None, float]] = Counter()
-        """Examples done of the β and κ of a setting, until all are."""
+        self._begun: Counter[tuple[tuple[Population, Setting], float | None, float]] = Counter()
+        """Examples done of the β and κ of a block, until all are."""
 
     def count(self, shard: Shard, examples: Iterable[Example], *, whole: bool) -> None:
         """Count examples of a shard that are done, and the shard if all of them are."""
         self._shards += whole
         for (beta, kappa), number in Counter((example.beta, example.kappa) for example in examples).items():
-            key = (shard.victim.digest, shard.setting, beta, kappa)
+            key = (shard.block, beta, kappa)
             self._begun[key] += number
-            if self._begun[key] >= self._examples_per_cell[shard.victim.digest]:
+            if self._begun[key] >= self._examples_per_cell[shard.population]:
                 del self._begun[key]
                 self._cells += len(shard.setting.decision_rules)
 

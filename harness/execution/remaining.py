@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from eadbench.harness.parquet.rows import Key, keys_of, parts_by_group, read_rows
-from eadbench.harness.plan.grid import Example, Setting, Shard
+from eadbench.harness.plan.grid import Example, Population, Setting, Shard
 from eadbench.harness.plan.tasks import Transfer
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.row_weights import check_weights
 
 __all__ = ["Remaining", "remaining_transfers"]
 
-Block = tuple[str, Setting]
-"""The victim's digest and the setting that shards share."""
+Block = tuple[Population, Setting]
+"""The victim, the choice of targets and the setting that shards share."""
 
 
 class Remaining:
@@ -54,8 +54,8 @@ class Remaining:
             if shard.digest in self._done:
                 yield shard, ()
                 continue
-            if self._earlier and block != _block(shard):  # shards are planned block by block
-                block = _block(shard)
+            if self._earlier and block != shard.block:  # shards are planned block by block
+                block = shard.block
                 keys = self._earlier_keys(self._earlier.get(block, ()), shard.cell_digests.values())
             yield shard, _without(shard, keys)
 
@@ -66,7 +66,7 @@ class Remaining:
             earlier.discard(shard.digest)
             if not earlier:
                 return {}
-            blocks.setdefault(_block(shard), shard)
+            blocks.setdefault(shard.block, shard)
         groups = {cell: index for index, shard in enumerate(blocks.values()) for cell in shard.cell_digests.values()}
         parts = parts_by_group([self._results.part(digest) for digest in sorted(earlier)], groups)
         return {block: parts.get(index, []) for index, block in enumerate(blocks)}
@@ -74,10 +74,6 @@ class Remaining:
     def _earlier_keys(self, parts: Sequence[Path], cells: Collection[str]) -> set[Key]:
         """Return the keys of the rows that parts of an earlier spec have of some cells."""
         return set(keys_of(read_rows(parts, columns=["cell", "image", "target"], cells=cells)))
-
-
-def _block(shard: Shard) -> Block:
-    return shard.victim.digest, shard.setting
 
 
 def _without(shard: Shard, keys: Collection[Key]) -> Sequence[Example]:

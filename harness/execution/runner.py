@@ -16,7 +16,7 @@ from eadbench.harness.execution.pace import Kind, Pace, Work, records_of
 from eadbench.harness.execution.progress import Progress
 from eadbench.harness.execution.remaining import Remaining
 from eadbench.harness.execution.victims import VictimPlanner
-from eadbench.harness.plan.grid import Shard, Size
+from eadbench.harness.plan.grid import Population, Shard, Size
 from eadbench.harness.plan.tasks import Setup, Task, Transfer
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Failed, ShardRecord
@@ -148,9 +148,14 @@ class Runner:
         return models_made
 
     def attack(
-        self, remaining: Remaining, size: Size, *, examples_per_cell: Mapping[str, int], work: Mapping[Kind, Work]
+        self,
+        remaining: Remaining,
+        size: Size,
+        *,
+        examples_per_cell: Mapping[Population, int],
+        work: Mapping[Kind, Work],
     ) -> None:
-        """Run the shards that are left of a sweep of that size; a cell's examples are counted by its victim."""
+        """Run the shards that are left of a sweep of that size."""
         pace = Pace(work, records_of(self._results))
         self._progress.begin_sweep(size, examples_per_cell, pace)
         shards = self._counted(remaining)

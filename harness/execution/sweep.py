@@ -177,9 +177,7 @@ def run(
         runner.attack(
             remaining,
             grid.size(spec, len(data.target_classes), victims),
-            examples_per_cell={
-                victim.digest: grid.examples_per_cell(spec, len(data.target_classes), victim) for victim in victims
-            },
+            examples_per_cell=grid.examples_per_cell(spec, len(data.target_classes), victims),
             work=work_of(spec, data.identity, len(data.target_classes), victims),
         )
         runner.transfer(remaining_transfers(results, planner.others(), spec.images.split))

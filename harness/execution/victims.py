@@ -19,7 +19,7 @@ from eadbench.harness.plan.target_rows import chosen_images, given_targets
 from eadbench.harness.plan.tasks import VictimTask
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Evaluation
-from eadbench.harness.spec import FileTargets, Images, Spec
+from eadbench.harness.spec import Images, Spec
 from eadbench.harness.spec.resolve import resolved_attack
 from eadbench.models import Recipe, is_stored
 
@@ -59,8 +59,8 @@ class VictimPlanner:
         self.planned = planned(spec, data) if victims is None else victims
         self._given = {each.recipe.digest: each for victim in self.planned for each in (*victim.members, victim)}
         self._targets: Mapping[int, Sequence[int]] = (
-            given_targets(spec.targets, getattr(data, spec.images.split), data.class_names)
-            if isinstance(spec.targets, FileTargets)
+            given_targets(spec.target_file, getattr(data, spec.images.split), data.class_names)
+            if spec.target_file
             else {}
         )
         self._chosen = chosen_images(spec.images.indices, getattr(data, spec.images.split))
@@ -172,7 +172,7 @@ class VictimPlanner:
             self._spec,
             seed=crafting.seed,
             images=Images(count=crafting.images, split="train"),
-            targets="all",
+            targets=["all"],
             attacks=[resolved_attack(entry, "attacks") for entry in crafting.attacks],
             save_images="successes",
         )
@@ -194,7 +194,7 @@ class VictimPlanner:
         """Return what rows say of a model, and the images that a spec draws for it."""
         split = getattr(self._data, spec.images.split)
         evaluation = self._results.evaluation(recipe.digest, self._data.identity, spec.images.split)
-        targets = self._targets if isinstance(spec.targets, FileTargets) else None
+        targets = self._targets if spec.target_file else None
         chosen = self._chosen if spec.images.indices is not None else None
         images = grid.drawn_images(spec, len(split), excluded, candidates=targets, chosen=chosen) if attacked else []
         return Victim(

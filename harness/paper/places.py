@@ -25,6 +25,7 @@ from eadbench.harness.paper.sample import Floats, Ints
 from eadbench.harness.plan.grid import Victim
 
 _SETTING = ["model", "evaluated_on", "attack", "norm", "decision_rule", "beta", "kappa"]
+_HYPERPARAMETERS = ["parameters", "precision"]
 
 
 Attack = tuple[str, str | None, str | None]
@@ -49,7 +50,8 @@ class Cell:
     distances: Floats = field(repr=False)
     """(R, M): in the order of ``METRICS``; ignored for a failure."""
     digests: tuple[str, ...]
-    """The cells' digests. Several differ in other hyperparameters; no claim is checked on them."""
+    """The cells' digests, one of those that differ in the choice of targets alone. Several differ in other
+    hyperparameters; no claim is checked on them."""
 
     @property
     def setting(self) -> tuple[Attack, float | None, float]:
@@ -107,9 +109,15 @@ class Place:
 
 
 def places_of(rows: pd.DataFrame, victims: Mapping[str, Victim]) -> list[Place]:
-    """Return every place of the rows with its cells, sorted; drop transfers to unknown victims."""
+    """Return every place of the rows with its cells, sorted; drop transfers to unknown victims.
+
+    Of the rows of one example in cells that differ in the choice of targets alone, one counts.
+    """
     if rows.empty:
         return []
+    alike = [*_SETTING, *_HYPERPARAMETERS]
+    rows = rows.assign(cell=rows.groupby(alike, dropna=False)["cell"].transform("min"))
+    rows = rows.drop_duplicates([*alike, "dataset", "split", "image", "target"])
     image = rows.groupby(["dataset", "split", "image"]).ngroup().to_numpy(dtype=np.int64)
     example = rows.groupby(["dataset", "split", "image", "target"]).ngroup().to_numpy(dtype=np.int64)
     success = rows["success"].to_numpy(dtype=np.bool_)

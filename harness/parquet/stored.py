@@ -20,11 +20,12 @@ from eadbench.harness.parquet.rows import SCHEMA, WHAT, frame_of
 
 __all__ = ["SETTING", "StoredRows", "Wanted", "contradictory"]
 
-SETTING = (
+_STORED_SETTING = (
     *("dataset", "split", "model", "arch", "defense", "defense_parameters", "temperature", "trained_on"),
     *("evaluated_on", "attack", "norm", "decision_rule", "beta", "kappa", "parameters", "cell"),
 )
-"""Columns with one value for all rows of a line."""
+SETTING = (*_STORED_SETTING, "targets")
+"""Columns with one value for all rows of a line. How target classes are chosen is known from the cell alone."""
 
 MOST_ROWS = 2**22
 """Rows of a line that are read; 4 million take about 1.2 GB. A few kilobytes of Parquet can hold billions."""
@@ -49,6 +50,8 @@ class Wanted:
     """Digests of the spec's cells, each with its attacked victim."""
     drawn: Mapping[str, Collection[int]]
     """Images drawn for each victim; empty for a victim that is tested on but not attacked."""
+    targets: Mapping[str, str]
+    """How the target classes of each cell are chosen, in words."""
 
 
 class StoredRows:
@@ -79,7 +82,8 @@ class StoredRows:
                 f"{part.parent}: a cell has {counts.max():,} rows on one victim, most of them in {part.name}; "
                 f"at most {MOST_ROWS:,} are read"
             )
-        self.lines = self._settings().assign(rows=counts)
+        settings = self._settings()
+        self.lines = settings.assign(targets=settings["cell"].map(wanted.targets), rows=counts)
 
     def read(self, columns: Sequence[str], lines: Collection[int] | None = None) -> pd.DataFrame:
         """Read some columns of some lines, or of all lines, in the order of the files.
@@ -162,8 +166,8 @@ class StoredRows:
         """Read the setting of every line from the first part that holds the line."""
         lines, first = np.unique(self._line, return_index=True)
         if not len(lines):
-            return frame_of(SCHEMA.empty_table().select(SETTING))
-        values = ", ".join(f"any_value({_selected(name)}) AS {name}" for name in SETTING)
+            return frame_of(SCHEMA.empty_table().select(_STORED_SETTING))
+        values = ", ".join(f"any_value({_selected(name)}) AS {name}" for name in _STORED_SETTING)
         query = f"SELECT line, {values} FROM {_ROWS_WITH_LINES} GROUP BY line ORDER BY line"
         return frame_of(self._files.ask(query, indices=np.unique(self._part[first]).tolist())).set_index("line")
 

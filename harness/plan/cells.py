@@ -59,7 +59,7 @@ class Victim:
     images: Sequence[int] = field(repr=False)
     labels: Sequence[int] = field(repr=False)
     targets: Sequence[Sequence[int]] = field(default=(), repr=False)
-    """The target classes of each image, if a file gives them."""
+    """The target classes of each image in a file of targets, if the spec names one."""
     attacked: bool = True
     """False if examples are only tested on the victim."""
     evaluated_on: Sequence[str] = field(default=(), repr=False)
@@ -130,6 +130,11 @@ class Setting:
     decision_rules: Sequence[str | None]
     precision: Precision
     """The precision of the gradients of a search; successes are confirmed in float32."""
+
+    @property
+    def points(self) -> int:
+        """Number of pairs of β and κ."""
+        return len(self.betas) * len(self.kappas)
 
     @cached_property
     def digest(self) -> str:

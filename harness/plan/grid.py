@@ -21,6 +21,7 @@ from eadbench.models import canonical_json, digest_of
 __all__ = [
     "Cell",
     "Example",
+    "Population",
     "Setting",
     "Shard",
     "Size",
@@ -42,6 +43,10 @@ SHARD_SIZES = (200, 100, 50, 25, 10)
 """The sizes of shards to choose from. Few, so that a sweep of a few more images mostly has the same shards."""
 LEAST_SHARDS = 8
 """Shards of a victim and setting that a chosen size makes, if there are examples enough."""
+
+
+Population = tuple[str, str]
+"""The digest of an attacked victim and the choice of targets, as JSON: the cells of both have the same examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +88,16 @@ class Shard:
         return f"{self.setting.digest} on {self.victim.digest}"
 
     @property
+    def population(self) -> Population:
+        """The victim and the choice of targets."""
+        return self.victim.digest, canonical_json(self.targets)
+
+    @property
+    def block(self) -> tuple[Population, Setting]:
+        """What shards share that differ in their examples alone."""
+        return self.population, self.setting
+
+    @property
     def victim_digest(self) -> str:
         """Digest of the attacked victim."""
         return self.victim.digest
@@ -95,8 +110,7 @@ class Shard:
     @property
     def cell_digests(self) -> Mapping[CellKey, str]:
         """Digests of the cells of this shard's setting, by β, κ and decision rule."""
-        targets = canonical_json(self.targets)
-        return _cell_digests(self.dataset, self.split, self.victim.digest, targets, self.setting)
+        return _cell_digests(self.dataset, self.split, *self.population, self.setting)
 
     def cells(self) -> list[Cell]:
         """Return every cell of this shard's setting."""
@@ -114,12 +128,15 @@ def _cell_digests(dataset: str, split: str, victim: str, targets: str, setting: 
 
 
 def settings(spec: Spec) -> list[Setting]:
-    """Return the settings of a spec. An axis whose value cannot vary within a batch gives one setting per value."""
-    return [setting for entry in spec.attacks for setting in _settings(entry, spec)]
+    """Return the settings of a spec, for each choice of targets.
+
+    An axis whose value cannot vary within a batch gives one setting per value.
+    """
+    return [setting for each in spec.by_targets() for entry in each.attacks for setting in _settings(entry, each)]
 
 
 def _settings(entry: AttackEntry, spec: Spec) -> Iterator[Setting]:
-    """Yield the settings of one attack's entry."""
+    """Yield the settings of one attack's entry, for one choice of targets."""
     fixed = {name: value for name, value in entry.parameters.items() if name not in ("beta", "kappa")}
     grid = {
         name: entry.axes.get(name, [entry.parameters.get(name, default)])
@@ -169,31 +186,43 @@ def drawn_images(
 
 
 def targets(spec: Spec, dataset: str, image: int, label: int, classes: Sequence[int]) -> list[int | None]:
-    """Return the targets of an image: its incorrect ones of ascending target classes, or [None] if untargeted."""
-    if not spec.targeted:
+    """Return the targets of an image: its incorrect ones of ascending target classes, or [None] if untargeted.
+
+    The spec has one choice of targets, which is no file.
+    """
+    [choice] = spec.targets
+    if choice == "untargeted":
         return [None]
     incorrect = [target for target in classes if target != label]
-    if isinstance(spec.targets, RandomTargets):
+    if isinstance(choice, RandomTargets):
         generator = random.Random(f"targets/{spec.seed}/{dataset}/{spec.images.split}/{image}")
-        incorrect = sorted(generator.sample(incorrect, min(spec.targets.random, len(incorrect))))
+        incorrect = sorted(generator.sample(incorrect, min(choice.random, len(incorrect))))
     return [*incorrect]
 
 
 def blocks(spec: Spec, dataset: str, victims: Sequence[Victim]) -> list[Shard]:
-    """Return one empty shard per attacked victim and setting, the source of the sweep's shards and cells."""
-    return [
-        Shard(
-            dataset=dataset,
-            split=spec.images.split,
-            victim=victim,
-            targets=spec.target_choice,
-            setting=setting,
-            examples=(),
-            save_images=spec.save_images == "successes",
-        )
-        for victim, setting in product(victims, settings(spec))
-        if victim.attacked
-    ]
+    """Return one empty shard per attacked victim, choice of targets and setting: the source of shards and cells."""
+    return [block for _, block in _blocks(spec, dataset, victims)]
+
+
+def _blocks(spec: Spec, dataset: str, victims: Sequence[Victim]) -> Iterator[tuple[Spec, Shard]]:
+    """Yield the blocks of a spec, each with the spec of its choice of targets alone."""
+    settings_of = [(each, settings(each)) for each in spec.by_targets()]
+    for victim in victims:
+        for each, its_settings in settings_of if victim.attacked else ():
+            for setting in its_settings:
+                yield (
+                    each,
+                    Shard(
+                        dataset=dataset,
+                        split=spec.images.split,
+                        victim=victim,
+                        targets=each.target_choice,
+                        setting=setting,
+                        examples=(),
+                        save_images=spec.save_images == "successes",
+                    ),
+                )
 
 
 class Size(NamedTuple):
@@ -206,12 +235,13 @@ class Size(NamedTuple):
 
 def size(spec: Spec, classes: int, victims: Sequence[Victim]) -> Size:
     """Compute the size of a sweep of a number of target classes, without its shards."""
-    counts = [examples_per_cell(spec, classes, victim) for victim in victims if victim.attacked]
-    grids = [(len(setting.betas) * len(setting.kappas), len(setting.decision_rules)) for setting in settings(spec)]
+    counts = examples_per_cell(spec, classes, victims)
+    blocks_of = blocks(spec, "", victims)
+    examples = [block.setting.points * counts[block.population] for block in blocks_of]
     return Size(
-        cells=len(counts) * sum(points * rules for points, rules in grids),
-        shards=sum(ceil(points * count / shard_size(spec, points * count)) for count in counts for points, _ in grids),
-        examples=sum(points for points, _ in grids) * sum(counts),
+        cells=sum(block.setting.points * len(block.setting.decision_rules) for block in blocks_of),
+        shards=sum(ceil(count / shard_size(spec, count)) for count in examples),
+        examples=sum(examples),
     )
 
 
@@ -225,34 +255,45 @@ def shard_size(spec: Spec, examples: int) -> int:
     return next((size for size in SHARD_SIZES if examples >= LEAST_SHARDS * size), SHARD_SIZES[-1])
 
 
-def examples_per_cell(spec: Spec, classes: int, victim: Victim) -> int:
-    """Return the number of examples of each cell of a victim: its images, each with its target classes."""
-    if victim.targets:
+def examples_per_cell(spec: Spec, classes: int, victims: Sequence[Victim]) -> dict[Population, int]:
+    """Return the number of examples of each cell: the victim's images, each with its target classes."""
+    return {
+        (victim.digest, canonical_json(each.target_choice)): _examples(each, classes, victim)
+        for victim in victims
+        if victim.attacked
+        for each in spec.by_targets()
+    }
+
+
+def _examples(spec: Spec, classes: int, victim: Victim) -> int:
+    if spec.target_file:
         return sum(map(len, victim.targets))
-    return (spec.images.limit or len(victim.images)) * targets_per_image(spec, classes)
+    images = len(victim.images) if victim.targets else spec.images.limit or len(victim.images)
+    return images * targets_per_image(spec, classes)
 
 
 def targets_per_image(spec: Spec, classes: int) -> int:
     """Return the number of targets of each image if no file gives them: one fewer than the target classes, or less."""
-    if not spec.targeted:
+    [choice] = spec.targets
+    if choice == "untargeted":
         return 1
-    return min(spec.targets.random, classes - 1) if isinstance(spec.targets, RandomTargets) else classes - 1
+    return min(choice.random, classes - 1) if isinstance(choice, RandomTargets) else classes - 1
 
 
 def shards(spec: Spec, dataset: str, classes: Sequence[int], victims: Sequence[Victim]) -> Iterator[Shard]:
     """Yield every shard of a sweep, lazily: image after image, each at every β, κ and target."""
-    for block in blocks(spec, dataset, victims):
+    counts = examples_per_cell(spec, len(classes), victims)
+    for each, block in _blocks(spec, dataset, victims):
         victim = block.victim
-        targets_given = victim.targets or repeat((), len(victim.images))
+        targets_given = victim.targets if each.target_file else repeat((), len(victim.images))
         examples = (
             Example(image, label, target, beta, kappa)
             for image, label, given in zip(victim.images, victim.labels, targets_given, strict=True)
             for beta, kappa in product(block.setting.betas, block.setting.kappas)
-            for target in given or targets(spec, dataset, image, label, classes)
+            for target in given or targets(each, dataset, image, label, classes)
         )
         # Shards are small to send.
         template = replace(block, victim=replace(victim, images=(), labels=(), targets=(), evaluated_on=()))
-        points = len(block.setting.betas) * len(block.setting.kappas)
-        size = shard_size(spec, points * examples_per_cell(spec, len(classes), victim))
+        size = shard_size(spec, block.setting.points * counts[block.population])
         while part := tuple(islice(examples, size)):
             yield replace(template, examples=part)

@@ -19,7 +19,7 @@ from eadbench.harness.reporting.tables.layout import Layout, grids
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import write_text
 from eadbench.harness.results.snapshot import Snapshot
-from eadbench.harness.spec import FileTargets, Spec
+from eadbench.harness.spec import Spec
 
 NEEDS = "% needs \\usepackage{booktabs}\n"
 """The first line of tables in LaTeX."""
@@ -85,9 +85,9 @@ def images_text(spec: Spec) -> str:
         which = (
             f"{number} of {len(images.indices)} chosen ones that {classifiers} correctly, of the {images.split} split"
         )
-    if isinstance(spec.targets, FileTargets):
+    if spec.target_file:
         first = number if images.limit is None else f"{number}, in a seeded order,"
-        which = f"{first} of {spec.targets.file} that {classifiers} correctly, of the {images.split} split"
+        which = f"{first} of {spec.target_file.file} that {classifiers} correctly, of the {images.split} split"
     return f"Images: {printable(which)}."
 
 
@@ -167,7 +167,7 @@ def compared(summary: Summary) -> pd.DataFrame:
     """
     from eadbench.harness.paper import comparison
 
-    if summary.spec.targets == "untargeted":
+    if not summary.spec.targeted:
         raise UserError("--compare paper: the paper's attacks are targeted, those of this sweep are not")
     lines = comparison.compare(summary.lines, summary.victims)
     if lines.empty:

@@ -88,13 +88,15 @@ class Snapshot:
         settings = pd.DataFrame(lines, columns=[*SETTING]).astype(
             {"beta": "float64", "kappa": "float64", "temperature": "float64"}
         )
+        settings["targets"] = settings["cell"].map(self.targets)
         return settings.assign(series=series_of(settings))
 
     @cached_property
     def stored_rows(self) -> StoredRows:
         """Rows that answer the spec: rows of its cells, its drawn images and its victims."""
         cells = {digest: cell.victim for digest, cell in self.cells.items()}
-        wanted = Wanted(cells=cells, drawn={victim.digest: victim.images for victim in self.victims})
+        drawn = {victim.digest: victim.images for victim in self.victims}
+        wanted = Wanted(cells=cells, drawn=drawn, targets=self.targets)
         return StoredRows(sorted(self.folder.examples.glob("[!.]*.parquet")), wanted)
 
     def frame(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -126,13 +128,18 @@ class Snapshot:
 
     @cached_property
     def rows_per_line(self) -> Mapping[str, int]:
-        """Number of rows of a complete cell on one victim, by the cell's victim; none before the first is stored."""
+        """Number of rows of a complete cell on one victim, by the cell; none before the first victim is stored."""
         classes = self.classes
         if classes is None:
             return {}
-        return {
-            victim.digest: examples_per_cell(self.spec, classes, victim) for victim in self.victims if victim.attacked
-        }
+        counts = examples_per_cell(self.spec, classes, self.victims)
+        return {digest: counts[cell.victim, canonical_json(cell.targets)] for digest, cell in self.cells.items()}
+
+    @cached_property
+    def targets(self) -> Mapping[str, str]:
+        """How each cell's target classes are chosen, in words."""
+        texts = {canonical_json(each.target_choice): each.target_text for each in self.spec.by_targets()}
+        return {digest: texts[canonical_json(cell.targets)] for digest, cell in self.cells.items()}
 
 
 def _setting(digest: str, cell: Cell, victim: Victim) -> dict[str, Any]:

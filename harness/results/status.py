@@ -74,18 +74,20 @@ class Watched:
         dataset, victims = self._results.victims()
         if not victims:
             return None
-        cells = {cell.digest: cell.victim for block in blocks(spec, dataset, victims) for cell in block.cells()}
         classes, tests = len(self._results.target_classes()), self._results.tests()
-        per_line = {victim.digest: examples_per_cell(spec, classes, victim) for victim in victims if victim.attacked}
+        counts = examples_per_cell(spec, classes, victims)
+        blocks_of_cells = [(block, cell) for block in blocks(spec, dataset, victims) for cell in block.cells()]
+        cells = {cell.digest: cell.victim for _, cell in blocks_of_cells}
+        per_line = {cell.digest: counts[block.population] for block, cell in blocks_of_cells}
         with self._lock:
             parts = sorted(path.stem for path in self._results.examples.glob("[!.]*.parquet"))
             shards = [part for part in parts if "-" not in part]
             self._count_rows(parts, cells, victims)
             self._read_records(shards)
             lines = [(cell, tested) for cell, model in cells.items() for tested in tests[model]]
-            rows = {(cell, on): min(self._rows[cell, on], per_line[cells[cell]]) for cell, on in lines}
+            rows = {(cell, on): min(self._rows[cell, on], per_line[cell]) for cell, on in lines}
             own = [rows[cell, model] for cell, model in cells.items()]
-            planned = [per_line[model] for model in cells.values()]
+            planned = list(per_line.values())
             return Progress(
                 cells_done=sum(count == whole for count, whole in zip(own, planned, strict=True)),
                 cells=len(cells),
@@ -93,7 +95,7 @@ class Watched:
                 rows=sum(planned),
                 shards=size(spec, classes, victims).shards,
                 transfer_rows_done=sum(rows.values()) - sum(own),
-                transfer_rows=sum(per_line[cells[cell]] for cell, _ in lines) - sum(planned),
+                transfer_rows=sum(per_line[cell] for cell, _ in lines) - sum(planned),
                 records=_frame(self._records, spec),
             )
 

@@ -50,7 +50,9 @@ def json_schema() -> dict[str, Any]:
 
 
 _NULL = {"type": "null"}
-_FROM_FILE = {"required": ["targets"], "properties": {"targets": {"type": "object", "required": ["file"]}}}
+_FILE = {"type": "object", "required": ["file"]}
+_WITH_FILE = {"anyOf": [_FILE, {"type": "array", "contains": _FILE}]}
+_FROM_FILE = {"required": ["targets"], "properties": {"targets": _WITH_FILE}}
 _CHOSEN = {"anyOf": [{"required": ["count"]}, {"required": ["indices"]}]}
 _COUNTED = {"required": ["images"], "properties": {"images": _CHOSEN}}
 _COUNT = {"if": _FROM_FILE, "else": _COUNTED}
@@ -150,6 +152,7 @@ editor completes and checks specs with it (in VS Code's YAML extension:
 - **Lists.** Any parameter of an attack, a defence or a training that holds one number, text or truth may be a list,
   such as `steps: [40, 80]` or `seed: [0, 1, 2]`, in the order of the spec. The grid is the product of an attack's
   lists; every combination of a victim's lists is a victim. An attack may search the values of an *axis* in one batch.
+  `targets` may be a list too.
 - **Norms and fractions.** A norm may be written `2`, `inf`, `L2` or `l2`, and a number as a fraction: `8/255`.
 - **Scales.** `scales` has variants of the spec by name, each a mapping of paths to values:
   `scales: {tiny: {images.count: 10}}`. `eadbench run SPEC --scale tiny` applies one.

@@ -83,13 +83,13 @@ def dump(spec: Spec) -> str:
 
 def written(spec: Spec) -> dict[str, Any]:
     """Return the spec as a file has it, of JSON's own types."""
-    targets = spec.targets if isinstance(spec.targets, str) else spec.targets.model_dump(mode="json")
+    targets = [each if isinstance(each, str) else each.model_dump(mode="json") for each in spec.targets]
     return {
         "name": spec.name,
         "seed": spec.seed,
         "dataset": spec.dataset.written(),
         "images": _images(spec),
-        "targets": targets,
+        "targets": targets if len(targets) > 1 else targets[0],
         "evaluated": spec.evaluated,
         "victims": [_victim(victim) for victim in spec.victims],
         "attacks": [attack.written() for attack in spec.attacks],

@@ -16,8 +16,8 @@ from eadbench.harness.messages import shown
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
 from eadbench.harness.spec.index_file import with_indices
 from eadbench.harness.spec.parameters import each_made, listed, parameters_of, scalars_of, takes_tensor, validated
-from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec
-from eadbench.harness.spec.schema import Accounting, FileTargets, SpecFile
+from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, target_text
+from eadbench.harness.spec.schema import Accounting, FileTargets, SpecFile, Targets
 from eadbench.harness.spec.stored import stored_attack, stored_dataset, stored_defense
 from eadbench.harness.spec.target_file import with_rows
 from eadbench.harness.spec.victims import victim_entries
@@ -39,19 +39,21 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
     UserError
         One line: the field's path, what was given, what would be right.
     """
-    if file.images.count is None and file.images.indices is None and not isinstance(file.targets, FileTargets):
+    targets = _targets(file, code)
+    if file.images.count is None and file.images.indices is None and not any(map(_from_file, targets)):
         raise UserError("images.count: is missing")
+    modes = list(dict.fromkeys(each != "untargeted" for each in targets))
     transfers = any(victim.evaluated_on for victim in file.victims)
     spec = Spec(
         name=file.name,
         seed=file.seed,
         dataset=_dataset(file.dataset, code),
         images=with_indices(file.images, code=code),
-        targets=with_rows(file.targets, code=code) if isinstance(file.targets, FileTargets) else file.targets,
+        targets=targets,
         evaluated=file.evaluated,
         victims=victim_entries(file, partial(_defense, code=code), code=code),
         attacks=[
-            resolved_attack(_accounted(entry, file, code), f"attacks[{i}]", code=code)
+            resolved_attack(_accounted(entry, file, code), f"attacks[{i}]", code=code, modes=modes)
             for i, entry in enumerate(file.attacks)
         ],
         save_images=file.save_images or ("successes" if transfers else "none"),
@@ -61,9 +63,23 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
         confirmations=file.confirmations,
         resources=file.resources,
     )
-    _check_modes(spec, code)
+    _check_modes(spec)
     _check_distinct(spec.attacks)
     return spec
+
+
+def _targets(file: SpecFile, code: bool) -> list[Targets]:
+    """Return the choices of targets, a file with its rows; refuse one that is there twice, and a second file."""
+    given = file.targets if isinstance(file.targets, list) else [file.targets]
+    if twice := [each for i, each in enumerate(given) if each in given[:i]]:
+        raise UserError(f"targets: has {target_text(twice[0])} twice; leave out one")
+    if sum(map(_from_file, given)) > 1:
+        raise UserError("targets: must name one file at most; run a sweep for each, or put their rows in one file")
+    return [with_rows(each, code=code) if isinstance(each, FileTargets) else each for each in given]
+
+
+def _from_file(targets: Targets) -> bool:
+    return isinstance(targets, FileTargets)
 
 
 def _accounted(entry: Mapping[str, Any], file: SpecFile, code: bool) -> Mapping[str, Any]:
@@ -78,8 +94,16 @@ def _accounted(entry: Mapping[str, Any], file: SpecFile, code: bool) -> Mapping[
     return {**{key: value for key, value in shared.items() if value is not None}, **entry}
 
 
-def resolved_attack(given: Mapping[str, Any], where: str, *, code: bool = True) -> AttackEntry:
-    """Resolve an entry `{name: …, hyperparameter: …}`; each value of its axes is tried on the attack's class."""
+def resolved_attack(
+    given: Mapping[str, Any], where: str, *, code: bool = True, modes: Sequence[bool] = (True,)
+) -> AttackEntry:
+    """Resolve an entry `{name: …, hyperparameter: …}`; each value of its axes is tried on the attack's class.
+
+    Parameters
+    ----------
+    modes
+        The values of `targeted` that the sweep has; the attack is tried with those that it supports.
+    """
     if not code and ATTACKS.is_own(given.get("name")):
         return stored_attack(given, where)
     attack, name, rest = _looked_up(given, ATTACKS, where)
@@ -108,18 +132,28 @@ def resolved_attack(given: Mapping[str, Any], where: str, *, code: bool = True) 
         axes={key: values[key] for key in axes},
         decision_rules=_rules(attack, chosen, name, where),
         varying=[axis for axis in axes if takes_tensor(attack, axis)],
+        targeted=traits_of(attack).targeted,
+        untargeted=traits_of(attack).untargeted,
     )
-    ATTACKS.remember(name, attack, axes=own, varying=entry.varying, scalars=scalars)
-    # The mode is the spec's, which is not known here.
-    mode = {} if traits_of(attack).targeted else {"targeted": False}
+    ATTACKS.remember(
+        name,
+        attack,
+        axes=own,
+        varying=entry.varying,
+        scalars=scalars,
+        targeted=entry.targeted,
+        untargeted=entry.untargeted,
+    )
     fields = {key: value for key, value in entry.parameters.items() if key not in accounting}
-    for instance in each_made(attack, {**fields, **mode}, entry.axes, where):
-        for breach in instance_breaches(instance):
-            raise UserError(f"{where}: {name} {breach}")
-        try:
-            with_budget(instance, accounting)
-        except ValueError as error:
-            raise UserError(f"{where}.{error}") from error
+    supported = [mode for mode, has in ((True, entry.targeted), (False, entry.untargeted)) if has]
+    for mode in [mode for mode in supported if mode in modes] or supported[:1]:
+        for instance in each_made(attack, {**fields, "targeted": mode}, entry.axes, where):
+            for breach in instance_breaches(instance):
+                raise UserError(f"{where}: {name} {breach}")
+            try:
+                with_budget(instance, accounting)
+            except ValueError as error:
+                raise UserError(f"{where}.{error}") from error
     return entry
 
 
@@ -219,16 +253,13 @@ def _looked_up(given: Mapping[str, Any], registry: Registry, where: str) -> tupl
         raise UserError(f"{where}.name: {error}") from error
 
 
-def _check_modes(spec: Spec, code: bool) -> None:
-    """Refuse attacks that cannot aim at target classes, or cannot do without."""
+def _check_modes(spec: Spec) -> None:
+    """Refuse attacks that run with none of the choices of targets."""
     for i, entry in enumerate(spec.attacks):
-        if not code and ATTACKS.is_own(entry.name):
-            continue
-        traits = traits_of(ATTACKS.look_up(entry.name))
-        if spec.targeted and not traits.targeted:
-            raise UserError(f"attacks[{i}].name: {entry.name} is untargeted only; give the spec targets: untargeted")
-        if not spec.targeted and not traits.untargeted:
-            raise UserError(f"attacks[{i}].name: {entry.name} is targeted only; give the spec targets: all")
+        if not any(map(entry.takes, spec.targets)):
+            only, right = ("untargeted", "untargeted") if entry.untargeted else ("targeted", "all")
+            also = ", or add it to the list" if len(spec.targets) > 1 else ""
+            raise UserError(f"attacks[{i}].name: {entry.name} is {only} only; give the spec targets: {right}{also}")
 
 
 def _check_distinct(attacks: Sequence[AttackEntry]) -> None:

@@ -4,16 +4,16 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import PurePath
 from typing import Any, Literal
 
 from eadbench.attacks.engine.precision import Precision
-from eadbench.harness.spec.schema import FileTargets, Images, RandomTargets, Resources
+from eadbench.harness.spec.schema import FileTargets, Images, RandomTargets, Resources, Targets
 from eadbench.models import Training, digest_of
 
-__all__ = ["AttackEntry", "DatasetEntry", "DefenseEntry", "Spec", "TrainingEntry", "VictimEntry"]
+__all__ = ["AttackEntry", "DatasetEntry", "DefenseEntry", "Spec", "TrainingEntry", "VictimEntry", "target_text"]
 
 Parameters = Mapping[str, Any]
 Axes = Mapping[str, Sequence[Any]]
@@ -42,6 +42,14 @@ class AttackEntry:
     decision_rules: Sequence[str]
     varying: Sequence[str] = ()
     """The axes whose value may differ within a batch."""
+    targeted: bool = True
+    """Whether it can aim at target classes."""
+    untargeted: bool = True
+    """Whether it can do without."""
+
+    def takes(self, targets: Targets) -> bool:
+        """Return whether it can run with a choice of targets."""
+        return self.untargeted if targets == "untargeted" else self.targeted
 
     def written(self) -> dict[str, Any]:
         """Return the entry as a spec has it."""
@@ -117,7 +125,8 @@ class Spec:
     seed: int
     dataset: DatasetEntry
     images: Images
-    targets: Literal["all", "untargeted"] | RandomTargets | FileTargets
+    targets: Sequence[Targets]
+    """The choices of target classes: the grid has cells of each, of the attacks that take it."""
     evaluated: Literal["both_correct", "all"]
     victims: Sequence[VictimEntry]
     attacks: Sequence[AttackEntry]
@@ -130,21 +139,45 @@ class Spec:
 
     @property
     def targeted(self) -> bool:
-        """Whether the attacks aim at target classes."""
-        return self.targets != "untargeted"
+        """Whether any attack aims at target classes."""
+        return any(targets != "untargeted" for targets in self.targets)
+
+    @property
+    def untargeted(self) -> bool:
+        """Whether any attack does without target classes."""
+        return "untargeted" in self.targets
+
+    @property
+    def target_file(self) -> FileTargets | None:
+        """The file of target classes, if there is one; no other images are attacked."""
+        return next((targets for targets in self.targets if isinstance(targets, FileTargets)), None)
+
+    def by_targets(self) -> "list[Spec]":
+        """Return a spec for each choice of targets, with the attacks that take it."""
+        return [
+            replace(self, targets=[targets], attacks=[attack for attack in self.attacks if attack.takes(targets)])
+            for targets in self.targets
+        ]
 
     @property
     def target_choice(self) -> str | dict[str, Any]:
-        """How the target classes of an image are chosen, as cells and shards are identified by it."""
-        if isinstance(self.targets, RandomTargets):
-            return {"random": self.targets.random, "seed": self.seed}
-        if isinstance(self.targets, FileTargets):
-            return {"file": digest_of(self.targets.rows)}
-        return self.targets
+        """The only choice of targets, as cells and shards are identified by it."""
+        [targets] = self.targets
+        if isinstance(targets, RandomTargets):
+            return {"random": targets.random, "seed": self.seed}
+        if isinstance(targets, FileTargets):
+            return {"file": digest_of(targets.rows)}
+        return targets
 
     @property
-    def target_kind(self) -> str:
-        """How the target classes of an image are chosen: all, random, untargeted, or file and its name."""
-        if isinstance(self.targets, FileTargets):
-            return f"file {PurePath(self.targets.file).name}"
-        return next(iter(self.target_choice)) if isinstance(self.target_choice, dict) else self.target_choice
+    def target_text(self) -> str:
+        """The only choice of targets in words: ``all``, ``random 3``, ``untargeted``, or ``file`` and its name."""
+        [targets] = self.targets
+        return target_text(targets)
+
+
+def target_text(targets: Targets) -> str:
+    """Return a choice of targets in words: ``all``, ``random 3``, ``untargeted``, or ``file`` and its name."""
+    if isinstance(targets, RandomTargets):
+        return f"random {targets.random}"
+    return f"file {PurePath(targets.file).name}" if isinstance(targets, FileTargets) else targets

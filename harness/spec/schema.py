@@ -12,7 +12,7 @@ from eadbench.attacks.engine.ledger import LEAST_BUDGET
 from eadbench.attacks.engine.precision import Precision
 from eadbench.harness.spec.parameters import Right, Strict
 
-__all__ = ["Accounting", "FileTargets", "Images", "RandomTargets", "Resources", "SpecFile", "VictimFields"]
+__all__ = ["Accounting", "FileTargets", "Images", "RandomTargets", "Resources", "SpecFile", "Targets", "VictimFields"]
 
 
 def _short(amount: object) -> object:
@@ -71,6 +71,10 @@ class FileTargets(_Documented):
     or number."""
     rows: list[str] | None = Field(default=None, min_length=1)
     """The rows of the file. The spec in a results folder has them, so that the file is not needed again."""
+
+
+Targets = Literal["all", "untargeted"] | RandomTargets | FileTargets
+"""How the target classes of an image are chosen."""
 
 
 class Normalise(_Documented):
@@ -197,11 +201,12 @@ class SpecFile(_Documented):
     images: Images = Images()
     """The images that are attacked."""
     targets: Annotated[
-        Literal["all", "untargeted"] | RandomTargets | FileTargets,
-        Right("all, untargeted, {random: how many, at least 1} or {file: a CSV or Parquet file}"),
+        Targets | Annotated[list[Targets], Field(min_length=1)],
+        Right("all, untargeted, {random: how many, at least 1}, {file: a CSV or Parquet file}, or a list of them"),
     ] = "all"
     """The target classes of each image: every incorrect class, some drawn at random, those that a file gives, or
-    none."""
+    none. Of a list, such as `[untargeted, {random: 3}]`, the grid has cells of each, with the attacks that can run so.
+    Beside a file, all of them attack the file's images."""
     evaluated: Annotated[Literal["both_correct", "all"], Right("both_correct or all")] = "both_correct"
     """Which images count in a transfer: those that both victims classify correctly, or all. On an image that the second
     victim gets wrong anyway, a success says nothing of the attack."""

@@ -71,6 +71,8 @@ def stored_attack(given: Mapping[str, Any], where: str) -> AttackEntry:
         axes=axes,
         decision_rules=rules,
         varying=facts.varying,
+        targeted=facts.targeted,
+        untargeted=facts.untargeted,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES, ROUNDED
-from eadbench.harness.labels import AXES, Labels, attack_label
+from eadbench.harness.labels import AXES, Labels, attack_label, choice_text
 from eadbench.harness.numbers import parameter_text
 from eadbench.harness.plan.cells import Cell, Victim
 from eadbench.harness.tracking.curves import plain_keys, victim_names
@@ -29,7 +29,7 @@ def cell_record(cell: Cell, victim: Victim, lines: pd.DataFrame, tags: Mapping[s
             "defense": victim.defense,
             **{f"defense.{name}": value for name, value in flat(victim.defense_parameters)},
             "temperature": victim.temperature,
-            "targets": targets_text(cell.targets),
+            "targets": choice_text(cell.targets),
             "attack": attack_label(cell.attack, cell.parameters.get("norm")),
             "attack.name": cell.attack,
             "decision_rule": cell.decision_rule,
@@ -57,11 +57,6 @@ def run_name(line: Mapping[Any, Any], labels: Labels) -> str:
 def victim_keys(labels: Labels) -> Mapping[str, str]:
     """Return a sweep's victims by digest, as the first part of a metric's name: ``distillation T 100``."""
     return plain_keys(victim_names(labels))
-
-
-def targets_text(choice: str | Mapping[str, Any]) -> str:
-    """Return how targets are chosen: ``all``, ``untargeted``, ``random 3``."""
-    return choice if isinstance(choice, str) else " ".join(map(str, next(iter(choice.items()))))
 
 
 def dataset_digest(dataset: str, split: str) -> str:

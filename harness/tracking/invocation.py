@@ -22,6 +22,7 @@ from eadbench.harness import spec as specs
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.analysis.trust import raised_names
 from eadbench.harness.execution.sweep import Done
+from eadbench.harness.labels import choice_text
 from eadbench.harness.messages import redact
 from eadbench.harness.paper.coverage import Places, places
 from eadbench.harness.reporting import figures
@@ -80,7 +81,7 @@ def keep(
         params={
             "seed": spec.seed,
             "images": spec.images.limit or "all",
-            "targets": describe.targets_text(spec.target_choice),
+            "targets": ", ".join(choice_text(each.target_choice) for each in spec.by_targets()),
             "dataset": dataset,
         },
         metrics=(_metrics(done, seconds) if done else {})

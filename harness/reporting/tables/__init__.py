@@ -1,6 +1,5 @@
 """Tables of a summary, in the layout of the paper's table 8: for a terminal, or as CSV, Markdown or LaTeX text."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from eadbench.harness.analysis.aggregate import (
     TRANSFER,
 )
 from eadbench.harness.errors import UserError
+from eadbench.harness.label_parts import parsed, with_targets
 from eadbench.harness.labels import Labels, varying_names
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting.tables.console import terminal
@@ -84,9 +84,13 @@ def _varying(summary: pd.DataFrame, labels: Labels, victims: Sequence[Victim]) -
     }
     fields = varying_names([training for training in trainings.values() if training])
     names = dict.fromkeys(
-        name for attack in labels.attacks.values() for name in attack.details if name not in attack.lists
+        name
+        for attack in labels.attacks.values()
+        for name in attack.details
+        if name not in attack.lists and name not in CSV_COLUMNS
     )
-    columns = {name: [json.loads(text or "{}").get(name) for text in summary["parameters"]] for name in names}
+    parameters = [parsed(text) | with_targets(parsed(text), "") for text in summary["parameters"]]
+    columns = {name: [values.get(name) for values in parameters] for name in names}
     return columns | {name: [trainings.get(model, {}).get(name) for model in summary["model"]] for name in fields}
 
 

@@ -56,7 +56,8 @@ def grids(summary: pd.DataFrame, victims: Sequence[Victim], layout: Layout) -> I
 
 def _grid(page: Page, layout: Layout) -> Grid:
     """Return a page with the columns of a layout."""
-    parameters = [name for name in layout.parameters or page.parameters if name in page.parameters]
+    own = [name for name in page.parameters if name not in PARAMETERS]  # they tell lines apart
+    parameters = own + [name for name in layout.parameters or PARAMETERS if name in page.parameters]
     cases = [case for case in layout.cases if case in page.heads] or list(page.heads)
     figures = layout.figures or FIGURES
     heads = [f"{page.heads[case]}: {HEADS[figure]}" for case in cases for figure in figures]

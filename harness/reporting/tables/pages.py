@@ -23,6 +23,7 @@ __all__ = [
     "group_heads",
     "missing_text",
     "pages",
+    "targets_of",
 ]
 
 MARK = "†"
@@ -74,9 +75,9 @@ def pages(summary: pd.DataFrame, victims: Sequence[Victim]) -> Iterator[Page]:
         parameters = tuple(name for name in ("beta", "kappa") if part[name].notna().any())
         by_case = {case: part[part["case"] == case] for case in CASES}
         complete = (by_case["best"]["missing"] == 0).tolist()
-        figures = {case: _figures(by_case[case][list(FIGURES)], complete) for case in CASES}
+        figures = {case: _figures(by_case[case][list(FIGURES)], by_case[case]) for case in CASES}
         all_targets = by_case["best"][list(ALL_TARGETS)].set_axis(list(FIGURES), axis=1)
-        figures["all_targets"] = _figures(all_targets, complete)
+        figures["all_targets"] = _figures(all_targets, by_case["best"])
         columns = _varying(by_case["best"], parameters, labels)
         lines = tuple(
             Line(
@@ -119,7 +120,10 @@ def group_heads(lines: pd.DataFrame) -> Mapping[str, str]:
     """Return the heads of a table's groups of figures: one group where each image has one target, or none."""
     if lines["targets_per_image"].max() > 1:
         return _GROUP_HEADS
-    return {"average": "untargeted" if (lines["targets"] == "untargeted").all() else "one target each"}
+    untargeted = lines["targets"] == "untargeted"
+    if untargeted.all():
+        return {"average": "untargeted"}
+    return {"average": "one target each, or none" if untargeted.any() else "one target each"}
 
 
 def case_name(lines: pd.DataFrame) -> str:
@@ -148,7 +152,7 @@ def _title(part: pd.DataFrame, labels: Labels, victims: Sequence[Victim]) -> str
     prefix = f"Table {name}: " if name.isdigit() else f"{name}: " if name else ""
     least, most = part["images"].min(), part["images"].max()
     images = f"{most} image{'' if most == 1 else 's'}" if least == most else f"{least} to {most} images"
-    images = f"{images}, {targets_label(first['targets'], part['targets_per_image'].max())}"
+    images = f"{images}, {targets_of(part)}"
     victim, tested = first["model"], first["evaluated_on"]
     digests = f"victim {victim}"
     if tested != victim:
@@ -158,9 +162,16 @@ def _title(part: pd.DataFrame, labels: Labels, victims: Sequence[Victim]) -> str
     return f"{prefix}{dataset_label(first['dataset'])}, {labels.victim_details[victim]}{accuracy}, {images}, {digests}"
 
 
-def _figures(figures: pd.DataFrame, complete: Sequence[bool]) -> list[tuple[Figure, ...]]:
-    """Format the lines of a group, and mark the best figures among the lines that are complete."""
-    best = best_figures(figures, complete)
+def targets_of(lines: pd.DataFrame) -> str:
+    """Return the targets of each image: ``all 9 targets each``, ``untargeted and 3 random targets each``."""
+    counts = lines.groupby("targets", sort=False)["targets_per_image"].max()
+    *others, last = (targets_label(str(kind), count) for kind, count in counts.items())
+    return " and ".join(filter(None, [", ".join(others), last]))
+
+
+def _figures(figures: pd.DataFrame, lines: pd.DataFrame) -> list[tuple[Figure, ...]]:
+    """Format the figures of a group, and mark the best ones among the lines that are complete."""
+    best = best_figures(figures, lines)
     columns = [
         [
             Figure(rate_text(value) if name == "asr" else figure_text(value), mark)
@@ -171,15 +182,22 @@ def _figures(figures: pd.DataFrame, complete: Sequence[bool]) -> list[tuple[Figu
     return list(zip(*columns, strict=True))
 
 
-def best_figures(figures: pd.DataFrame, complete: Sequence[bool]) -> pd.DataFrame:
+def best_figures(figures: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
     """Mark the best figures of each column: the least distortion among the complete lines of the highest ASR.
 
-    A line of a lower ASR does not compete, because its mean is over easier images. Figures are compared before they
-    are rounded. A single line has no rival, and no mark.
+    A line of a lower ASR does not compete, because its mean is over easier images. Lines compete with those of the same
+    targets. Figures are compared before they are rounded. A single line has no rival, and no mark.
+
+    Parameters
+    ----------
+    lines
+        The lines of a summary that the figures are of, in the same order.
     """
     marks = pd.DataFrame(False, index=figures.index, columns=list(FIGURES))
-    rivals = pd.Series(list(complete), index=figures.index, dtype=bool)
-    top = rivals & (figures["asr"] == figures.loc[rivals, "asr"].max()) & (rivals.sum() > 1)
-    for name in FIGURES[1:]:
-        marks[name] = top & (figures[name] == figures.loc[top, name].min())
+    complete, targets = (lines["missing"] == 0).to_numpy(), lines["targets"].to_numpy()
+    for choice in dict.fromkeys(targets):
+        rivals = pd.Series(complete & (targets == choice), index=figures.index)
+        top = rivals & (figures["asr"] == figures.loc[rivals, "asr"].max()) & (rivals.sum() > 1)
+        for name in FIGURES[1:]:
+            marks[name] |= top & (figures[name] == figures.loc[top, name].min())
     return marks

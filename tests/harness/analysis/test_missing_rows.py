@@ -30,10 +30,9 @@ MODEL = str(SETTING["model"])
 def plan(images: int, targets: int) -> Planned:
     counts = np.full(images, targets, dtype=np.int64)
     return Planned(
-        choice="all",
         wrong={},
         both_correct=True,
-        images={MODEL: PlannedImages(images=np.arange(images), targets=counts)},
+        images={(MODEL, ""): PlannedImages(images=np.arange(images), targets=counts)},
     )
 
 

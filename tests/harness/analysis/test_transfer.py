@@ -31,7 +31,7 @@ def plan(*, both_correct: bool = True, wrong: dict[str, list[int]] | None = None
     images = PlannedImages(images=np.arange(4), targets=np.ones(4, dtype=np.int64))
     known = {MODEL: [], OTHER: [2, 3]} if wrong is None else wrong
     arrays = {digest: np.array(given, dtype=np.int64) for digest, given in known.items()}
-    return Planned(choice="untargeted", images={MODEL: images}, wrong=arrays, both_correct=both_correct)
+    return Planned(images={(MODEL, "untargeted"): images}, wrong=arrays, both_correct=both_correct)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def rows_of(lines: pd.DataFrame, *, images: int = IMAGES, spread: float = 0.3) -
         part |= {name: line[name] for name in ("dataset", "attack", "cell", "model", "evaluated_on", "defense")}
         of_defense = canonical_json(parameters_of(line["learnt_from"], line["temperature"]))
         part |= {"defense_parameters": of_defense, "temperature": line["temperature"], "parameters": "{}"}
+        part["precision"] = "float32"
         parts.append(pd.DataFrame(part | {"beta": line["beta"], "kappa": line["kappa"]}))
     return pd.concat(parts, ignore_index=True).astype({"temperature": "float64", "beta": "float64"})
 

@@ -159,7 +159,7 @@ def test_a_file_s_targets_are_each_image_s_own() -> None:
     shards = list(grid.shards(spec, "digits", range(10), [one]))
     first = {(example.image, example.target) for example in shards[0].examples}
     assert first == {(3, 1), (14, 0), (14, 9)}
-    assert grid.examples_per_cell(spec, 10, one) == 3
+    assert list(grid.examples_per_cell(spec, 10, [one]).values()) == [3]
     size = grid.size(spec, 10, [one, replace(one, digest="b" * 16, images=[3], labels=[3], targets=[[1]])])
     assert (size.cells, size.examples, size.shards) == (2 * 8, (3 + 1) * 6, len(shards) + 5)
     assert grid.drawn_images(spec, 400, wrong=[14], candidates={3, 14}) == [3]

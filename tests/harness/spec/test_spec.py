@@ -267,7 +267,7 @@ def test_overrides_and_defaults() -> None:
     assert resolved.attacks[3].axes["beta"] == [0.1]
     assert resolved.attacks[3].decision_rules == ["en", "l1"]
     assert resolved.attacks[3].parameters["initial_const"] == 1e-3
-    assert resolved.targets == spec.RandomTargets(random=2)
+    assert resolved.targets == [spec.RandomTargets(random=2)]
     assert training_of(resolved.victims[0]).optimizer == "adam"
 
 

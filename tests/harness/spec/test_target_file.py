@@ -21,8 +21,8 @@ def from_file(path: Path, **changes: Any) -> spec.Spec:
 
 
 def rows(found: spec.Spec) -> list[tuple[str, str]]:
-    assert isinstance(found.targets, spec.FileTargets)
-    return pairs(found.targets)
+    assert found.target_file is not None
+    return pairs(found.target_file)
 
 
 def parquet_file(path: Path, columns: dict[str, list[Any]]) -> Path:
@@ -120,7 +120,7 @@ def test_bad_parquet_files(tmp_path: Path, columns: dict[str, list[Any]], messag
     [
         ({"targets": {"file": "none.csv"}}, r"targets\.file: none\.csv cannot be read: No such file"),
         ({"targets": {"file": "."}}, r"targets\.file: \. cannot be read: Is a directory"),
-        ({"targets": {"file": ""}}, "targets: must be all, untargeted, .* or .file: a CSV or Parquet file."),
+        ({"targets": {"file": ""}}, "targets: must be all, untargeted, .*, .file: a CSV or Parquet file."),
         ({"targets": {"file": "x", "rows": ["1"]}}, "targets.rows: each must be an image and a target, got '1'"),
         ({"targets": {"file": "x", "rows": ["a\rb,1"]}}, "targets.rows: each must be an image and a target"),
         ({"images": {}}, "images.count: is missing"),
