@@ -11,7 +11,8 @@ from markupsafe import Markup
 from eadbench.dashboards.rendering import render
 from eadbench.harness.analysis.aggregate import ALL_TARGETS, FIGURES
 from eadbench.harness.analysis.summary import Summary
-from eadbench.harness.labels import AXES, OWN, dataset_label
+from eadbench.harness.label_parts import TARGETS
+from eadbench.harness.labels import AXES, OWN, Labels, dataset_label
 from eadbench.harness.labels import FIGURES as FIGURE_LABELS
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
 from eadbench.harness.reporting.tables.pages import MARK, best_figures, group_heads, missing_text, targets_of
@@ -22,7 +23,13 @@ LINE_LIMIT = 400
 """Lines that one table shows at most."""
 
 HEADS = {**FIGURE_LABELS, "asr": f"{FIGURE_LABELS['asr']}, %"}
-_LABEL_HEADS = {"series": "attack", "beta": AXES["beta"], "kappa": AXES["kappa"], "tested": "tested on"}
+_LABEL_HEADS = {
+    "series": "attack",
+    TARGETS: TARGETS,
+    "beta": AXES["beta"],
+    "kappa": AXES["kappa"],
+    "tested": "tested on",
+}
 _LINE = ["cell", "evaluated_on"]
 
 PublishedFigures = Mapping[tuple[str, str, str], Mapping[str, float]]
@@ -112,6 +119,10 @@ def table_html(
     group_titles = group_heads(lines)
     groups = [group for group in groups if group in group_titles] or list(group_titles)
     labels = [name for name in _LABEL_HEADS if name == "series" or texts[name].replace(OWN, "").ne("").any()]
+    if texts[TARGETS].nunique() > 1:
+        texts = texts.assign(series=lines["series"].map(_without_targets(summary.labels)))
+    else:
+        labels.remove(TARGETS)
     sections = [
         _Section(
             title=_title(summary, part),
@@ -128,6 +139,14 @@ def table_html(
         note=missing_text(lines[~lines.duplicated(_LINE)]),
         aria_label=aria_label,
     )
+
+
+def _without_targets(labels: Labels) -> dict[str, str]:
+    """Return the label of every attack without its targets, which have a column; one with a digest keeps them."""
+    return {
+        series: attack.without([TARGETS]) if labels.series[series] == attack.label else labels.series[series]
+        for series, attack in labels.attacks.items()
+    }
 
 
 def _rows(

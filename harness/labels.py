@@ -261,10 +261,11 @@ class Labels:
         wanted = list(dict.fromkeys(digests))
         victims = [self._victims[digest] for digest in wanted if digest in self._victims]
         words = {victim.digest: victim.names or victim.parts for victim in victims}
-        if len(victims) > 1 and not any(victim.names for victim in victims):
-            shared = set.intersection(*map(set, words.values()))
-            own = {digest: [part for part in parts if part not in shared] for digest, parts in words.items()}
-            words = {digest: own[digest] or parts[-1:] for digest, parts in words.items()}
+        unnamed = {victim.digest: victim.parts for victim in victims if not victim.names}
+        if len(unnamed) > 1:
+            shared = set.intersection(*map(set, unnamed.values()))
+            own = {digest: [part for part in parts if part not in shared] for digest, parts in unnamed.items()}
+            words |= {digest: own[digest] or parts[-1:] for digest, parts in unnamed.items()}
         labels = distinct({digest: ", ".join(parts) for digest, parts in words.items()})
         return {digest: labels.get(digest, digest) for digest in wanted}
 

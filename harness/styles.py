@@ -5,9 +5,9 @@ sweep would look alike, the second takes the next dash and mark. Where several v
 dash and the mark are the victim's.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, product
+from itertools import cycle, groupby, product
 from typing import Any
 
 import pandas as pd
@@ -75,8 +75,23 @@ def styles(lines: pd.DataFrame) -> Mapping[str, Style]:
         colour = _RULE_COLOURS.get((attack, rule)) or ATTACKS.colour(attack)
         colour = colour or others.setdefault(attack, _OTHER_COLOURS[len(others) % len(_OTHER_COLOURS)])
         first = Style(colour, *_VARIANTS.get(rule or norm, ("solid", "inverted triangle")))
-        drawn[line["series"]] = next((style for style in _tries(first) if style not in drawn.values()), first)
+        drawn[line["series"]] = _free(first, drawn.values())
     return drawn
+
+
+def _free(first: Style, drawn: Collection[Style]) -> Style:
+    """Return the first style that is not drawn: if possible, with a mark and a dash that its colour does not have yet.
+
+    A legend of the explorer shows colours and marks alone.
+    """
+    marks, dashes = ({(style.colour, getattr(style, name)) for style in drawn} for name in ("mark", "dash"))
+    for _, group in groupby(_tries(first), key=lambda style: style.colour):
+        styles = [style for style in group if style not in drawn]
+        new_marks = [style for style in styles if (style.colour, style.mark) not in marks]
+        new_both = [style for style in new_marks if (style.colour, style.dash) not in dashes]
+        if best := new_both or new_marks or styles:
+            return best[0]
+    return first
 
 
 def styles_by_victim(lines: pd.DataFrame, victims: Sequence[str]) -> Mapping[tuple[str, str], Style]:

@@ -14,7 +14,7 @@ from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
 __all__ = ["COLUMNS", "entry_text", "meaning", "overview"]
 
 COLUMNS = (
-    *("model", "victim", "series", "label", "metric", "asr", "distance"),
+    *("model", "victim", "series", "label", "name", "metric", "asr", "distance"),
     *("beta", "kappa", "settings", "images", "missing", "cell"),
 )
 _ENTRY = ["model", "series"]
@@ -28,10 +28,10 @@ def overview(summary: Summary) -> pd.DataFrame | None:
     Returns
     -------
     DataFrame with the columns ``COLUMNS``: the digest and the short label of the victim; the digest and the label of
-    the attack; `metric`, the distance that the attack minimises (`l1`, `l2` or `linf`); the ASR in percent and the mean
-    distance of the average case (NaN without a success); β and κ, and how many of them there are; the images that
-    count, and those without all rows; the digest of the cell. The victims are in the order of the spec, the attacks in
-    that of the tables.
+    the attack, and its `name` without hyperparameters; `metric`, the distance that the attack minimises (`l1`, `l2` or
+    `linf`); the ASR in percent and the mean distance of the average case (NaN without a success); β and κ, and how many
+    of them there are; the images that count, and those without all rows; the digest of the cell. The victims are in the
+    order of the spec, the attacks in that of the tables.
     """
     lines = summary.own[summary.own["case"] == CASE]
     if lines["model"].nunique() < 2:
@@ -44,6 +44,7 @@ def overview(summary: Summary) -> pd.DataFrame | None:
         settings=settings.loc[pd.MultiIndex.from_frame(strongest[_ENTRY])].to_numpy(),
         victim=strongest["model"].map(summary.labels.short_victims(_victims(summary, lines))),
         label=strongest["series"].map(summary.labels.series),
+        name=[summary.labels.attacks[series].name for series in strongest["series"]],
     )
     places = {
         "model": {digest: place for place, digest in enumerate(_victims(summary, lines))},
@@ -73,7 +74,7 @@ def entry_text(asr: float, distance: float) -> str:
 
 def meaning(entries: pd.DataFrame, case: str = "average case") -> str:
     """Return what the entries mean, in a sentence or two; `case` is what the figures are of."""
-    attacks = entries.drop_duplicates("series").groupby("metric")["label"].agg(", ".join)
+    attacks = entries.drop_duplicates("name").groupby("metric")["name"].agg(", ".join)
     norms = [f"{FIGURES[str(metric)]}: {names}" for metric, names in attacks.items()]
     which = f"in {FIGURES[str(attacks.index[0])]}" if len(norms) == 1 else f"in the attack's norm ({'; '.join(norms)})"
     text = f"ASR in percent · mean distance of the successes {which}, {case}."

@@ -40,7 +40,7 @@ def terminal(grid: Grid) -> Group:
     """Render a table for a terminal."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     for index, head in enumerate(grid.heads):
-        table.add_column(Text(head), justify="right" if index else "left")
+        table.add_column(Text(head), justify="right" if index and head != "attack" else "left")
     for line in grid.lines:
         table.add_row(*(Text(figure.text, style="bold" if figure.best else "") for figure in line))
     return Group(Text(grid.title, style="italic"), table, *(Text(note, style="dim") for note in grid.notes), Text())

@@ -131,7 +131,9 @@ def test_every_table_has_a_column_of_targets(results: frames.Results) -> None:
     assert "Attack & targets & $\\kappa$" in latex and "FGM-$L_2$ & random 2 &" in latex
     assert "FGM-L2, untargeted" in csv and csv.splitlines()[0].split(",").count("targets") == 1
     page = Path(api.report(results, "html")).read_text(encoding="utf-8")
-    assert "FGM-L2, targets random 2" in page and "Complete: all 39 rows of 4 cells are there." in page
+    assert (
+        ">targets</th>" in page and ">random 2</th>" in page and "Complete: all 39 rows of 4 cells are there." in page
+    )
 
 
 def test_lines_compete_with_those_of_the_same_targets(results: frames.Results) -> None:
