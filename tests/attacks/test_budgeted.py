@@ -8,14 +8,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eadbench.attacks import ALMA, COV, DDN, EAD, FGM, FMN, IFGM, PDPGD, Budgeted, BudgetedEAD, CarliniWagner, SigmaZero
+from eadbench.attacks import (
+    ALMA,
+    COV,
+    DDN,
+    EAD,
+    FGM,
+    FMN,
+    IFGM,
+    PDPGD,
+    Budgeted,
+    BudgetedCarliniWagner,
+    BudgetedEAD,
+    CarliniWagner,
+    SigmaZero,
+)
+from eadbench.attacks.budgeted_ead import REFINEMENT
 from eadbench.attacks.contract.victims import labels_to_attack, small_images, small_net
 from eadbench.attacks.criterion import margin
 from eadbench.attacks.distances import NORMS
 from eadbench.attacks.engine.ledger import SHARES
 from eadbench.attacks.engine.precision import LowerPrecision
 from tests.attacks.contract.broken import Sound
-from tests.attacks.transcription import next_c
 
 SEARCH: dict[str, Any] = {"binary_search_steps": 3, "max_iterations": 25, "initial_const": 0.5}
 ATTACKS = [
@@ -184,16 +198,26 @@ def test_budgets_too_small_are_refused() -> None:
         Budgeted(attack=FMN(norm="l2"), budget=31)
 
 
-def plain_search(model: nn.Module, image: Tensor, label: int, attack: BudgetedEAD, beta: float, first: float) -> float:
+def plain_runs(attack: BudgetedEAD, image: list[float]) -> Iterator[tuple[list[float] | None, float, float, float, int]]:
+    """The start (None for the nearest image), learning rate, first c, adaptation and length of each run."""
+    assert attack.searches is not None
+    descent = REFINEMENT[attack.norm]
+    ends = [round(attack.steps * end / (attack.searches + 0.5)) for end in range(attack.searches + 1)]
+    for search in range(attack.searches):
+        noise = torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(attack.seed + search)).flatten().tolist()
+        middle = [(value + other) / 2 for value, other in zip(image, noise, strict=True)]
+        rates = (attack.learning_rate, attack.initial_const, attack.adaptation)
+        yield (middle if search else image, *rates, ends[search + 1] - ends[search])  # type: ignore[misc]
+    yield (None, *descent, attack.steps - ends[-1])
+
+
+def plain_search(model: nn.Module, image: Tensor, label: int, attack: BudgetedEAD, beta: float) -> float:
     """One example of :class:`BudgetedEAD`, pixel by pixel; the least distance of an adversarial y."""
-    origin, c, lower, upper, least = image.flatten().tolist(), 0.0, 0.0, 1e10, math.inf
+    origin, least = image.flatten().tolist(), math.inf
     nearest = origin
     norm = {"l1": lambda delta: sum(map(abs, delta)), "l2": lambda delta: math.sqrt(sum(d * d for d in delta))}
-    assert attack.learning_rate is not None
-    for search in range(attack.searches):
-        count = attack.steps * (search + 1) // attack.searches - attack.steps * search // attack.searches
-        x = y = nearest
-        succeeded = False
+    for begin, learning_rate, c, adaptation, count in plain_runs(attack, origin):
+        x = y = nearest if begin is None else begin
         for k in range(count):
             point = torch.tensor(y, dtype=image.dtype).view(1, 1, 4, 4).requires_grad_()
             lead = margin(model(point), torch.tensor([label]), targeted=True)
@@ -202,19 +226,17 @@ def plain_search(model: nn.Module, image: Tensor, label: int, attack: BudgetedEA
             distance = norm[attack.norm]([a - b for a, b in zip(y, origin, strict=True)])
             if adversarial and distance < least:
                 least, nearest = distance, y
-            succeeded |= adversarial
-            if search == k == 0:
-                c = first * (beta or 1) / max(map(abs, gradient))
-            rate = attack.learning_rate / count * (1 + math.cos(math.pi * k / count)) / 2
+            length = max(map(abs, gradient)) if attack.norm == "l1" else math.hypot(*gradient)
+            push = 0 if adversarial else c * (beta or 1) / length
+            rate = learning_rate / count * (1 + math.cos(math.pi * k / count)) / 2
             step = []
             for value, start, slope in zip(y, origin, gradient, strict=True):
-                delta = value - rate * ((0 if adversarial else c * slope) + 2 * (value - start)) - start
+                delta = value - rate * (push * slope + 2 * (value - start)) - start
                 delta = math.copysign(max(abs(delta) - rate * beta, 0), delta)
                 step.append(min(max(start + delta, 0), 1))
             y = [min(max(new + k / (k + 3) * (new - old), 0), 1) for new, old in zip(step, x, strict=True)]
             x = step
-            c *= math.exp((-1 if adversarial else 1) * attack.adaptation / count)
-        c, lower, upper = next_c(c, lower, upper, succeeded)
+            c *= math.exp((-1 if adversarial else 1) * adaptation / count)
     return least
 
 
@@ -222,15 +244,23 @@ def plain_search(model: nn.Module, image: Tensor, label: int, attack: BudgetedEA
 def test_ead_on_a_budget_agrees_with_a_plain_transcription(norm: Literal["l1", "l2"]) -> None:
     model, images, labels = problem()
     model, images = model.double(), images.double()
-    beta, first = (0.7, 50.0) if norm == "l1" else (0.0, 3.0)
+    beta = 0.7 if norm == "l1" else 0.0
     attack = BudgetedEAD(
-        norm=norm, steps=40, searches=3, beta=beta, learning_rate=1.3, initial_const=first, adaptation=4.0
+        norm=norm, steps=40, searches=2, beta=beta, learning_rate=1.3, initial_const=9.0, adaptation=4.0, seed=5
     )
     kept = attack(model, images, labels)[norm]
-    least = [plain_search(model, *row, attack, beta, first) for row in zip(images, labels.tolist(), strict=True)]
+    least = [plain_search(model, *row, attack, beta) for row in zip(images, labels.tolist(), strict=True)]
     assert any(map(math.isfinite, least))
     expected = torch.tensor([value if math.isfinite(value) else math.nan for value in least], dtype=torch.float64)
     torch.testing.assert_close(getattr(kept, norm), expected, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+def test_carlini_wagner_on_a_budget_is_ead_without_beta() -> None:
+    model, images, labels = problem()
+    settings: dict[str, Any] = {"steps": 60, "searches": 2, "seed": 3, "kappa": 0.1}
+    ours = BudgetedCarliniWagner(**settings)(model, images, labels)["l2"]
+    ead = BudgetedEAD(norm="l2", beta=0.0, **settings)(model, images, labels)["l2"]
+    assert ours.success.any() and torch.equal(ours.images, ead.images)
 
 
 def test_a_named_setting_spends_its_budget() -> None:
