@@ -3,10 +3,10 @@
 Shapes: B rows of a batch, C × H × W values of an image.
 """
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -21,23 +21,25 @@ from eadbench.attacks.minimum_norm import MinimumNorm
 
 
 class Descent(NamedTuple):
-    """How one run of FISTA moves; see the fields of :class:`BudgetedEAD`."""
+    """How a run of FISTA moves; see the fields of :class:`BudgetedEAD`."""
 
     learning_rate: float
-    const: float
+    initial_const: float
     adaptation: float
 
 
 BETA = {"l1": 30.0, "l2": 0.0}
 """β by the norm that is minimised."""
-SEARCH = {"l1": Descent(0.6, 100.0, 26.0), "l2": Descent(32.0, 9.0, 10.0)}
+SEARCH = {"l1": Descent(0.004, 100.0, 26.0), "l2": Descent(0.13, 9.0, 10.0)}
 """By norm, the runs that search."""
-REFINEMENT = {"l1": Descent(0.1, 3.0, 5.0), "l2": Descent(8.0, 4.5, 3.0)}
-"""By norm, the last run."""
+REFINEMENT = {"l1": Descent(0.0005, 3.0, 5.0), "l2": Descent(0.01, 2.0, 3.0)}
+"""By norm, the last run; its first c is in units of (β + 2‖δ‖)/‖∇f‖, at which c·∇f balances the distance's gradient."""
+SEARCH_STEPS = 160
+"""The steps of a search, unless their number is given."""
 REFINEMENT_LENGTH = 0.5
 """The length of the last run over that of a search."""
 DUALS = {"l1": distances.linf, "l2": distances.l2}
-"""The norm of ∇f in whose inverse c is counted."""
+"""The dual of each norm, for ∇f."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +70,7 @@ class BudgetedEAD(MinimumNorm):
     beta : float, optional
         β, the weight of the L1 distance; 30 in L1 and 0 in L2 by default.
     learning_rate : float, optional
-        α₀·I: the step size is αₖ = α₀·(1 + cos(πk/I))/2 over the I iterations of a search, so that a pixel can travel
-        equally far however many there are.
+        α₀ of the step size αₖ = α₀·(1 + cos(πk/I))/2, over the I iterations of a search.
     initial_const : float, optional
         The first c of a search, in its units.
     adaptation : float, optional
@@ -116,21 +117,28 @@ class BudgetedEAD(MinimumNorm):
         """Search from every start, and refine the nearest image found."""
         *searches, last = self.lengths()
         for search, iterations in enumerate(searches):
-            self.descend(queries, self.start(queries.images, search), self.descent, iterations)
-        self.descend(queries, queries.nearest, REFINEMENT[self.norm], last)
+            const = torch.full_like(queries.kappa, self.descent.initial_const * (self.weight or 1.0))
+            self.descend(queries, self.start(queries.images, search), const, self.descent, iterations)
+        refinement, nearest = REFINEMENT[self.norm], queries.nearest
+        pull = self.weight + 2 * DUALS[self.norm](nearest - queries.images)
+        self.descend(queries, nearest, refinement.initial_const * pull, refinement, last)
 
-    def lengths(self) -> Iterator[int]:
-        """Yield the iterations of each search, and of the last run."""
-        searches = self.searches or max(1, round(self.steps / 160))
-        ends = [*range(searches + 1), searches + REFINEMENT_LENGTH]
-        ends = [round(self.steps * end / ends[-1]) for end in ends]
-        return (end - begin for begin, end in itertools.pairwise(ends))
+    @property
+    def weight(self) -> float:
+        """β."""
+        return BETA[self.norm] if self.beta is None else self.beta
 
     @property
     def descent(self) -> Descent:
         """How a search moves."""
-        own = Descent(self.learning_rate, self.initial_const, self.adaptation)
+        own = (self.learning_rate, self.initial_const, self.adaptation)
         return Descent(*(default if value is None else value for value, default in zip(own, SEARCH[self.norm])))
+
+    def lengths(self) -> Iterator[int]:
+        """Yield the iterations of each search, and of the last run."""
+        searches = self.searches or max(1, round(self.steps / SEARCH_STEPS))
+        ends = [round(self.steps * end / (searches + REFINEMENT_LENGTH)) for end in range(searches + 1)]
+        return (end - begin for begin, end in pairwise([*ends, self.steps]))
 
     def start(self, images: Tensor, search: int) -> Tensor:
         """(B, C, H, W) x₀ for the first search, and the middle between x₀ and a random image for others."""
@@ -139,18 +147,16 @@ class BudgetedEAD(MinimumNorm):
         generator = torch.Generator().manual_seed(self.seed + search)
         return (images + torch.rand(images.shape[1:], generator=generator).to(images)) / 2
 
-    def descend(self, queries: Queries, start: Tensor, descent: Descent, iterations: int) -> None:
-        """Run FISTA."""
-        beta = BETA[self.norm] if self.beta is None else self.beta
+    def descend(self, queries: Queries, start: Tensor, const: Tensor, descent: Descent, iterations: int) -> None:
+        """Run FISTA from a start (B, C, H, W) with a first c (B,), times ‖∇f‖."""
         x = y = start
-        const = torch.full_like(queries.kappa, descent.const * (beta or 1.0))
         factor = math.exp(descent.adaptation / max(iterations, 1))
         for k in range(iterations):
-            rate = descent.learning_rate / iterations * (1 + math.cos(math.pi * k / iterations)) / 2
+            rate = descent.learning_rate * (1 + math.cos(math.pi * k / iterations)) / 2
             answer = queries(y, lambda _, margin: -margin)
-            # c∇f: f is constant from the margin κ on
+            # f is constant from the margin κ on, where its gradient is 0
             push = rows(const.masked_fill(answer.adversarial, 0.0)) * unit(answer.gradient, DUALS[self.norm])
             z = y - rate * (push + 2 * (y - queries.images))
-            x_next = shrink(z, queries.images, torch.full_like(rows(const), rate * beta))
+            x_next = shrink(z, queries.images, torch.full_like(rows(const), rate * self.weight))
             y, x = (x_next + k / (k + 3) * (x_next - x)).clamp(0, 1), x_next
             const = torch.where(answer.adversarial, const / factor, const * factor)

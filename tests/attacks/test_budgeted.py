@@ -201,14 +201,14 @@ def test_budgets_too_small_are_refused() -> None:
 def plain_runs(attack: BudgetedEAD, image: list[float]) -> Iterator[tuple[list[float] | None, float, float, float, int]]:
     """The start (None for the nearest image), learning rate, first c, adaptation and length of each run."""
     assert attack.searches is not None
-    descent = REFINEMENT[attack.norm]
+    rate, const, adaptation = REFINEMENT[attack.norm]
     ends = [round(attack.steps * end / (attack.searches + 0.5)) for end in range(attack.searches + 1)]
     for search in range(attack.searches):
         noise = torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(attack.seed + search)).flatten().tolist()
         middle = [(value + other) / 2 for value, other in zip(image, noise, strict=True)]
         rates = (attack.learning_rate, attack.initial_const, attack.adaptation)
         yield (middle if search else image, *rates, ends[search + 1] - ends[search])  # type: ignore[misc]
-    yield (None, *descent, attack.steps - ends[-1])
+    yield (None, rate, const, adaptation, attack.steps - ends[-1])
 
 
 def plain_search(model: nn.Module, image: Tensor, label: int, attack: BudgetedEAD, beta: float) -> float:
@@ -218,6 +218,9 @@ def plain_search(model: nn.Module, image: Tensor, label: int, attack: BudgetedEA
     norm = {"l1": lambda delta: sum(map(abs, delta)), "l2": lambda delta: math.sqrt(sum(d * d for d in delta))}
     for begin, learning_rate, c, adaptation, count in plain_runs(attack, origin):
         x = y = nearest if begin is None else begin
+        delta = [abs(a - b) for a, b in zip(y, origin, strict=True)]
+        last = beta + 2 * (max(delta) if attack.norm == "l1" else math.hypot(*delta))
+        c *= last if begin is None else beta or 1
         for k in range(count):
             point = torch.tensor(y, dtype=image.dtype).view(1, 1, 4, 4).requires_grad_()
             lead = margin(model(point), torch.tensor([label]), targeted=True)
@@ -227,8 +230,8 @@ def plain_search(model: nn.Module, image: Tensor, label: int, attack: BudgetedEA
             if adversarial and distance < least:
                 least, nearest = distance, y
             length = max(map(abs, gradient)) if attack.norm == "l1" else math.hypot(*gradient)
-            push = 0 if adversarial else c * (beta or 1) / length
-            rate = learning_rate / count * (1 + math.cos(math.pi * k / count)) / 2
+            push = 0 if adversarial else c / length
+            rate = learning_rate * (1 + math.cos(math.pi * k / count)) / 2
             step = []
             for value, start, slope in zip(y, origin, gradient, strict=True):
                 delta = value - rate * (push * slope + 2 * (value - start)) - start
@@ -246,7 +249,7 @@ def test_ead_on_a_budget_agrees_with_a_plain_transcription(norm: Literal["l1", "
     model, images = model.double(), images.double()
     beta = 0.7 if norm == "l1" else 0.0
     attack = BudgetedEAD(
-        norm=norm, steps=40, searches=2, beta=beta, learning_rate=1.3, initial_const=9.0, adaptation=4.0, seed=5
+        norm=norm, steps=40, searches=2, beta=beta, learning_rate=0.1, initial_const=9.0, adaptation=4.0, seed=5
     )
     kept = attack(model, images, labels)[norm]
     least = [plain_search(model, *row, attack, beta) for row in zip(images, labels.tolist(), strict=True)]
