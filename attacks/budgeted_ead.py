@@ -30,7 +30,7 @@ class Descent(NamedTuple):
 
 BETA = {"l1": 30.0, "l2": 0.0}
 """β by the norm that is minimised."""
-SEARCH = {"l1": Descent(0.004, 100.0, 26.0), "l2": Descent(0.13, 9.0, 10.0)}
+SEARCH = {"l1": Descent(0.004, 100.0, 26.0), "l2": Descent(0.1, 9.0, 10.0)}
 """By norm, the runs that search."""
 REFINEMENT = {"l1": Descent(0.0005, 3.0, 5.0), "l2": Descent(0.01, 2.0, 3.0)}
 """By norm, the last run; its first c is in units of (β + 2‖δ‖)/‖∇f‖, at which c·∇f balances the distance's gradient."""
