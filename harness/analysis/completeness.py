@@ -18,7 +18,7 @@ def missing_rows(snapshot: Snapshot) -> str | None:
     """Return in a sentence how many rows of a sweep are missing; None if all are there."""
     rows, counts = snapshot.stored_rows, Counter[int]()
     for batch in rows.batches(["image"], at_most=_AT_ONCE):
-        counts.update(batch["line"].value_counts().to_dict())
+        counts.update(batch["line"].tolist())
     lines = zip(rows.lines.index, rows.lines["cell"], rows.lines["evaluated_on"], strict=True)
     return missing_text(snapshot, {(cell, tested): counts[line] for line, cell, tested in lines})
 

@@ -60,8 +60,8 @@ class StoredRows:
     Raises
     ------
     DamagedResults
-        A part is damaged or no sweep wrote it, or two parts contradict each other. The constructor and the methods
-        raise this when they read the part.
+        A part is damaged or no sweep wrote it, has values that no row has, or contradicts another. The constructor and
+        the methods raise this when they read the part.
     """
 
     lines: pd.DataFrame
@@ -107,11 +107,38 @@ class StoredRows:
                 indices=np.unique(self._part[np.isin(self._line, list(lines))]).tolist(),
             )
         frame = frame_of(table)
+        self._check_values(frame)
         again = frame.duplicated(_EXAMPLE)
         self._check_agreement({int(line) for line in frame.loc[again, "line"]})
         rows = frame[~again].reset_index(drop=True)
         settings = self.lines.loc[rows["line"], [name for name in columns if name in SETTING]]
         return pd.concat([rows, settings.reset_index(drop=True)], axis=1)[["line", *columns]]
+
+    def _check_values(self, rows: pd.DataFrame) -> None:
+        """Refuse a row without a success or failure, and a success with a distance that none can have."""
+        if "success" not in rows:
+            return
+        impossible = np.array(rows["success"].isna())
+        success = rows["success"].eq(True).to_numpy(dtype=np.bool_)
+        for name in DISTANCES:
+            if name in rows:
+                values = rows[name].to_numpy(dtype=np.float64, na_value=np.nan)
+                impossible |= success & ~((values >= 0) & np.isfinite(values))
+        if impossible.any():
+            row = rows[impossible].iloc[0]
+            line, image = int(row["line"]), int(row["image"])
+            indices = np.unique(self._part[self._line == line]).tolist()
+            files = self._files.ask(
+                f"SELECT DISTINCT file_index FROM {_ROWS_WITH_LINES} WHERE line = $line AND image = $image "
+                "ORDER BY ALL",
+                {"line": line, "image": image},
+                indices=indices,
+            ).to_pydict()["file_index"]
+            raise DamagedResults.of(
+                [self._parts[indices[file]] for file in files],
+                f"a row of image {image} in cell {self.lines['cell'][line]} is a success without a distance, has one "
+                "that no perturbation has, or is neither a success nor a failure",
+            )
 
     @property
     def notes(self) -> list[Note]:

@@ -9,6 +9,7 @@ from eadbench.harness.errors import DamagedResults
 from eadbench.harness.parquet import originals, rows
 from eadbench.harness.parquet.adversarial import check_images
 from eadbench.harness.parquet.notes import check_rows
+from eadbench.harness.parquet.stored import DISTANCES
 from eadbench.harness.results.cells import stored_cells
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import stored_json
@@ -97,10 +98,10 @@ def _records(results: Results) -> Iterator[Damage]:
 
 
 def _contradiction(results: Results) -> Damage | None:
-    """Return two parts whose rows of one example differ by more than rounding."""
+    """Return two parts whose rows of one example differ by more than rounding, or one with values that no row has."""
     snapshot = Snapshot(results)
     try:
-        for _ in snapshot.stored_rows.batches(["success"], at_most=2**21):
+        for _ in snapshot.stored_rows.batches(["success", *DISTANCES], at_most=2**21):
             pass
     except DamagedResults as error:
         return Damage(problem=str(error), files=error.files)

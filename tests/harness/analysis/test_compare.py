@@ -121,6 +121,7 @@ def row(digest: str, cell: str, **changes: Any) -> dict[str, Any]:
     found |= {"model": digest, "evaluated_on": digest, "arch": "net", "defense": "none", "trained_on": "digits"}
     found |= {"attack": "ead", "decision_rule": "l1", "beta": 1e-3, "kappa": 0.0, "cell": cell, "shard": "s"}
     found |= {"defense_parameters": "{}", "parameters": parameters(1000)}
+    found |= {"l0": 1.0, "l1": 1.0, "l2": 1.0, "linf": 1.0}
     return found | changes
 
 

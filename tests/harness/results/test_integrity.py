@@ -303,3 +303,21 @@ class TestRowsOfOtherWeights:
         part.write_bytes(encoded(table, note["computed"], {victim: "0" * 64}))
         assert line in eadbench(*COMMANDS["report"]).out
         assert line in eadbench(*COMMANDS["claims"]).err
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"success": None}, {"l1": None}, {"l2": float("nan")}, {"l1": float("inf")}, {"linf": -1.0}],
+    ids=str,
+)
+def test_values_that_no_row_has_are_named(ours: Path, values: dict[str, float | None]) -> None:
+    """The part has a note and a checksum: another program wrote it, or a fault of ours."""
+    part = parts(ours)[1]
+    changed = [row | values if row["success"] else row for row in pq.read_table(part).to_pylist()]
+    assert any(row["success"] != False for row in changed)  # noqa: E712 - or None
+    part.write_bytes(encoded(pa.Table.from_pylist(changed, schema=SCHEMA)))
+    line = f"small/examples/{part.name}: a row of image "
+    for words in ([*COMMANDS["report"]], [*COMMANDS["claims"]], ["leaderboard", "small"], ["verify", "small"]):
+        ended = eadbench(*words)
+        assert ended.code == 4 and ended.err.removeprefix("error: ").startswith(line), ended
+        assert len(ended.err.splitlines()) == 1 and "is a success without a distance" in ended.err
