@@ -91,6 +91,9 @@ def test_only_adversarial_training_asks_for_examples_on_a_model_that_it_needs() 
         "distillation_teacher": {"temperature": 10},
         "pgd_training": {"epsilon": 0.1, "steps": 2},
         "adversarial_training": {"attacks": [{"name": "cw"}], "images": 7, "seed": 3},
+        "trades": {"epsilon": 0.1},
+        "squeezed": {"bits": 1},
+        "ensemble_adversarial_training": {"epsilon": 0.1},
     }
     defenses = {name: defense(**parameters.get(name, {})) for name, defense in DEFENSES.items()}
     crafting = {name: asked for name, defense in defenses.items() if (asked := defense.crafts())}
@@ -111,4 +114,9 @@ def test_labels_and_axes() -> None:
         "distillation_teacher": ("distillation teacher", ("temperature",)),
         "adversarial_training": ("adversarial training", ()),
         "pgd_training": ("PGD training", ("epsilon",)),
+        "trades": ("TRADES", ("epsilon", "beta")),
+        "stability_training": ("stability training", ("alpha", "sigma")),
+        "brelu_augmentation": ("BReLU + augmentation", ("sigma",)),
+        "squeezed": ("squeezed", ("bits", "median", "quality")),
+        "ensemble_adversarial_training": ("ensemble adversarial training", ("epsilon",)),
     }
