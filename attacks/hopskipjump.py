@@ -162,7 +162,8 @@ class Walk:
         self.boundary[there] = self.blended(there, self.high[there])
         self.taken[there] += 1
         self.phase[there] = ESTIMATE
-        return arrived & (self.taken[rows] > self.attack.steps)
+        done: Tensor = arrived & (self.taken[rows] > self.attack.steps)
+        return done
 
     def estimate(self, row: Tensor) -> None:
         """Estimate the normal at the boundary from decisions around it (equation 16), for one row (1,)."""

@@ -143,10 +143,12 @@ class TIFGM(MIFGM):
 
 def smaller(x: Tensor, side: Tensor, place: Tensor) -> Tensor:
     """Copy each image (B, C, H, W), `side` (B,) times its size, by nearest pixels, to a `place` (B, 2) in black."""
-    index, inside = zip(*(_source(x, axis, side, place[:, axis - 2]) for axis in (2, 3)), strict=True)
+    (down, in_height), (across, in_width) = (_source(x, axis, side, place[:, axis - 2]) for axis in (2, 3))
     image, channel = (torch.arange(count, device=x.device) for count in x.shape[:2])
-    copied = x[image[:, None, None, None], channel[:, None, None], index[0][:, None, :, None], index[1][:, None, None]]
-    return copied * (inside[0][:, None, :, None] & inside[1][:, None, None])
+    copied: Tensor = x[
+        image[:, None, None, None], channel[:, None, None], down[:, None, :, None], across[:, None, None]
+    ]
+    return copied * (in_height[:, None, :, None] & in_width[:, None, None])
 
 
 def _source(x: Tensor, axis: int, side: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:

@@ -93,7 +93,8 @@ class Universal(InRounds):
     def learn(self, model: nn.Module, images: Tensor, *, batch_size: int = BATCH_SIZE) -> Tensor:
         """(C, H, W) v, learnt from training images (X, C, H, W) in [0, 1] by algorithm 1."""
         radius = torch.tensor(RADIUS[self.norm] if self.radius is None else self.radius).view(1, 1, 1, 1).to(images)
-        deepfool = DeepFool(norm="l2", steps=self.steps, classes=self.classes, overshoot=self.overshoot)
+        chosen: Any = DeepFool
+        deepfool = chosen(norm="l2", steps=self.steps, classes=self.classes, overshoot=self.overshoot)
         classes = predicted(model, images, batch_size)
         v = torch.zeros_like(images[:1])
         order = torch.Generator().manual_seed(self.seed)
@@ -109,7 +110,9 @@ class Universal(InRounds):
 
     def adding(self, v: Tensor) -> "Perturbed":
         """The attack that adds v (C, H, W)."""
-        return Perturbed(norm=self.norm, perturbation=v, kappa=self.kappa)
+        made: Any = Perturbed
+        perturbed: Perturbed = made(norm=self.norm, perturbation=v, kappa=self.kappa)
+        return perturbed
 
     def play(self, rounds: Rounds, batch_size: int) -> int:
         """Raise a ValueError: there is no v yet."""
@@ -130,6 +133,7 @@ class Perturbed(InRounds):
         Those of :class:`Universal`.
     """
 
+    LABEL: ClassVar[str] = Universal.LABEL
     NORMS: ClassVar[tuple[str, ...]] = Universal.NORMS
     TARGETED: ClassVar[bool] = False
 
@@ -158,4 +162,4 @@ class Perturbed(InRounds):
 def predicted(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:
     """(X,) the classes of images (X, C, H, W)."""
     with frozen(model):
-        return torch.cat([model(part).argmax(1) for part in images.split(batch_size)])
+        return torch.cat([model(part).argmax(1) for part in torch.split(images, batch_size)])

@@ -149,12 +149,12 @@ class Descent:
         points = x.unsqueeze(1).repeat(1, count, 1)
         moved = torch.cat([above, below], 1)
         points[:, 1:].scatter_(2, coordinates.repeat(1, 2).unsqueeze(2), moved.unsqueeze(2))
-        logits = rounds.logits_at(rows, points.unflatten(2, rounds.images.shape[1:]))
+        logits = rounds.logits_at(rows, points.view(*points.shape[:2], *rounds.images.shape[1:]))
         labels = rounds.labels[rows].repeat_interleave(count)
         # In float64 the difference of two losses loses no digits but those of the logits themselves.
         lead = margin(logits.double().flatten(0, 1), labels, targeted=rounds.targeted).view(-1, count)
         loss = attack_loss(lead, rounds.kappa[rows, None])
-        fall, rise = loss[:, 1:].split(self.count, 1)
+        fall, rise = torch.split(loss[:, 1:], self.count, dim=1)
         slope = ((fall - rise) / (above - below)).nan_to_num(0.0, 0.0, 0.0)
         adversarial = succeeds(lead[:, 0] - rounding_of(logits[:, 0]), rounds.kappa[rows])
         return loss[:, 0].to(x), slope.to(x), adversarial

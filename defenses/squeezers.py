@@ -19,7 +19,8 @@ __all__ = ["bit_depth", "jpeg", "median", "straight_through"]
 def bit_depth(images: Tensor, bits: int) -> Tensor:
     """Round every value to one of 2ᵇ levels, 0 and 1 among them."""
     levels = 2**bits - 1
-    return (images * levels).round() / levels
+    rounded: Tensor = (images * levels).round() / levels
+    return rounded
 
 
 def median(images: Tensor, size: int) -> Tensor:

@@ -120,10 +120,10 @@ class Rounds:
     def logits_at(self, rows: Tensor, x: Tensor) -> Tensor:
         """(B, M, K) the logits of M queries `x` (B, M, C, H, W) of each example, in the model's own precision."""
         logits = []
-        for part in x.split(max(1, self.room // len(rows)), 1):
+        for part in torch.split(x, max(1, self.room // len(rows)), dim=1):
             self.call.serve(rows, among=self.batch, each=part.shape[1])
             self.forwards[rows] += part.shape[1]
-            logits.append(self.exact_model(part.flatten(0, 1)).unflatten(0, part.shape[:2]))
+            logits.append(self.exact_model(part.flatten(0, 1)).reshape(*part.shape[:2], -1))
         return torch.cat(logits, 1)
 
     def claim(self, rows: Tensor, x: Tensor, adversarial: Tensor) -> None:
