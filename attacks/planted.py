@@ -37,6 +37,9 @@ class Planted(nn.Module):
         (C, H, W) the planted example, which is of class 1.
     """
 
+    weight: Tensor
+    threshold: Tensor
+
     def __init__(self, model: nn.Module, weight: Tensor, threshold: Tensor, example: Tensor) -> None:
         super().__init__()
         self.model, self.example = model, example

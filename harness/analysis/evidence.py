@@ -161,7 +161,7 @@ def evidence_of(
         found[str(line["cell"])] = Evidence(
             attack=str(line["attack"]),
             parameters={**json.loads(line["parameters"] or "{}"), "kappa": float(line["kappa"] or 0.0)},
-            counts={name: float(line[name]) for name in counts.by_line},
+            counts={str(name): float(line[name]) for name in counts.by_line},
             interval=float(rate["all_targets_asr_hi"] - rate["all_targets_asr_lo"]),
             victim=victim.figures,
             accuracy=victim.accuracy,

@@ -65,5 +65,6 @@ def sentences(findings: Findings, lines: pd.DataFrame, labels: Labels, *, said: 
                 named = [f"{labels.setting(line)} {finding.text}" for line, finding in found[:NAMED]]
                 others = len(found) - len(named)
                 where = "; ".join([*named, *([f"{others} more cells"] if others else [])])
-            texts.append(f"{labels.victim[victim]}: {indicator.title} ({where}): {indicator.cause}; {indicator.remedy}")
+            label = labels.victim[str(victim)]
+            texts.append(f"{label}: {indicator.title} ({where}): {indicator.cause}; {indicator.remedy}")
     return texts

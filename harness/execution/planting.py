@@ -26,8 +26,8 @@ class OnVictim:
 
     @property
     def found(self) -> float:
-        """Share of the planted examples that the attack found; 1 if none could be planted."""
-        return self.search.found.float().mean().item() if len(self.search.found) else 1.0
+        """Share of the planted examples that the attack found; 0 if none could be planted."""
+        return self.search.found.float().mean().item() if len(self.search.found) else 0.0
 
     @property
     def by_chance(self) -> float:

@@ -29,6 +29,10 @@ Key = tuple[str, int, int | None, str]
 """Cell, image, target and victim tested on."""
 Agreement = Literal["equal", "rounded", "other"]
 
+AT_ONCE = 2**21
+"""Rows of one column that are counted at once."""
+_NONE = pd.Series(dtype="int64")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recomputed:
@@ -147,19 +151,19 @@ def _with_members(recipe: Recipe) -> Iterator[Recipe]:
 def _sample(snapshot: Snapshot, count: int, seed: int) -> tuple[int, list[Row]]:
     """Return how many rows there are, and a sample of them that does not depend on their files."""
     stored = snapshot.stored_rows
-    lines = stored.lines.sort_values(["cell", "evaluated_on"])["rows"]
-    total = int(lines.sum())
+    batches = stored.batches(["image"], at_most=AT_ONCE)
+    counts = pd.concat([_NONE, *(batch["line"].value_counts() for batch in batches)])
+    order = stored.lines.sort_values(["cell", "evaluated_on"]).index
+    total = int(counts.sum())
     chosen = sorted(random.Random(f"verify/{seed}").sample(range(total), min(count, total)))
     rows: list[Row] = []
     begin = 0
-    for line, size in lines.items():
-        places = [place - begin for place in chosen if begin <= place < begin + size]
-        begin += size
+    for line in [line for line in order.tolist() if line in counts.index]:
+        places = [place - begin for place in chosen if begin <= place < begin + counts[line]]
+        begin += int(counts[line])
         if places:
             content = stored.read(SCHEMA.names, [line])
-            content = content.sort_values(["image", "target"], na_position="first", kind="stable")
-            places = [place for place in places if place < len(content)]  # an example may be in two parts
-            taken = content.iloc[places]
+            taken = content.sort_values(["image", "target"], na_position="first", kind="stable").iloc[places]
             rows += [
                 row | {"shard": shard} for row, shard in zip(row_contents(taken), taken["shard"].tolist(), strict=True)
             ]

@@ -96,8 +96,8 @@ def attested(snapshot: Snapshot) -> Attested:
     stored, roots, count = snapshot.stored_rows, dict[str, dict[str, str]](), 0
     for batch in stored.batches([*SCHEMA.names], at_most=AT_ONCE):
         for line, rows in batch.groupby("line"):
-            setting = stored.lines.loc[line]
-            roots.setdefault(setting["cell"], {})[setting["evaluated_on"]] = root_of(_texts(rows))
+            cell, tested = stored.lines.loc[line, ["cell", "evaluated_on"]].tolist()
+            roots.setdefault(cell, {})[tested] = root_of(_texts(rows))
             count += len(rows)
     lock = Lock(
         lock=VERSION,
@@ -114,7 +114,8 @@ def attested(snapshot: Snapshot) -> Attested:
 
 def row_contents(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield what is hashed of each row, by column: all but its shard, which follows from how the sweep was cut."""
-    columns = {name: _plain(rows[name]) for name in sorted(set(rows) & set(SCHEMA.names)) if name != "shard"}
+    names = [name for name in sorted(SCHEMA.names) if name in rows and name != "shard"]
+    columns = {name: _plain(rows[name]) for name in names}
     for values in zip(*columns.values(), strict=True):
         yield dict(zip(columns, values, strict=True))
 
