@@ -5,7 +5,7 @@ lines, the number of rows of each, and the files that hold them. Reading a line 
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,7 @@ class Wanted:
     """Digests of the spec's cells, each with its attacked victim."""
     drawn: Mapping[str, Collection[int]]
     """Images drawn for each victim; empty for a victim that is tested on but not attacked."""
-    targets: Mapping[str, str]
+    targets: Mapping[str, str] = field(default_factory=dict)
     """How the target classes of each cell are chosen, in words."""
 
 

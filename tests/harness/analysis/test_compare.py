@@ -134,7 +134,7 @@ def stored(folder: Path, rows: list[dict[str, Any]]) -> StoredRows:
     write_rows(folder / "part.parquet", rows)
     cells = {row["cell"]: row["model"] for row in rows}
     drawn = {row["model"]: range(100) for row in rows} | {row["evaluated_on"]: range(100) for row in rows}
-    return StoredRows([folder / "part.parquet"], Wanted(cells=cells, drawn=drawn, targets={}))
+    return StoredRows([folder / "part.parquet"], Wanted(cells=cells, drawn=drawn))
 
 
 def test_cells_match_by_what_they_are(tmp_path: Path) -> None:
