@@ -35,8 +35,8 @@ class BudgetedCarliniWagner(MinimumNorm):
     LABEL: ClassVar[str] = "C&W"
     AXES: ClassVar[tuple[str, ...]] = ("kappa",)
     NORMS: ClassVar[tuple[str, ...]] = ("l2",)
-    TOLERANCE: ClassVar[float | Mapping[str, float]] = BudgetedEAD.TOLERANCE["l2"]
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = BudgetedEAD.CHECKED_WITH
+    TOLERANCE: ClassVar[float | Mapping[str, float]] = 0.02
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 200}
 
     steps: int = 1000
     searches: int | None = None

@@ -86,7 +86,7 @@ class BudgetedEAD(MinimumNorm):
     LABEL: ClassVar[str] = "EAD"
     AXES: ClassVar[tuple[str, ...]] = ("norm", "kappa")
     NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2")
-    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 0.3, "l2": 0.1}
+    TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 0.05, "l2": 0.02}
     CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 200}
 
     norm: Literal["l1", "l2"] = "l1"
@@ -131,8 +131,8 @@ class BudgetedEAD(MinimumNorm):
     @property
     def descent(self) -> Descent:
         """How a search moves."""
-        own = (self.learning_rate, self.initial_const, self.adaptation)
-        return Descent(*(default if value is None else value for value, default in zip(own, SEARCH[self.norm])))
+        own, defaults = (self.learning_rate, self.initial_const, self.adaptation), SEARCH[self.norm]
+        return Descent(*(known if value is None else value for value, known in zip(own, defaults, strict=True)))
 
     def lengths(self) -> Iterator[int]:
         """Yield the iterations of each search, and of the last run."""

@@ -6,7 +6,7 @@ Shapes: N images, C × H × W values of an image.
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ __all__ = ["MinimumNorm"]
 
 class MinimumNorm(Attack):
     """An attack that keeps the nearest adversarial image of its queries; a field `norm` picks among several NORMS."""
+
+    DEFAULT_RULES: ClassVar[tuple[str, ...]] = ()
 
     steps: int
     kappa: float | Tensor

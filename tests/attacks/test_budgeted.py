@@ -198,7 +198,7 @@ def test_budgets_too_small_are_refused() -> None:
         Budgeted(attack=FMN(norm="l2"), budget=31)
 
 
-def plain_runs(attack: BudgetedEAD, image: list[float]) -> Iterator[tuple[list[float] | None, float, float, float, int]]:
+def plain_runs(attack: BudgetedEAD, image: list[float]) -> Iterator[tuple[Any, float, float, float, int]]:
     """The start (None for the nearest image), learning rate, first c, adaptation and length of each run."""
     assert attack.searches is not None
     rate, const, adaptation = REFINEMENT[attack.norm]
@@ -206,8 +206,8 @@ def plain_runs(attack: BudgetedEAD, image: list[float]) -> Iterator[tuple[list[f
     for search in range(attack.searches):
         noise = torch.rand(1, 4, 4, generator=torch.Generator().manual_seed(attack.seed + search)).flatten().tolist()
         middle = [(value + other) / 2 for value, other in zip(image, noise, strict=True)]
-        rates = (attack.learning_rate, attack.initial_const, attack.adaptation)
-        yield (middle if search else image, *rates, ends[search + 1] - ends[search])  # type: ignore[misc]
+        count = ends[search + 1] - ends[search]
+        yield middle if search else image, *attack.descent, count
     yield (None, rate, const, adaptation, attack.steps - ends[-1])
 
 
