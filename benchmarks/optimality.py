@@ -2,6 +2,7 @@
 
     python benchmarks/optimality.py run --victim ddn=ddn.pth --data mnist --place ROOT --norm l1 --rows rows.jsonl
     python benchmarks/optimality.py table rows.jsonl > docs/leaderboard.md
+    python benchmarks/optimality.py picture rows.jsonl --to docs/images/optimality.svg
 
 Needs `attackbenchlib` 2.0.2 and `adv-lib` 0.2.8, installed with `--no-deps`; what they import and this does not need,
 wandb and visdom, may be absent. A victim is a file with the weights of TRADES' SmallCNN, or the folder of a model that
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.contenders import NORMS, contenders
+from benchmarks.optimality_picture import draw
 from benchmarks.optimality_table import markdown
 from benchmarks.smallcnn import SmallCNN
 from eadbench.harness import datasets
@@ -122,6 +124,10 @@ def main() -> None:
     table = commands.add_parser("table", help="print the tables of files of rows, as Markdown")
     table.add_argument("files", nargs="+", type=Path)
     table.set_defaults(command=lambda arguments: print(markdown(rows(arguments.files)), end=""))
+    picture = commands.add_parser("picture", help="draw the global optimality of every attack")
+    picture.add_argument("files", nargs="+", type=Path)
+    picture.add_argument("--to", type=Path, required=True)
+    picture.set_defaults(command=lambda arguments: draw(rows(arguments.files), arguments.to))
     arguments = parser.parse_args()
     arguments.command(arguments)
 

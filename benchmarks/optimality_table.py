@@ -12,7 +12,7 @@ from benchmarks.contenders import counterparts
 from eadbench.harness.analysis.optimality import Optimality, VictimDistances, envelope, local_optimality, optimality
 from eadbench.harness.numbers import figure_text
 
-__all__ = ["markdown"]
+__all__ = ["PEER", "TITLES", "Group", "groups", "markdown"]
 
 Floats = NDArray[np.float64]
 GROUP = ["norm", "budget", "targeted"]
@@ -34,9 +34,12 @@ python benchmarks/optimality.py table optimality.jsonl > docs/leaderboard.md
 """
 
 
-class _Group(NamedTuple):
+class Group(NamedTuple):
     """The rows of one norm and budget, on the images that every attack has."""
 
+    norm: str
+    budget: int
+    targeted: bool
     rows: pd.DataFrame
     attacks: list[str]
     victims: list[str]
@@ -61,27 +64,28 @@ class _Group(NamedTuple):
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return a page with the tables of all norms and budgets, as Markdown."""
-    frame = pd.DataFrame(rows).drop_duplicates(["victim", *GROUP, "attack", "image"])
-    parts = [HEAD.format(torch=" and ".join(frame["torch"].unique()))]
-    for (norm, budget, targeted), part in frame.groupby(GROUP, sort=True):
-        group = _shared(part.assign(distance=part[norm]))
+    parts = [HEAD.format(torch=" and ".join(sorted({row["torch"] for row in rows})))]
+    for group in groups(rows):
         images = ", ".join(f"{group.of(victim, 'distance').shape[1]} on {victim}" for victim in group.victims)
         errors = group.rows.loc[group.rows["error"] != "", "attack"].value_counts()
         errors = "".join(f" {name} raised an error on {count}." for name, count in errors.items())
-        mode = "targeted" if targeted else "untargeted"
-        parts.append(f"## {TITLES[norm]}, {budget:,} passes, {mode}\n\nImages: {images}.{errors}\n")
-        parts += [_table(*_leaderboard(group, TITLES[norm])), _table(*_alone(group)), _table(*_same(group))]
+        mode, title = "targeted" if group.targeted else "untargeted", TITLES[group.norm]
+        parts.append(f"## {title}, {group.budget:,} passes, {mode}\n\nImages: {images}.{errors}\n")
+        parts += [_table(*_leaderboard(group, title)), _table(*_alone(group)), _table(*_same(group))]
     return "\n".join(part for part in parts if part)
 
 
-def _shared(rows: pd.DataFrame) -> _Group:
-    """Keep the images of each victim that every attack has."""
-    attacks, victims = rows["attack"].unique().tolist(), rows["victim"].unique().tolist()
-    count = rows.groupby(["victim", "image"])["attack"].transform("nunique")
-    return _Group(rows[count == len(attacks)], attacks, victims)
+def groups(rows: Sequence[dict[str, Any]]) -> Iterator[Group]:
+    """Yield the rows of each norm, budget and mode, on the images of each victim that every attack has."""
+    frame = pd.DataFrame(rows).drop_duplicates(["victim", *GROUP, "attack", "image"])
+    for (norm, budget, targeted), part in frame.groupby(GROUP, sort=True):
+        attacks, victims = part["attack"].unique().tolist(), part["victim"].unique().tolist()
+        count = part.groupby(["victim", "image"])["attack"].transform("nunique")
+        shared = part.assign(distance=part[norm])[count == len(attacks)]
+        yield Group(norm, budget, targeted, shared, attacks, victims)
 
 
-def _leaderboard(group: _Group, norm: str) -> tuple[str, list[str], Iterator[list[str]]]:
+def _leaderboard(group: Group, norm: str) -> tuple[str, list[str], Iterator[list[str]]]:
     """Return the lines of all attacks against the envelope of all, best first."""
     scores = group.scores(group.attacks)
     heads = ["#", "attack", "GO", *(f"LO {name}" for name in group.victims), "ASR, %", f"mean {norm}", "passes", "s"]
@@ -106,7 +110,7 @@ def _leaderboard(group: _Group, norm: str) -> tuple[str, list[str], Iterator[lis
     return "Every attack, against the least distance of all of them:", heads, lines()
 
 
-def _alone(group: _Group) -> tuple[str, list[str], Iterator[list[str]]]:
+def _alone(group: Group) -> tuple[str, list[str], Iterator[list[str]]]:
     """Return a line for each of our attacks alone beside adv-lib's: both against the envelope of these."""
     peers = [name for name in group.attacks if name.startswith(PEER)]
 
@@ -124,7 +128,7 @@ def _alone(group: _Group) -> tuple[str, list[str], Iterator[list[str]]]:
     )
 
 
-def _same(group: _Group) -> tuple[str, list[str], Iterator[list[str]]]:
+def _same(group: Group) -> tuple[str, list[str], Iterator[list[str]]]:
     """Return a line for each re-implementation and victim: ASR, and the mean distance on the images that both break."""
 
     def lines() -> Iterator[list[str]]:
