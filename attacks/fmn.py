@@ -29,8 +29,8 @@ class FMN(MinimumNorm):
         The norm that is minimised.
     steps : int
         Gradient evaluations of each example.
-    step_size, final_step_size : float
-        α: length of a step in L2, decayed as a cosine.
+    step_size, final_step_size : float, optional
+        α: length of a step in L2, decayed as a cosine; by default from 1, or from 10 in L∞, to a hundredth of it.
     gamma, final_gamma : float
         γ: relative change of ε after each step, decayed as a cosine.
     kappa : float or Tensor
@@ -47,8 +47,8 @@ class FMN(MinimumNorm):
 
     norm: Literal["l0", "l1", "l2", "linf"]
     steps: int = 1000
-    step_size: float = 1.0
-    final_step_size: float = 0.01
+    step_size: float | None = None
+    final_step_size: float | None = None
     gamma: float = 0.05
     final_gamma: float = 0.001
     kappa: float | Tensor = 0.0
@@ -63,9 +63,11 @@ class FMN(MinimumNorm):
         """Run algorithm 1 on a batch."""
         images, x = queries.images, queries.images
         epsilon = torch.full_like(queries.kappa, 1.0 if self.norm == "l0" else torch.inf)
+        first = self.step_size or (10.0 if self.norm == "linf" else 1.0)
+        final = first / 100 if self.final_step_size is None else self.final_step_size
         for k in range(self.steps):
             decay = (1 + math.cos(math.pi * k / self.steps)) / 2
-            alpha = self.final_step_size + (self.step_size - self.final_step_size) * decay
+            alpha = final + (first - final) * decay
             gamma = self.final_gamma + (self.gamma - self.final_gamma) * decay
 
             answer = queries(x, lambda _, margin: margin)
