@@ -96,7 +96,7 @@ def attested(snapshot: Snapshot) -> Attested:
     stored, roots, count = snapshot.stored_rows, dict[str, dict[str, str]](), 0
     for batch in stored.batches([*SCHEMA.names], at_most=AT_ONCE):
         for line, rows in batch.groupby("line"):
-            cell, tested = stored.lines.loc[line, ["cell", "evaluated_on"]].tolist()
+            cell, tested = (str(stored.lines.at[line, name]) for name in ("cell", "evaluated_on"))
             roots.setdefault(cell, {})[tested] = root_of(_texts(rows))
             count += len(rows)
     lock = Lock(

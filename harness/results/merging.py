@@ -147,10 +147,8 @@ def _check_rows(snapshots: Sequence[Snapshot]) -> None:
     parts = [part for snapshot in snapshots for part in sorted(snapshot.folder.examples.glob("[!.]*.parquet"))]
     cells = {digest: cell.victim for snapshot in snapshots for digest, cell in snapshot.cells.items()}
     drawn = {victim.digest: victim.images for snapshot in snapshots for victim in snapshot.victims}
-    targets = {digest: choice for snapshot in snapshots for digest, choice in snapshot.targets.items()}
     try:
-        wanted = Wanted(cells=cells, drawn=drawn, targets=targets)
-        for _ in StoredRows(parts, wanted).batches(["success"], at_most=2**21):
+        for _ in StoredRows(parts, Wanted(cells=cells, drawn=drawn)).batches(["success"], at_most=2**21):
             pass
     except DamagedResults as error:
         if len({file.parent for file in error.files}) < 2:

@@ -113,7 +113,7 @@ class TestRows:
         pd.testing.assert_frame_equal(snapshot(folder).frame(names), expected(folder)[names], check_exact=True)
 
     def test_of_a_line(self, folder: Path) -> None:
-        stored, wanted = snapshot(folder).stored_rows, expected(folder)
+        stored, wanted = snapshot(folder).stored_rows, expected(folder).assign(targets="all")
         assert len(stored.lines) == len(wanted.groupby(["cell", "evaluated_on"]))
         for line, setting in stored.lines.iterrows():
             of_line = (wanted["cell"] == setting["cell"]) & (wanted["evaluated_on"] == setting["evaluated_on"])

@@ -146,7 +146,7 @@ def evidence(case: Case, weights: Mapping[str, Tensor]) -> Evidence:
     kept = {None: result[next(iter(result))]}
     shares = survivals(shard, model, kept, times=5, batch_size=64)
     rounded = roundings(shard, model, images[chosen], kept, batch_size=64)
-    rows = as_stored(crafted_rows(shard, "digits", kept, result, shares, rounded)).assign(line=0)
+    rows = as_stored(crafted_rows(shard, "digits", kept, result, shares, rounded)).assign(line=0, targets="x")
     lines = rows.iloc[:1].set_index("line")[list(SETTING)]
     counts = Counts(lines)
     list(counts.watched([rows]))
@@ -281,7 +281,7 @@ def line(cell: str, model: str, tested: str, successes: Sequence[bool], **settin
 
 
 def counted(rows: list[dict[str, Any]]) -> tuple[pd.DataFrame, pd.DataFrame, Counts]:
-    frame = as_stored(rows)
+    frame = as_stored(rows).assign(targets="all")
     frame["line"] = frame.groupby(["cell", "evaluated_on"], sort=False).ngroup()
     lines = frame.drop_duplicates("line").set_index("line")[list(SETTING)]
     counts = Counts(lines)
