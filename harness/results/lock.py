@@ -40,6 +40,7 @@ __all__ = [
     "differences",
     "read_lock",
     "row_contents",
+    "spec_hash",
     "write_lock",
 ]
 
@@ -103,7 +104,7 @@ def attested(snapshot: Snapshot) -> Attested:
         lock=VERSION,
         format=FORMAT,
         sweep=snapshot.spec.name,
-        spec=_spec_hash(snapshot.spec),
+        spec=spec_hash(snapshot.spec),
         dataset=snapshot.dataset,
         victims={victim.digest: recorded_sha256(snapshot.folder.model(victim.digest)) for victim in snapshot.victims},
         rows=count,
@@ -139,7 +140,7 @@ def _texts(rows: pd.DataFrame) -> list[str]:
     return [row_text(content) for content in row_contents(rows)]
 
 
-def _spec_hash(spec: Spec) -> str:
+def spec_hash(spec: Spec) -> str:
     """Return the SHA-256 of a spec; of its resources only the threads change rows, in their rounding."""
     content = specs.written(spec)
     content["resources"] = {"threads": spec.resources.threads}

@@ -28,7 +28,7 @@ from eadbench.harness.paper.coverage import Places, places
 from eadbench.harness.reporting import figures
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import stored_json, write_text
-from eadbench.harness.results.lock import LOCK, read_lock
+from eadbench.harness.results.lock import LOCK, read_lock, spec_hash
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.storage import checked_name, is_local
 from eadbench.harness.tracking import describe, log_sweep
@@ -90,7 +90,7 @@ def keep(
         finished=True,
         curves=curves(summary.lines, victims),
         victims=list(_victims(snapshot, summary, tags, snapshot.folder.image_shape())),
-        covered=_parts(snapshot.folder),
+        covered=_covered(snapshot.folder),
     )
     write_text(snapshot.folder.invocations / f"{identity}.json", json.dumps(asdict(record)))
     return identity
@@ -98,13 +98,12 @@ def keep(
 
 def owed(results: Results) -> bool:
     """Return whether a run ended before it wrote the record of its rows, or the record's files."""
-    parts = _parts(results)
-    return parts != _NO_PARTS and not any(_has_files(path) for path in _records_of(results, parts))
+    return any(_part_names(results)) and not any(_has_files(path) for path in _records_of(results))
 
 
 def _without_files(results: Results) -> list[Path]:
     """Return the records of the present rows whose files are missing."""
-    return [path for path in _records_of(results, _parts(results)) if not _has_files(path)]
+    return [path for path in _records_of(results) if not _has_files(path)]
 
 
 def unlogged(results: Results) -> list[Path]:
@@ -119,21 +118,23 @@ def mark_logged(results: Results) -> None:
         write_text(record.with_suffix(".logged"), "")
 
 
-def _records_of(results: Results, parts: str) -> list[Path]:
-    """Return the files of the records that are of these parts."""
-    return [path for path, record in invocation_records(results).items() if record.covered == parts]
+def _records_of(results: Results) -> list[Path]:
+    """Return the files of the records of the present rows under the present spec."""
+    covered = _covered(results)
+    return [path for path, record in invocation_records(results).items() if record.covered == covered]
 
 
 def _has_files(record: Path) -> bool:
     return (record.with_suffix("") / REPORT).is_file()
 
 
-def _parts(results: Results) -> str:
-    """Return a digest of the names of all parts."""
-    return digest_of(sorted(path.name for path in results.examples.glob("[!.]*.parquet")))
+def _covered(results: Results) -> str:
+    """Return a digest of what figures follow from: the names of all parts, and the spec."""
+    return digest_of([*_part_names(results), spec_hash(results.spec())])
 
 
-_NO_PARTS = digest_of([])
+def _part_names(results: Results) -> list[str]:
+    return sorted(path.name for path in results.examples.glob("[!.]*.parquet"))
 
 
 def _state(done: Done | None, summary: Summary) -> str:

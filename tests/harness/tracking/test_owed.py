@@ -72,3 +72,11 @@ def test_more_rows_are_owed_again(cut_off: Path) -> None:
     eadbench("report", cut_off, "--format", "html")
     run(small(**{**QUICK, "images": {"count": 4}}), cut_off)
     assert invocation.owed(Results(cut_off))
+
+
+def test_other_figures_of_the_same_rows_have_a_record_of_their_own(cut_off: Path) -> None:
+    words = _words("run", cut_off)
+    for changes in ["--set", "resources.workers=2"], ["--set", "images.count=1"], ["--set", "images.count=1"]:
+        assert eadbench(*words, *changes).code == 0
+    records = [json.loads(path.read_text()) for path in (cut_off / "invocations").glob("*.json")]
+    assert sorted(record["params"]["images"] for record in records) == [1, small().images.count]
