@@ -99,8 +99,8 @@ class Walk:
         """(N,) the phase, the queries of this phase so far, and t."""
         self.x, self.boundary, self.normal = (self.images.clone() for _ in range(3))
         """(N, C, H, W) x̃, the adversarial image from which the search starts; xₜ; and vₜ."""
-        self.low, self.high, self.size = (torch.zeros_like(rounds.kappa) for _ in range(3))
-        """(N,) the bounds of the search, and ξₜ."""
+        self.low, self.high, self.limit, self.size = (torch.zeros_like(rounds.kappa) for _ in range(4))
+        """(N,) the bounds of the search, the gap between them at which it ends, and ξₜ."""
         self.seeds = seeds_of(self.images, rounds.labels, attack.seed)
 
     def play(self, rows: Tensor) -> Tensor:
@@ -148,16 +148,17 @@ class Walk:
     def search_from(self, rows: Tensor, x: Tensor) -> None:
         """Begin the binary search between the image and `x` (B, C, H, W)."""
         self.x[rows], self.phase[rows], self.count[rows], self.low[rows] = x, SEARCH, 0, 0.0
+        is_line = self.attack.norm == "l2"
         longest = distances.linf(x - self.images[rows])
-        self.high[rows] = longest if self.attack.norm == "linf" else 1.0
+        self.high[rows] = torch.ones_like(longest) if is_line else longest
+        self.limit[rows] = self.theta * self.high[rows].clamp(max=1)
 
     def searched(self, rows: Tensor, point: Tensor, adversarial: Tensor) -> Tensor:
         """Halve the search; at the boundary, estimate its normal, unless the last step is taken."""
         middle = (self.low + self.high)[rows] / 2
         self.high[rows] = torch.where(adversarial, middle, self.high[rows])
         self.low[rows] = torch.where(adversarial, self.low[rows], middle)
-        gap = (self.high - self.low)[rows]
-        arrived = (gap <= self.theta * self.high[rows].clamp(max=1)) | (self.count[rows] >= HALVINGS)
+        arrived = ((self.high - self.low)[rows] <= self.limit[rows]) | (self.count[rows] >= HALVINGS)
         there = rows[arrived]
         self.boundary[there] = self.blended(there, self.high[there])
         self.taken[there] += 1

@@ -66,10 +66,11 @@ def test_the_queries_are_those_of_algorithm_2(norm: Norm) -> None:
 
     def search(x: Tensor) -> Tensor:
         low, high = 0.0, 1.0 if norm == "l2" else (x - image).abs().max().item()
+        limit = d ** (-1.5 if norm == "l2" else -2.0) * min(high, 1.0)
         while True:
             middle = (low + high) / 2
             low, high = (low, middle) if ask(between(x, middle)) else (middle, high)
-            if high - low <= d ** (-1.5 if norm == "l2" else -2.0) * min(high, 1.0):
+            if high - low <= limit:
                 return between(x, high)
 
     assert not ask(image)
