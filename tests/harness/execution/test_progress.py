@@ -45,7 +45,7 @@ def test_bars_fit(width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     progress = Progress(console)
     progress.report("training cw_mnist, adversarial training: C&W + EAD-L1 (965c7c), 50 epochs", 1_200_000, 3_000_000)
-    progress.begin_sweep(grid.size(SPEC, 10, VICTIMS), {"a" * 16: 27}, Pace(WORK))
+    progress.begin_sweep(grid.size(SPEC, 10, VICTIMS), grid.examples_per_cell(SPEC, 10, VICTIMS), Pace(WORK))
     progress.workers_ready(2)
     progress.advanced(SHARDS[0], 0.5, 30.0)
     training, attacking, *figures = drawn(console, progress)
@@ -59,7 +59,7 @@ def test_bars_fit(width: int) -> None:
 def test_the_bar_moves_within_a_shard_and_counts_it_once() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     progress = Progress(console)
-    progress.begin_sweep(grid.size(SPEC, 10, VICTIMS), {"a" * 16: 27}, Pace(WORK))
+    progress.begin_sweep(grid.size(SPEC, 10, VICTIMS), grid.examples_per_cell(SPEC, 10, VICTIMS), Pace(WORK))
 
     def done() -> str:
         return re.findall(r"(\d+)/81", drawn(console, progress)[0])[0]
@@ -116,7 +116,7 @@ class TestPace:
 def test_without_a_terminal_it_prints_lines() -> None:
     stream = io.StringIO()
     with Progress(Console(file=stream, width=80), line_seconds=0.05) as progress:
-        progress.begin_sweep(grid.size(SPEC, 10, VICTIMS), {"a" * 16: 27}, Pace(WORK))
+        progress.begin_sweep(grid.size(SPEC, 10, VICTIMS), grid.examples_per_cell(SPEC, 10, VICTIMS), Pace(WORK))
         progress.workers_ready(1)
         progress.advanced(SHARDS[0], 0.5, 30.0)
         end = time.monotonic() + 10
