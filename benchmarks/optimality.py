@@ -2,7 +2,7 @@
 
     python benchmarks/optimality.py run --victim ddn=ddn.pth --data mnist --place ROOT --norm l1 --rows rows.jsonl
     python benchmarks/optimality.py table rows.jsonl > docs/leaderboard.md
-    python benchmarks/optimality.py picture rows.jsonl --to docs/images/optimality.svg
+    python benchmarks/optimality.py picture rows.jsonl --to docs/images/optimality.png
 
 Needs `attackbenchlib` 2.0.2 and `adv-lib` 0.2.8, installed with `--no-deps`; what they import and this does not need,
 wandb and visdom, may be absent. A victim is a file with the weights of TRADES' SmallCNN, or the folder of a model that
