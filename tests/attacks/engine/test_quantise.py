@@ -94,7 +94,7 @@ def test_values_that_the_attack_left_alone_are_rounded_as_in_the_original() -> N
 @pytest.mark.parametrize("targeted", [True, False])
 def test_distances_and_margins_of_an_attack_after_rounding(targeted: bool) -> None:
     model, images, labels = examples(12, targeted=targeted)
-    attack = EAD(max_iterations=30, binary_search_steps=3, initial_const=0.1, kappa=0.5, targeted=targeted)
+    attack = EAD(max_iterations=30, binary_search_steps=3, initial_const=1.0, kappa=0.5, targeted=targeted)
     own = attack(model, images, labels)["l1"]
     arguments = {"kappa": torch.full((12,), 0.5), "targeted": targeted, "batch_size": 5}
     plain = quantised(model, own, images, labels, **arguments)
@@ -115,7 +115,7 @@ def test_distances_and_margins_of_an_attack_after_rounding(targeted: bool) -> No
 
 def test_most_failures_of_rounding_are_mended_by_the_search() -> None:
     model, images, labels = examples(60, targeted=True)
-    own = EAD(max_iterations=30, binary_search_steps=3, initial_const=0.1)(model, images, labels)["l1"]
+    own = EAD(max_iterations=100, binary_search_steps=6, initial_const=1.0)(model, images, labels)["l1"]
     arguments = {"kappa": torch.zeros(60), "targeted": True, "batch_size": 60}
     plain = quantised(model, own, images, labels, **arguments).success.sum()
     found = quantised(model, own, images, labels, **arguments, search=True).success.sum()
