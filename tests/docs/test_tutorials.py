@@ -59,7 +59,7 @@ def test_hubs_and_attacks(folder: Path) -> None:
     python(folder, "prepare_hub.py")
     run_commands(page)
     table = Results("results/hubs").table()
-    assert not report.warnings(Results("results/hubs").summary)
+    assert all("few images" in text for text in report.warnings(Results("results/hubs").summary))
     assert set(table["victim"]) == {"timm", "hf"} and set(table["attack"]) == {"noise", "EAD (EN)", "EAD (L1)"}
     assert (table["asr"][table["attack"] != "noise"] == 100).all()
 
