@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from eadbench.harness.analysis.transfer import entry_text
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.records import Failed
 from tests import sweeps
@@ -180,12 +181,12 @@ def test_transfer_has_every_pair_of_victims(visitor: Visitor, folders: Path) -> 
     summary = summary_of(folders / "first")
     lines = summary.lines[(summary.lines["case"] == "best") & (summary.lines["attack"] == "cw")]
     lines = lines[lines["kappa"] == 2]
-    rates = dict(zip(zip(lines["model"], lines["evaluated_on"], strict=True), lines["all_targets_asr"], strict=True))
+    rates = lines.set_index(["model", "evaluated_on"])[["all_targets_asr", "all_images_asr"]].T.to_dict("list")
     first, second = (victim.digest for victim in summary.victims)
     matrix = visitor.page.get_by_role("table", name="C&W, κ = 2: ASR in percent")
     for model, name in ((first, "no defence"), (second, "distillation T = 10")):
         row = matrix.get_by_role("row").filter(has=visitor.page.get_by_role("rowheader", name=name))
-        expected = [f"{rates[model, tested]:.1f}".removesuffix(".0") for tested in (first, second)]
+        expected = [entry_text(*rates[model, tested]) for tested in (first, second)]
         sync_api.expect(row.get_by_role("cell")).to_have_text(expected)
     assert visitor.page.get_by_role("heading", name="κ = ").count() == 2
 
