@@ -30,7 +30,7 @@ class Descent(NamedTuple):
 
 BETA = {"l1": 30.0, "l2": 0.0}
 """β by the norm that is minimised."""
-SEARCH = {"l1": Descent(0.004, 100.0, 26.0), "l2": Descent(0.1, 9.0, 10.0)}
+SEARCH = {"l1": Descent(0.004, 100.0, 26.0), "l2": Descent(0.07, 9.0, 10.0)}
 """By norm, the runs that search."""
 REFINEMENT = {"l1": Descent(0.0005, 3.0, 5.0), "l2": Descent(0.01, 2.0, 3.0)}
 """By norm, the last run; its first c is in units of (β + 2‖δ‖)/‖∇f‖, at which c·∇f balances the distance's gradient."""
@@ -46,18 +46,23 @@ DUALS = {"l1": distances.linf, "l2": distances.l2}
 class BudgetedEAD(MinimumNorm):
     """Minimise c·f(x, t) + β‖x - x₀‖₁ + ‖x - x₀‖₂² over x in [0, 1]ᵖ (equation 7) by FISTA, and keep the nearest query.
 
-    Each iteration projects, shrinks and extrapolates as algorithm 1 does. What differs, and what it is for:
+    Each iteration projects, shrinks and extrapolates as algorithm 1 does. What differs, and what it gains: how much
+    greater the mean L1 is without it, at 500 passes, on 8 training images of each of three MNIST networks that
+    nothing else is measured on (an undefended one, and two trained on PGD examples in L2 and L∞).
 
+    - Several short searches replace one long one, each from another start: the first from x₀, the others from the
+      middle between x₀ and a random image. A single search: +1.9 %, -2.9 %, +17.9 %; at 2,000 passes, one search of
+      1,000 iterations against four of 250: +9.7 %, +1.7 %, +34.1 %.
+    - c starts far above the least one that moves a pixel. The first steps change many pixels, which are shrunk
+      afterwards. From a tenth of it: +2.6 %, -0.1 %, +2.2 %; with a single search, 0 %, +18 %, +31 %.
+    - c falls by a fixed factor in each iteration at which y⁽ᵏ⁾ succeeds, and rises by it where y⁽ᵏ⁾ fails; there is no
+      bisection. With a fixed c: +41 %, +26 %, -14 %.
     - Only y⁽ᵏ⁾, clipped to [0, 1], is queried. Its forward pass is also the test of success: an iteration costs two
-      passes, and not three.
-    - The shrinkage threshold is αₖ·β, the proximal step, so that it falls with αₖ. αₖ falls to 0 as a cosine.
-    - c is counted in units of β/‖∇f(y⁽ᵏ⁾)‖∞, below which no pixel moves, or without β of 1/‖∇f(y⁽ᵏ⁾)‖₂. It falls by a
-      fixed factor in each iteration at which y⁽ᵏ⁾ succeeds, and rises by it where y⁽ᵏ⁾ fails; there is no bisection.
-    - c starts far above that unit. The first steps change many pixels, which are shrunk afterwards.
-    - There are several short searches in place of one long one, each from another start: the first from x₀, the others
-      from the middle between x₀ and a random image.
-    - A last run, half as long, refines the nearest image found by small steps.
-    - β is large in L1, so that the L2 term hardly counts.
+      passes, and not three. With two thirds of the iterations: +2.3 %, -3.7 %, +17.5 %.
+    - A last run, half as long as a search, refines the nearest image found by small steps. Without it: +0.2 %, -0.4 %,
+      +3.9 %.
+    - β is large in L1, so that the L2 term hardly counts. With β = 1: +20 %, +7 %, +6 %.
+    - The shrinkage threshold is αₖ·β, the proximal step, so that it falls with αₖ.
 
     Parameters
     ----------
@@ -70,7 +75,7 @@ class BudgetedEAD(MinimumNorm):
     beta : float, optional
         β, the weight of the L1 distance; 30 in L1 and 0 in L2 by default.
     learning_rate : float, optional
-        α₀ of the step size αₖ = α₀·(1 + cos(πk/I))/2, over the I iterations of a search.
+        α₀ of the step size αₖ = α₀·√(1 - k/I), over the I iterations of a search.
     initial_const : float, optional
         The first c of a search, in its units.
     adaptation : float, optional
@@ -152,7 +157,7 @@ class BudgetedEAD(MinimumNorm):
         x = y = start
         factor = math.exp(descent.adaptation / max(iterations, 1))
         for k in range(iterations):
-            rate = descent.learning_rate * (1 + math.cos(math.pi * k / iterations)) / 2
+            rate = descent.learning_rate * math.sqrt(1 - k / iterations)
             answer = queries(y, lambda _, margin: -margin)
             # f is constant from the margin κ on, where its gradient is 0
             push = rows(const.masked_fill(answer.adversarial, 0.0)) * unit(answer.gradient, DUALS[self.norm])

@@ -231,7 +231,7 @@ def plain_search(model: nn.Module, image: Tensor, label: int, attack: BudgetedEA
                 least, nearest = distance, y
             length = max(map(abs, gradient)) if attack.norm == "l1" else math.hypot(*gradient)
             push = 0 if adversarial else c / length
-            rate = learning_rate * (1 + math.cos(math.pi * k / count)) / 2
+            rate = learning_rate * math.sqrt(1 - k / count)
             step = []
             for value, start, slope in zip(y, origin, gradient, strict=True):
                 delta = value - rate * (push * slope + 2 * (value - start)) - start
