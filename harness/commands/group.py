@@ -42,7 +42,7 @@ COMMANDS: Mapping[str, _Entry] = {
     "show": _Entry("harness.commands.showing", "Draw one example, and print the result of every attack on it."),
     "verify": _Entry(
         "harness.commands.verifying",
-        "Check every file of a sweep: the rows and images against their checksums, the models against their records.",
+        "Check every file of a sweep against its checksum, and all rows, victims and the spec against results.lock.",
     ),
     "list": _Entry("harness.commands.inventory", "List the sweeps in a folder: their state, rows, size and age."),
     "export": _Entry(

@@ -80,7 +80,7 @@ def test_rows_there_twice_count_once_in_any_order() -> None:
 def test_attacks_of_different_hyperparameters_are_not_mixed() -> None:
     rows = rows_of(two_attacks())
     more = rows[rows["attack"] == "ead"].assign(image=rows["image"] + IMAGES)
-    more["cell"] = "other " + more["cell"]
+    more["cell"], more["parameters"] = "other " + more["cell"], '{"max_iterations":10}'
     checked = evidence_of(pd.concat([rows, more]))
     assert checked.verdict == "not enough data"
     assert re.search(
