@@ -27,8 +27,8 @@ torch 2.15 gives `clamp` a gradient of 0 at its bounds; torch here: {torch}. GO 
 optimality, LO, over victims; [results.md](results.md#leaderboards) defines them. Both were computed by eadbench, and
 equal attackbenchlib's to 1e-6. In brackets: 95 % intervals over images. Attacks of one rank (#) cannot be told apart.
 
-Victims, all on MNIST: `undefended`, the C&W network (`cw_mnist`, 3 epochs, batches of 128, learning rate 2e-3, onecycle,
-seed 0; accuracy 99.3 %); `ddn` and `trades`, the robust SmallCNNs of
+Victims, all on MNIST: `undefended`, the C&W network (`cw_mnist`, 3 epochs, batches of 128, learning rate 2e-3,
+onecycle, seed 0; accuracy 99.3 %); `ddn` and `trades`, the robust SmallCNNs of
 [sigma-zero](https://github.com/sigma0-advx/sigma-zero) (`models/mnist`). Images are those of the test split from index
 1,000 on; of each victim and table, those that every attack has run on. attackbenchlib seeds torch with 42 before each
 image. Settings of EAD within the budget were chosen on training images and on other networks.
