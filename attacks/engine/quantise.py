@@ -80,7 +80,8 @@ def quantised(
     images = nearest_levels(torch.where(kept.success[:, None, None, None], kept.images, originals))
     success = torch.zeros_like(kept.success)
     with frozen(model):
-        for rows in torch.split(kept.success.nonzero().squeeze(1), batch_size):
+        succeeded = kept.success.nonzero().squeeze(1)
+        for rows in torch.split(succeeded, batch_size) if len(succeeded) else ():  # no model is given an empty batch
             success[rows] = test.passes(images[rows], rows)
             failing = rows[~success[rows]]
             if search and len(failing):

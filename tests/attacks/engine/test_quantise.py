@@ -120,3 +120,16 @@ def test_most_failures_of_rounding_are_mended_by_the_search() -> None:
     plain = quantised(model, own, images, labels, **arguments).success.sum()
     found = quantised(model, own, images, labels, **arguments, search=True).success.sum()
     assert plain < found == own.success.sum()
+
+
+def test_no_model_is_given_an_empty_batch() -> None:
+    class NeverEmpty(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.view(x.size(0), -1)  # which torch refuses for no images
+
+    images = torch.rand(2, 1, 2, 2)
+    none = kept(images, torch.tensor([False, False]))
+    found = quantised(
+        NeverEmpty(), none, images, torch.tensor([1, 1]), kappa=torch.zeros(2), targeted=True, batch_size=4, search=True
+    )
+    assert not found.success.any() and found.l2.isnan().all()
