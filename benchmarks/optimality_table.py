@@ -31,7 +31,8 @@ Victims, all on MNIST: `undefended`, the C&W network (`cw_mnist`, 3 epochs, batc
 onecycle, seed 0; accuracy 99.3 %); `ddn` and `trades`, the robust SmallCNNs of
 [sigma-zero](https://github.com/sigma0-advx/sigma-zero) (`models/mnist`). Images are those of the test split from index
 1,000 on; of each victim and table, those that every attack has run on. attackbenchlib seeds torch with 42 before each
-image. Settings of EAD within the budget were chosen on training images and on other networks.
+image. Settings of EAD within the budget were chosen on training images and on other networks. Seconds are those of one
+busy core, and not comparable.
 
 ```
 python benchmarks/optimality.py run --victim undefended=results/NAME/models/RECIPE --victim ddn=ddn.pth \\
@@ -89,10 +90,11 @@ def groups(rows: Sequence[dict[str, Any]]) -> Iterator[Group]:
     """Yield the rows of each norm, budget and mode, on the images of each victim that every attack has."""
     frame = pd.DataFrame(rows).drop_duplicates(["victim", *GROUP, "attack", "image"])
     for (norm, budget, targeted), part in frame.groupby(GROUP, sort=True):
-        attacks, victims = part["attack"].unique().tolist(), part["victim"].unique().tolist()
+        attacks = part["attack"].unique().tolist()
         count = part.groupby(["victim", "image"])["attack"].transform("nunique")
         shared = part.assign(distance=part[norm])[count == len(attacks)]
-        yield Group(norm, budget, targeted, shared, attacks, victims)
+        if len(shared):
+            yield Group(norm, budget, targeted, shared, attacks, shared["victim"].unique().tolist())
 
 
 def _leaderboard(group: Group, norm: str) -> tuple[str, list[str], Iterator[list[str]]]:
