@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from eadbench.defenses.defense import Defense, Fit, Loss
+from eadbench.defenses.defense import Fit, Loss
+from eadbench.defenses.trained_anew import TrainedAnew
 from eadbench.defenses.undefended import initial_model
 from eadbench.models import Recipe, train
 
@@ -19,7 +20,7 @@ __all__ = ["BReLUAugmentation"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BReLUAugmentation(Defense):
+class BReLUAugmentation(TrainedAnew):
     """A network whose ReLUs are clipped to [0, t], trained on images and noisy copies of them.
 
     The architecture must have its ReLUs as modules. Each batch has one noisy copy of each image, clipped to [0, 1].
@@ -43,12 +44,6 @@ class BReLUAugmentation(Defense):
             raise ValueError(f"sigma must be finite and not negative, got {self.sigma!r}")
         if not 0 < self.bound < math.inf:
             raise ValueError(f"bound must be above 0 and finite, got {self.bound!r}")
-
-    def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
-        """Nothing."""
-        if recipe.training is None:
-            raise ValueError("training is missing: bounded ReLUs need a network that is trained with them")
-        return {}
 
     def train(
         self,

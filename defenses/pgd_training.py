@@ -8,25 +8,21 @@ would enter batch normalisation's statistics.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import Dataset
 
 from eadbench.attacks.engine.frozen import frozen
-from eadbench.defenses.defense import Defense, Fit
-from eadbench.defenses.undefended import initial_model
-from eadbench.models import Recipe, train
+from eadbench.defenses.trained_anew import TrainedAnew
 
 __all__ = ["PGDTraining"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGDTraining(Defense):
+class PGDTraining(TrainedAnew):
     """Training on examples of projected gradient descent (Madry et al. 2018).
 
     Parameters
@@ -58,27 +54,6 @@ class PGDTraining(Defense):
             raise ValueError(f"steps must be at least 1, got {self.steps!r}")
         if self.step_size is not None and not 0 < self.step_size < math.inf:
             raise ValueError(f"step_size must be above 0 and finite, got {self.step_size!r}")
-
-    def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
-        """Nothing."""
-        if recipe.training is None:
-            raise ValueError("training is missing: PGD training trains the network anew")
-        return {}
-
-    def train(
-        self,
-        recipe: Recipe,
-        data: Dataset[Any],
-        *,
-        needed: Mapping[str, nn.Module] | None = None,
-        examples: Dataset[Any] | None = None,
-        fit: Fit = train,
-    ) -> nn.Module:
-        """The network trained on its own adversarial examples."""
-        model = initial_model(recipe)
-        assert recipe.training is not None  # checked by `needs`
-        fit(model, data, recipe.training, perturb=self.perturb)
-        return model
 
     def perturb(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """Attack `images` (B, C, H, W) in [0, 1] within ε; the start is drawn from torch's global random state."""

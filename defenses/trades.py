@@ -5,19 +5,16 @@ Shapes: B images of a batch, C × H × W values of an image, K classes.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import Dataset
 
 from eadbench.attacks.engine.frozen import frozen
-from eadbench.defenses.defense import Defense, Fit, Loss
-from eadbench.defenses.undefended import initial_model
-from eadbench.models import Recipe, train
+from eadbench.defenses.defense import Loss
+from eadbench.defenses.trained_anew import TrainedAnew
 
 __all__ = ["Trades", "divergence"]
 
@@ -26,7 +23,7 @@ START = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trades(Defense):
+class Trades(TrainedAnew):
     """Training on the cross-entropy of images and, β times, the divergence of the worst outputs in their L∞ balls.
 
     Parameters
@@ -57,26 +54,6 @@ class Trades(Defense):
                 raise ValueError(f"{name} must be above 0 and finite, got {value!r}")
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps!r}")
-
-    def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
-        """Nothing."""
-        if recipe.training is None:
-            raise ValueError("training is missing: TRADES trains the network anew")
-        return {}
-
-    def train(
-        self,
-        recipe: Recipe,
-        data: Dataset[Any],
-        *,
-        needed: Mapping[str, nn.Module] | None = None,
-        examples: Dataset[Any] | None = None,
-        fit: Fit = train,
-    ) -> nn.Module:
-        """The trained network."""
-        model = initial_model(recipe)
-        fit(model, data, recipe.training, objective=self.objective)
-        return model
 
     def objective(self, model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
         """CE(f(x), y) + β·KL(f(x) ‖ f(x')), x' the worst of the ball (equation 5 and algorithm 1)."""
