@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eadbench.attacks import distances
-from eadbench.attacks.distances import unit
+from eadbench.attacks.distances import rows, unit
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
 from eadbench.attacks.engine.projections import PROJECTIONS
 from eadbench.attacks.engine.walk import Answer, Queries
@@ -33,6 +33,9 @@ class FMN(MinimumNorm):
         α: length of a step in L2, decayed as a cosine; by default from 1, or from 10 in L∞, to a hundredth of it.
     gamma, final_gamma : float
         γ: relative change of ε after each step, decayed as a cosine.
+    projection : "ball" or "sphere"
+        Project δ to the ε-ball, as in the paper; or in L2 to its surface, as adv-lib does, which goes on further where
+        the gradient is small.
     kappa : float or Tensor
         κ ≥ 0, the margin (in logits) of a success; a tensor (N,) gives each example its own.
     targeted : bool
@@ -51,12 +54,14 @@ class FMN(MinimumNorm):
     final_step_size: float | None = None
     gamma: float = 0.05
     final_gamma: float = 0.001
+    projection: Literal["ball", "sphere"] = "ball"
     kappa: float | Tensor = 0.0
     targeted: bool = True
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, self.NORMS)
         check_steps(self.steps)
+        check_choice("projection", self.projection, ("ball", "sphere") if self.norm == "l2" else ("ball",))
         check_not_negative("kappa", self.kappa)
 
     def walk(self, queries: Queries) -> None:
@@ -79,15 +84,20 @@ class FMN(MinimumNorm):
             epsilon = torch.minimum(epsilon, queries.greatest)
 
             delta = x + alpha * unit(answer.gradient) - images
-            x = (images + PROJECTIONS[self.norm](delta, epsilon)).clamp(0, 1)
+            if self.projection == "sphere":
+                delta = rows(epsilon) * unit(delta)
+            else:
+                delta = PROJECTIONS[self.norm](delta, epsilon)
+            x = (images + delta).clamp(0, 1)
 
     def radius(self, epsilon: Tensor, answer: Answer, least: Tensor, gamma: float, queries: Queries) -> Tensor:
         """The next ε: smaller after a success, else larger; before any, as far as the boundary seems to be.
 
-        It is a little further than in the paper, because rounding decides on the boundary itself.
+        Close to the boundary it is a little further than in the paper, because rounding decides on the boundary itself.
         """
         slope = DUALS[self.norm](answer.gradient).clamp(min=1e-12)
-        boundary = answer.distance + (1 + self.final_gamma) * (queries.kappa - answer.margin).abs() / slope
+        missing = (queries.kappa - answer.margin).abs() / slope
+        boundary = answer.distance + torch.maximum(missing, self.final_gamma * answer.distance)
         outwards = torch.where(queries.found, epsilon * (1 + gamma), boundary)
         return torch.where(answer.adversarial, torch.minimum(epsilon * (1 - gamma), least), outwards)
 

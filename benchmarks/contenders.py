@@ -40,6 +40,11 @@ def _stepping(norm: str, budget: int) -> dict[str, Any]:
     return {"norm": norm, "steps": budget // 2}
 
 
+def _fmn_as_theirs(norm: str, budget: int) -> dict[str, Any]:
+    """Project to the sphere in L2, as adv-lib does; our default is the paper's ball."""
+    return _stepping(norm, budget) | ({"projection": "sphere"} if norm == "l2" else {})
+
+
 def _rounds(budget: int) -> dict[str, Any]:
     """Return the length of each of APGD's 20 searches: as many steps as for adv-lib's."""
     return {"steps": min(100, budget // 20)}
@@ -50,7 +55,7 @@ OURS: Mapping[str, Ours] = {
     "C&W, paper": Ours("cw", ("l2",)),
     "ALMA": Ours("alma", ("l1", "l2"), _stepping),
     "PDPGD": Ours("pdpgd", tuple(NORMS), _stepping),
-    "FMN": Ours("fmn", tuple(NORMS), _stepping),
+    "FMN": Ours("fmn", tuple(NORMS), _fmn_as_theirs),
     "DDN": Ours("ddn", ("l2",), lambda norm, budget: {"steps": budget // 2}),
     "σ-zero": Ours("sigma_zero", ("l0",), lambda norm, budget: {"steps": budget // 2}),
     "APGD": Ours("apgd", ("linf",), lambda norm, budget: {"norm": norm, **_rounds(budget)}),

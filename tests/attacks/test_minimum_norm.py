@@ -125,6 +125,19 @@ def test_the_nearest_adversarial_query_is_kept(attack: FMN, targeted: bool) -> N
     assert (measured[kept.success] <= least[kept.success] + 1e-6).all()
 
 
+@pytest.mark.parametrize(("projection", "length"), [("ball", 0.01), ("sphere", 0.1)])
+def test_fmn_goes_at_most_or_exactly_to_its_radius(projection: str, length: float) -> None:
+    """The boundary is 0.1 away, and a step 0.01 long."""
+    model, seen = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), list[Tensor]()
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([[0.0, 0, 0, 0], [1, 0, 0, 0]]))
+        model[1].bias.copy_(torch.tensor([0.0, -0.6]))
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    images, labels = torch.full((1, 1, 2, 2), 0.5), torch.tensor([1])
+    FMN(norm="l2", steps=2, step_size=0.01, projection=projection)(model, images, labels)  # type: ignore[arg-type]
+    assert distances.l2(seen[2] - images).item() == pytest.approx(length, rel=1e-3)
+
+
 def test_a_query_that_leads_by_rounding_alone_does_not_count() -> None:
     model, images, _ = half_space("l2", 0.0)
     queries = Queries(model, images, torch.ones(4, dtype=torch.int64), torch.zeros(4), norm="l2", targeted=True)
@@ -160,6 +173,7 @@ def test_memory_that_is_short_halves_the_batch(attack: FMN) -> None:
     [
         (lambda: FMN(norm="l3"), "norm must be one of l0, l1, l2, linf, got 'l3'"),
         (lambda: FMN(norm="l1", steps=0), "steps must be at least 1, got 0"),
+        (lambda: FMN(norm="l1", projection="sphere"), "projection must be one of ball, got 'sphere'"),
         (lambda: PDPGD(norm="l1", kappa=-1.0), "kappa must be finite and not negative"),
         (lambda: PDPGD(norm="l0", l0_proximal="l1/2"), "l0_proximal must be one of l2/3, l0"),
         (lambda: ALMA(norm="linf"), "norm must be one of l1, l2, got 'linf'"),
