@@ -26,7 +26,12 @@ LONG = {"attacks": [{"name": "ead", "max_iterations": 10_000, "abort_early": Fal
 
 @pytest.mark.parametrize(
     ("executor", "number"),
-    [("serial", signal.SIGINT), ("serial", signal.SIGHUP), ("ray", signal.SIGTERM), ("ray", signal.SIGINT)],
+    [
+        ("serial", signal.SIGINT),
+        ("serial", signal.SIGHUP),
+        ("ray", signal.SIGTERM),
+        pytest.param("ray", signal.SIGINT, marks=pytest.mark.cluster),
+    ],
 )
 def test_a_signal_ends_a_run(executor: str, number: signal.Signals, tmp_path: Path) -> None:
     arguments = ["run", str(spec_file(**LONG)), "--executor", executor, "--results", str(tmp_path / "sweep")]

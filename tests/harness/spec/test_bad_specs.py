@@ -50,7 +50,7 @@ scales: {tiny: {images.count: 1, victims.*.training.epochs: 2}}
 """
 
 TEXTS = [
-    re.sub(r"cw_mnist|cw_cifar10", "digits", text)
+    re.sub(r"cw_mnist|cw_cifar10|sweeps\.related\.networks:\w+", "digits", text)
     for text in (SMALL, STUDY, *(path.read_text() for path in sorted(SWEEPS.rglob("*.yaml"))))
 ]
 STRANGE = [b"[", b"}", b":", b"- ", b"&a ", b"*a", b"!!bool ", b"!!timestamp ", b"0x_", b"\t", b"\n- ", b"<<: ", b"\0"]
@@ -175,5 +175,5 @@ def test_a_bad_spec_is_planned_or_refused_in_one_line(made: Callable[[random.Ran
         assert not complaint(path, ended)
 
     is_planned_or_refused()
-    assert min(ended[0], ended[2]) > cases / 20 and ended.total() >= cases, ended
+    assert min(ended[0], ended[2]) >= cases / 30 and ended.total() >= cases, ended
     assert not Path("results").exists()
