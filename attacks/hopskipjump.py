@@ -32,8 +32,8 @@ DRAW, SEARCH, ESTIMATE, STEP = range(4)
 class HopSkipJump(InRounds):
     """Walk along the boundary by decisions alone: estimate its normal, step along it, and search back to the boundary.
 
-    It starts from random images, of which one must be adversarial; towards a target there may be none, and the example
-    fails. (The paper starts from an image of the target class.) The nearest adversarial image that was queried one by
+    It starts from a random image that is adversarial. Towards a target none may be found; then the example fails. (The
+    paper starts from an image of the target class.) The nearest adversarial image that was queried one by
     one is kept.
 
     Parameters

@@ -28,8 +28,8 @@ class JSMA(InRounds):
     Parameters
     ----------
     theta : float
-        θ, by which each value of a pair changes: 1 as in the paper, or -1 to darken pixels. A value that has reached 1
-        (θ < 0: 0) leaves the search, as do those that begin there.
+        θ, the change of each value of a pair: 1 as in the paper, or -1 to darken pixels. A value at 1 (at 0 if θ < 0)
+        is not changed.
     gamma : float
         γ in (0, 1], the share of an image's values that may change: there are at most ⌊γP/2⌋ steps.
     steps : int

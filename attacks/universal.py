@@ -38,7 +38,7 @@ class Universal(InRounds):
     images : int
         Training images that v is learnt from.
     fooling_rate : float
-        1 - δ: v is done when it fools so many of them.
+        1 - δ: the search for v ends when v fools this share of the training images.
     passes : int
         Most passes over them.
     steps, classes, overshoot
