@@ -19,7 +19,7 @@ ESCAPE = "\x1b]0;pwned\x07\x1b[2J\u202e"
 CONTROL = set("\x1b\x07\u202e")
 TEXTS = [field.name for field in SCHEMA if pa.types.is_string(field.type)]
 OF_IDENTITY = ("cell", "model", "evaluated_on", "shard")
-ROWS = 60_000_000
+ROWS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def noting(schema: pa.Schema, rows: int) -> pa.Schema:
 
 
 def equal_rows(target: Target) -> None:
-    """Repeat one row 60 million times, in a file of kilobytes."""
+    """Repeat one row 20 million times, in a file of kilobytes."""
     part = one(target, "examples/*.parquet")
     row = pq.read_table(part, partitioning=None).slice(0, 1)
     many = 10_000_000
