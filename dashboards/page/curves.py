@@ -14,6 +14,7 @@ from eadbench.dashboards.page.section import Section, fitting
 from eadbench.dashboards.rendering import render
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.labels import AXES
+from eadbench.harness.paper.comparison import paper_figures
 from eadbench.harness.reporting import figures
 from eadbench.harness.reporting.tables.pages import case_name
 
@@ -40,7 +41,7 @@ class _Drawing:
 
 def section(summary: Summary, *, room: int) -> Section | None:
     """Return the curves that fit into `room` bytes; None if no axis has two values."""
-    drawn = figures.draw(summary.lines, summary.victims)
+    drawn = figures.draw(summary.lines, summary.victims, paper=paper_figures(summary.lines, summary.victims))
     if not drawn:
         return None
     subjects = _subjects(drawn)

@@ -46,7 +46,10 @@ def report(
         Format, typer.Option(help="table prints to the terminal; html writes one page, DIR/report/report.html.")
     ] = Format.table,
     compare: Annotated[
-        Published | None, typer.Option(help="Print the paper's figures beside the results; html always shows them.")
+        Published | None,
+        typer.Option(
+            help="Print the paper's figures beside the results, and draw them with --figures; html always shows them."
+        ),
     ] = None,
     only: Annotated[
         str | None,
@@ -104,7 +107,7 @@ def report(
             write_text(reports.text(shown, format.value, layout, quantised=quantised))
     if figures:
         with err.status("drawing"):
-            paths = reports.draw(results.snapshot, results.summary)
+            paths = reports.draw(results.snapshot, results.summary, paper=compare is not None)
         print_place("Figures", f"{results.snapshot.folder.report}/*.svg, .png: {len(paths)} files")
     if results.summary.missing:
         end_incomplete({str(folder): results.summary.missing})

@@ -127,12 +127,17 @@ def write(folder: Results, summary: Summary) -> dict[str, str]:
     return texts
 
 
-def draw(snapshot: Snapshot, summary: Summary) -> list[Path]:
-    """Draw curves over β, κ and T, and a gallery of every cell with stored images; write them into ``DIR/report``."""
+def draw(snapshot: Snapshot, summary: Summary, *, paper: bool = False) -> list[Path]:
+    """Draw curves over β, κ and T, and a gallery of every cell with stored images; write them into ``DIR/report``.
+
+    If `paper`, the paper's figures stand in the curves as hollow marks.
+    """
+    from eadbench.harness.paper import comparison
     from eadbench.harness.reporting import figures, gallery
 
     folder = snapshot.folder
-    files = figures.save(figures.draw(summary.lines, summary.victims), folder.report)
+    beside = comparison.paper_figures(summary.lines, summary.victims) if paper else None
+    files = figures.save(figures.draw(summary.lines, summary.victims, paper=beside), folder.report)
     if summary.spec.save_images == "successes":
         data = snapshot.data()
         if isinstance(data, str):

@@ -12,7 +12,7 @@ from eadbench.harness.labels import Labels, defense_label
 from eadbench.harness.paper.published import SETTING, learnt_from, published, same_setting
 from eadbench.harness.plan.grid import Victim
 
-__all__ = ["COLUMNS", "PARTS", "TARGETS", "compare"]
+__all__ = ["COLUMNS", "PARTS", "TARGETS", "compare", "paper_figures"]
 
 TARGETS = 9
 """Target classes of an image in the paper."""
@@ -57,6 +57,24 @@ def compare(summary: pd.DataFrame, victims: Sequence[Victim]) -> pd.DataFrame:
         nonzero = both[f"{figure}_paper"].where(both[f"{figure}_paper"] != 0)
         both[f"{figure}_ratio"] = both[f"{figure}_ours"] / nonzero
     return both[list(COLUMNS)].reset_index(drop=True)
+
+
+def paper_figures(summary: pd.DataFrame, victims: Sequence[Victim]) -> pd.DataFrame:
+    """Return the paper's figures for every line of a summary.
+
+    Returns
+    -------
+    DataFrame with the index of the summary and the columns ``FIGURES``: NaN where the paper has none. Of different
+    figures for one line, those that more tables print.
+    """
+    ours = _in_paper_columns(summary[_over_same_targets(summary)], victims)
+    paper = published()
+    often_first = paper.assign(key=same_setting(paper)).sort_values(
+        "table", key=lambda tables: -tables.str.count(","), kind="stable"
+    )
+    by_setting = often_first.drop_duplicates("key").set_index("key")[list(FIGURES)]
+    found = by_setting.reindex(same_setting(ours)).set_axis(ours.index)
+    return found.reindex(summary.index)
 
 
 def _over_same_targets(summary: pd.DataFrame) -> "pd.Series[bool]":

@@ -5,6 +5,8 @@ All show the average case, with 95 % intervals as bands:
 - ``asr_over_AXIS`` and ``distortion_over_AXIS``: the attacks on their own victim, over beta (the paper's figures 2 and
   5), temperature (figure 3) and kappa; over beta, an attack without it is a horizontal line;
 - ``transfer_asr_over_kappa`` (figure 4): the same examples on other victims, one panel per victim.
+
+The paper's figures can stand beside ours, as hollow marks.
 """
 
 from collections import Counter
@@ -51,7 +53,9 @@ class _Subject:
         return ", ".join([*(text for name, text in self.common.items() if name != "model"), case_name(self.lines)])
 
 
-def draw(summary: pd.DataFrame, victims: Sequence[Victim], *, at_most: int | None = None) -> dict[str, Figure]:
+def draw(
+    summary: pd.DataFrame, victims: Sequence[Victim], *, at_most: int | None = None, paper: pd.DataFrame | None = None
+) -> dict[str, Figure]:
     """Draw every figure whose axis has at least two values.
 
     Parameters
@@ -63,6 +67,8 @@ def draw(summary: pd.DataFrame, victims: Sequence[Victim], *, at_most: int | Non
     at_most
         The maximum number of figures per quantity and axis: the first of every victim, then the second, and so on. None
         draws all.
+    paper
+        The result of ``eadbench.harness.paper.comparison.paper_figures`` for the summary, to draw beside ours.
 
     Returns
     -------
@@ -70,6 +76,8 @@ def draw(summary: pd.DataFrame, victims: Sequence[Victim], *, at_most: int | Non
     architecture, victim, κ and β in which they differ.
     """
     average = summary[summary["case"] == "average"].assign(family=family_of)
+    if paper is not None:
+        average = average.join(paper.add_suffix(plotting.PAPER))
     own = average["model"] == average["evaluated_on"]
     labels, looks = Labels(lines=summary, victims=victims), styles(summary)
     drawn: dict[str, Figure] = {}

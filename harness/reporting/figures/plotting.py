@@ -11,12 +11,16 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from eadbench.harness.numbers import parameter_text
 from eadbench.harness.styles import Style
 
-__all__ = ["STYLE", "Panel", "curves", "wrap"]
+__all__ = ["PAPER", "STYLE", "Panel", "curves", "wrap"]
+
+PAPER = "_paper"
+"""The end of the name of a column with the paper's figures."""
 
 STYLE: Any = {
     "font.size": 8,
@@ -48,6 +52,7 @@ _WIDTH_ONE_PANEL, _WIDTH = 4.2, 7.2
 _PANEL_HEIGHT, _TITLE_HEIGHT, _ENTRY_HEIGHT, _HANDLE_WIDTH = 2.1, 0.45, 0.17, 0.55
 _LETTERS_PER_INCH = 15
 _COLUMNS = 3
+_HOLLOW: Any = {"linestyle": "none", "markerfacecolor": "none", "markeredgewidth": 0.9, "markersize": 5.5, "zorder": 4}
 _MAX_TICK_LABELS = 6
 _MAX_TICKS = 8
 _MIN_TICK_GAP = 0.05
@@ -59,7 +64,8 @@ _DECADE = 10
 class Panel:
     """Lines of the summary to draw over an axis; `figure` is ``asr``, ``l1``, ``l2`` or ``linf``.
 
-    Lines without a value on the axis are drawn as horizontal lines.
+    Lines without a value on the axis are drawn as horizontal lines. The paper's figure of a line, in a column such as
+    ``asr_paper``, is a hollow mark: at the line's value on the axis, or at the right end of a horizontal line.
     """
 
     lines: pd.DataFrame
@@ -87,21 +93,25 @@ def curves(panels: Sequence[Panel], labels: Mapping[str, str], looks: Mapping[st
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(wrap(title, width), x=0.01, ha="left")
     handles: dict[str, Artist] = {}
+    marked = False
     for index, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, index + 1)
         by_series = dict(list(panel.lines.groupby("series", sort=False)))
         for (series, lines), linewidth in zip(by_series.items(), _linewidths(panel, len(by_series)), strict=True):
             look = looks[str(series)].matplotlib | {"linewidth": linewidth}
             handles[str(series)] = _draw(axes, lines, panel, labels[str(series)], look)
+            marked |= _draw_paper(axes, lines, panel, looks[str(series)].matplotlib)
         axes.set_xlabel(_AXES[panel.axis])
         axes.set_ylabel(_FIGURES[panel.figure])
         axes.set_title(wrap(panel.title, 0.85 * width / columns), loc="left")
         _scale_x(axes, panel)
         _scale_y(axes, panel, panels)
-    names = [labels[series] for series in looks]
+    entries = {labels[series]: handles[series] for series in looks}
+    if marked:
+        entries["the paper's"] = Line2D([], [], **_HOLLOW, marker="o", color="0.4")
     figure.legend(
-        [handles[series] for series in looks],
-        names,
+        list(entries.values()),
+        list(entries),
         loc="outside lower center",
         ncols=legend_columns,
         frameon=False,
@@ -136,6 +146,20 @@ def _draw(axes: Axes, lines: pd.DataFrame, panel: Panel, name: str, style: dict[
         axes.vlines(x, low, high, color=style["color"], linewidth=0.8)
         style = style | {"linestyle": "none", "zorder": 3}
     return axes.plot(x, y, label=name, markeredgecolor="white", markeredgewidth=0.4, **style)[0]
+
+
+def _draw_paper(axes: Axes, lines: pd.DataFrame, panel: Panel, style: dict[str, Any]) -> bool:
+    """Draw the paper's figures of a series as hollow marks; return whether there are any."""
+    column = f"{panel.figure}{PAPER}"
+    if column not in lines or lines[column].isna().all():
+        return False
+    look = _HOLLOW | {name: style[name] for name in ("color", "marker")}
+    if lines[panel.axis].isna().all():
+        level = float(lines[column].iloc[0])
+        axes.plot([1], [level], transform=axes.get_yaxis_transform(), clip_on=False, **look)
+    else:
+        axes.plot(lines[panel.axis].to_numpy(dtype=float), lines[column].to_numpy(dtype=float), **look)
+    return True
 
 
 def _linewidths(panel: Panel, count: int) -> list[float]:

@@ -11,7 +11,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from eadbench.harness.paper.comparison import paper_figures
 from eadbench.harness.reporting.figures import draw, save, slug
+from tests.harness.paper.sample_comparisons import papers_own
 from tests.harness.reporting.sample_summaries import (
     CW,
     EAD,
@@ -192,6 +194,33 @@ def test_an_attack_without_beta_is_a_horizontal_line() -> None:
         assert set(curves(panel)) == {"C&W", "EAD (EN)", "EAD (L1)"}
         assert curves(panel)["C&W"] == ([0, 1], 2 * [of_cw[figure]])  # from the left edge to the right one
     assert "C&W" in legend(drawn["asr_over_beta-mnist"])
+
+
+def test_the_papers_figures_are_hollow_marks_on_its_own_curves() -> None:
+    lines, victims = papers_own()
+    compared = 0
+    for figure in draw(lines, victims, paper=paper_figures(lines, victims)).values():
+        assert [text.get_text() for text in figure.legends[0].get_texts()].count("the paper's") == 1
+        for axes in figure.axes:
+            marks = [line for line in axes.get_lines() if line.get_markerfacecolor() == "none"]
+            curves = [line for line in axes.get_lines() if line not in marks]
+            for mark, curve in zip(marks, curves, strict=True):
+                (x, y), (our_x, our_y) = np.asarray(mark.get_data()), np.asarray(curve.get_data())
+                if len(x) == 1:  # of a horizontal line, at its right end
+                    our_x, our_y = our_x[-1:], our_y[-1:]
+                order = np.argsort(x)
+                np.testing.assert_array_equal((x[order], y[order]), (our_x, our_y))
+                assert mark.get_color() == curve.get_color()
+                compared += 1
+    assert compared > 50
+
+
+def test_without_a_figure_of_the_paper_there_is_no_hollow_mark() -> None:
+    lines = summary(*over_kappa(1.0, 3.0))
+    paper = paper_figures(lines, [])
+    assert paper.isna().all(axis=None)
+    for figure in draw(lines, [], paper=paper).values():
+        assert "the paper's" not in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_the_temperature_is_on_a_logarithmic_axis() -> None:
