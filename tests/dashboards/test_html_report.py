@@ -150,9 +150,9 @@ def test_the_overview_is_the_summarys(study: Path, shown: Parsed) -> None:
 
 def test_curves_say_what_they_show(shown: Parsed) -> None:
     labels = [element["aria-label"] for element in shown.all("svg")]
-    assert any(text.startswith("ASR (%) over confidence κ, of C&W. MNIST, digits") for text in labels)
+    assert any(text.startswith("ASR (%) over confidence κ, of C&W, the paper's. MNIST, digits") for text in labels)
     distortions = "L1 distortion, L2 distortion, L∞ distortion"
-    assert any(text.startswith(f"{distortions} over regularisation β, of C&W, EAD (EN), EAD (L1).") for text in labels)
+    assert any(text.startswith(f"{distortions} over regularisation β, of C&W, EAD (EN), EAD (L1)") for text in labels)
 
 
 def test_galleries_hold_the_images_themselves(study: Path, shown: Parsed) -> None:
