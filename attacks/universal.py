@@ -56,7 +56,7 @@ class Universal(InRounds):
     NORMS: ClassVar[tuple[str, ...]] = ("l2", "linf")
     TARGETED: ClassVar[bool] = False
     TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l2": 0.5, "linf": 3.5}  # one v for all, made of steps in L2
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"radius": 1.0, "fooling_rate": 0.9}
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"radius": 1.0, "fooling_rate": 0.9, "passes": 2}
 
     norm: Literal["l2", "linf"]
     radius: float | None = None
