@@ -1,14 +1,16 @@
 """Import paths, `package.module:name`, the names of the user's own code in a spec."""
 
+import hashlib
 import importlib
+import importlib.util
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-__all__ = ["NO_CODE", "find_in_working_folder", "imported", "is_code", "refuse_code"]
+__all__ = ["NO_CODE", "find_in_working_folder", "imported", "is_code", "module_hashes", "refuse_code"]
 
 NO_CODE = "EADBENCH_NO_CODE"
 """The environment variable that refuses all such code unless it is empty. Workers' processes inherit it."""
@@ -67,6 +69,27 @@ def imported(path: str) -> Callable[..., Any]:
         file = getattr(module, "__file__", None)
         raise ValueError(f"module {module_name!r} has no function {name!r}" + (f"; it is {file}" if file else ""))
     return thing  # type: ignore[no-any-return]
+
+
+def module_hashes(texts: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 of the file of every module that a text names by an import path, by the module's name.
+
+    Nothing but a package around the module is imported. Files that the module imports do not count, and texts that
+    name no module are passed over.
+    """
+    names = {text.partition(":")[0] for text in texts if is_code(text)}
+    files = {name: _module_file(name) for name in sorted(names)}
+    return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items() if file is not None}
+
+
+def _module_file(name: str) -> Path | None:
+    """Return the file of a module that can be imported; None if there is no such module, or it has no file."""
+    find_in_working_folder()
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # no such package, or a name such as "https"
+        return None
+    return None if found is None or not found.has_location or found.origin is None else Path(found.origin)
 
 
 def _refuse_import_path(path: str) -> None:

@@ -29,6 +29,7 @@ from eadbench.harness.plan.tasks import Setup
 from eadbench.harness.results.cells import add_cells
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.owner import Owner, working_in
+from eadbench.harness.results.row_code import changed_code
 from eadbench.harness.results.row_weights import check_weights
 from eadbench.harness.spec import Spec
 from eadbench.harness.storage import is_read_only
@@ -115,7 +116,7 @@ def plan(
         victims=victims,
         unmade=[recipe for recipe in planner.unmade() if models is None or not is_stored(models / recipe.digest)],
         remaining=_remaining(spec, data, results, victims),
-        warnings=[*suspicions, *suspicions_of(spec, victims)],
+        warnings=[*suspicions, *suspicions_of(spec, victims), *changed_code(results)],
         planner=planner,
     )
 
@@ -168,7 +169,7 @@ def run(
         models_made = runner.make_victims(planner)
         victims = planner.victims()
         check_image_counts(spec, victims)
-        for text in [*data.notes, *suspicions_of(spec, victims)]:
+        for text in [*data.notes, *suspicions_of(spec, victims), *changed_code(results)]:
             progress.warn(text)
         remaining = _remaining(spec, data, results, victims)
         results.write_victims(data.identity, victims, data.shape, data.target_classes, data.class_names)

@@ -39,6 +39,7 @@ from eadbench.harness.plan.tasks import Setup, Task, Transfer, VictimTask
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.model_files import load_model, load_victim, read_model
 from eadbench.harness.results.records import Evaluation, ShardRecord
+from eadbench.harness.results.row_code import code_of
 from eadbench.harness.storage import located
 
 Report = Callable[[str, int, int], None]
@@ -239,7 +240,7 @@ class Worker:
             if shard.setting.parameters.get("quantised"):
                 write_images(self.results.rounded_part(shard.digest), *crafted_images(shard, attacked.rounded))
         weights = {shard.victim.digest: self.weights[shard.victim.digest]}
-        self.results.commit(shard, attacked.rows, attacked.record, weights)
+        self.results.commit(shard, attacked.rows, attacked.record, weights, code_of(shard, self.results))
         return attacked.record
 
     def attacked(self, shard: Shard) -> Attacked:

@@ -44,15 +44,22 @@ class Note:
     computed: Computed = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     """The SHA-256 of the weights that the rows were computed with, by the victim's digest."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of the files of the user's own code that computed the rows, by the module's name."""
 
 
 _NOTE = TypeAdapter(Note)
 
 
-def noted(table: pa.Table, computed: Computed, weights: Mapping[str, str] = MappingProxyType({})) -> pa.Table:
+def noted(
+    table: pa.Table,
+    computed: Computed,
+    weights: Mapping[str, str] = MappingProxyType({}),
+    code: Mapping[str, str] = MappingProxyType({}),
+) -> pa.Table:
     """Return a table with a note in its metadata."""
     digest = checksum((name, table.column(name).chunks) for name in table.column_names)
-    note = Note(rows=table.num_rows, sha256=digest, computed=computed, weights=dict(weights))
+    note = Note(rows=table.num_rows, sha256=digest, computed=computed, weights=dict(weights), code=dict(code))
     text = json.dumps(asdict(note), sort_keys=True).encode()
     return table.replace_schema_metadata({**(table.schema.metadata or {}), _KEY: text})
 
@@ -197,14 +204,22 @@ def mixture(notes: Sequence[Note]) -> str | None:
     """Return in a sentence what differed when parts were computed; None if nothing did."""
     values: dict[str, set[str]] = defaultdict(set)
     weights: dict[str, set[str]] = defaultdict(set)
+    code: dict[str, set[str]] = defaultdict(set)
     for note in notes:
         for name, value in note.computed.items():
             values[name].add(str(value))
         for victim, sha256 in note.weights.items():
             weights[victim].add(sha256)
+        for module, sha256 in note.code.items():
+            code[module].add(sha256)
     sentences = [
         f"the rows of victim {victim} are of {len(found)} networks with different weights, so that figures mix them"
         for victim, found in sorted(weights.items())
+        if len(found) > 1
+    ]
+    sentences += [
+        f"the rows were computed with {len(found)} versions of the module {module}, so that figures mix them"
+        for module, found in sorted(code.items())
         if len(found) > 1
     ]
     differences = [f"{name} ({', '.join(sorted(found))})" for name, found in sorted(values.items()) if len(found) > 1]

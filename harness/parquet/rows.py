@@ -85,24 +85,28 @@ def write_rows(
     rows: Sequence[dict[str, Any]],
     computed: Computed = MappingProxyType({}),
     weights: Mapping[str, str] = MappingProxyType({}),
+    code: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write `rows` to `path`, whole or not at all.
 
     Parameters
     ----------
-    computed, weights
+    computed, weights, code
         What computed them, for the part's note.
     """
-    replace_file(path, encoded(pa.Table.from_pylist(list(rows), schema=SCHEMA), computed, weights))
+    replace_file(path, encoded(pa.Table.from_pylist(list(rows), schema=SCHEMA), computed, weights, code))
 
 
 def encoded(
-    table: pa.Table, computed: Computed = MappingProxyType({}), weights: Mapping[str, str] = MappingProxyType({})
+    table: pa.Table,
+    computed: Computed = MappingProxyType({}),
+    weights: Mapping[str, str] = MappingProxyType({}),
+    code: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
     """Return a Parquet file of rows with the columns of :data:`SCHEMA`, and with a note."""
     content = pa.BufferOutputStream()
     pq.write_table(
-        noted(table, dict(computed), weights),
+        noted(table, dict(computed), weights, code),
         content,
         compression="zstd",
         use_dictionary=_OTHERS,

@@ -295,6 +295,7 @@ class Results:
         rows: Sequence[dict[str, Any]],
         record: ShardRecord,
         weights: Mapping[str, str] = MappingProxyType({}),
+        code: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Store a shard's record, and then its rows. With its rows stored, the shard is done.
 
@@ -302,10 +303,12 @@ class Results:
         ----------
         weights
             The SHA-256 of the attacked weights, by the victim's digest.
+        code
+            The SHA-256 of the files of the user's own code that computed the rows, by the module's name.
         """
         write_text(self.shards / f"{shard.digest}.json", json.dumps(asdict(record)))
         computed = {name: getattr(record, name) for name in ("torch", "cuda", "device", "threads", "batch_size")}
-        parquet.write_rows(self.part(shard.digest), rows, computed, weights)
+        parquet.write_rows(self.part(shard.digest), rows, computed, weights, code)
 
     def notes(self) -> dict[Path, Note]:
         """Return the note of every part of rows, by its file; check that the part has as many rows as were written.

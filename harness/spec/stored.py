@@ -13,7 +13,7 @@ from eadbench.harness.registry import ATTACKS, DEFENSES, Facts, Registry
 from eadbench.harness.spec.parameters import listed
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry
 
-__all__ = ["facts_named_in", "remember_facts", "stored_attack", "stored_dataset", "stored_defense"]
+__all__ = ["facts_named_in", "remember_facts", "stored_attack", "stored_dataset", "stored_defense", "texts_in"]
 
 
 _KINDS = {"attacks": ATTACKS, "defenses": DEFENSES}
@@ -21,7 +21,7 @@ _KINDS = {"attacks": ATTACKS, "defenses": DEFENSES}
 
 def facts_named_in(written: Mapping[str, Any]) -> dict[str, dict[str, Facts]]:
     """Return the facts of the code that a written spec names anywhere, by kind and name."""
-    texts = set(_texts(written))
+    texts = set(texts_in(written))
     return {
         kind: {name: facts for name, facts in registry.facts.items() if name in texts}
         for kind, registry in _KINDS.items()
@@ -34,13 +34,13 @@ def remember_facts(stored: Mapping[str, Mapping[str, Facts]]) -> None:
         _KINDS[kind].facts.update({name: each for name, each in facts.items() if _KINDS[kind].is_own(name)})
 
 
-def _texts(content: object) -> Iterator[str]:
+def texts_in(content: object) -> Iterator[str]:
     """Yield every text in mappings and lists, keys too."""
     if isinstance(content, Mapping):
         content = [*content, *content.values()]
     if isinstance(content, list):
         for item in content:
-            yield from _texts(item)
+            yield from texts_in(item)
     elif isinstance(content, str):
         yield content
 
