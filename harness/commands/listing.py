@@ -1,16 +1,12 @@
 """Commands that list the names a spec can use: attacks, datasets, models, defenses."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from eadbench.harness.commands.entries import built_in, described
 from eadbench.harness.commands.options import out
-from eadbench.harness.datasets import DATASETS
-from eadbench.harness.registry import ATTACKS, DEFENSES, MODELS, Registry
-from eadbench.harness.spec.parameters import parameters_of
-from eadbench.models import search as architectures
 
 Names = Annotated[
     list[str] | None,
@@ -27,12 +23,12 @@ OTHER_MODELS = (
 
 def attacks(names: Names = None) -> None:
     """List attacks with their hyperparameters."""
-    _print_entries(ATTACKS, names, leave_out=("targeted",))
+    _print_entries("attacks", names)
 
 
 def datasets(names: Names = None) -> None:
     """List data sets with their parameters."""
-    _print_entries(DATASETS, names)
+    _print_entries("datasets", names)
 
 
 Search = Annotated[
@@ -44,10 +40,12 @@ Search = Annotated[
 def models(names: Names = None, search: Search = None) -> None:
     """List model architectures with their parameters."""
     if search is not None:
+        from eadbench.models import search as architectures
+
         for name in architectures(search):
             out.print(escape(name), highlight=False, soft_wrap=True)
         return
-    _print_entries(MODELS, names, leave_out=("num_classes",))
+    _print_entries("models", names)
     if not names:
         for line in OTHER_MODELS:
             out.print(line, highlight=False, markup=False)
@@ -55,20 +53,14 @@ def models(names: Names = None, search: Search = None) -> None:
 
 def defenses(names: Names = None) -> None:
     """List defences with their parameters."""
-    _print_entries(DEFENSES, names)
+    _print_entries("defenses", names)
 
 
-def _print_entries(registry: Registry, names: Sequence[str] | None, leave_out: Sequence[str] = ()) -> None:
-    """Print each entry: its name, summary, and parameters with defaults; mark the axes."""
-    for name in names or registry.table:
-        thing: Any = registry.look_up(name)
-        summary = (thing.__doc__ or "").strip().splitlines()
-        out.print(f"[bold]{escape(name)}[/]  {escape(summary[0] if summary else '')}", highlight=False)
-        axes = getattr(thing, "AXES", ())
-        for parameter, field in parameters_of(thing, leave_out=leave_out).model_fields.items():
-            default = "needed" if field.is_required() else repr(field.default)
-            axis = "  (may be a list)" if parameter in axes else ""
-            out.print(escape(f"    {parameter}: {default}{axis}"), highlight=False)
-        if rules := getattr(thing, "RULES", ()):
-            default_rules = ", ".join(getattr(thing, "DEFAULT_RULES", rules))
-            out.print(escape(f"    decision_rules: {', '.join(rules)}; by default {default_rules}"), highlight=False)
+def _print_entries(command: str, names: list[str] | None) -> None:
+    """Print entries, built-in ones without importing them: name and summary, then a line for each parameter."""
+    entries = built_in(command)
+    for name in names or entries:
+        summary, *details = entries.get(name) or described(command, name)
+        out.print(f"[bold]{escape(name)}[/]  {escape(summary)}", highlight=False)
+        for line in details:
+            out.print(escape(f"    {line}"), highlight=False)

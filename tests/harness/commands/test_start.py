@@ -13,6 +13,7 @@ import pytest
 from eadbench.harness.commands.group import COMMANDS
 from tests.command import eadbench
 
+LISTINGS = ("attacks", "datasets", "defenses", "models")
 HEAVY = ("torch", "pandas", "pyarrow", "duckdb", "ray", "mlflow", "numpy", "scipy", "streamlit")
 PROGRAM = """
 import json, sys
@@ -40,6 +41,13 @@ def started(*words: str, **environment: str) -> tuple[str, int, list[str]]:
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     text, code, packages = started(*words)
     assert text and code in (0, 2)
+    assert not set(HEAVY) & set(packages)
+
+
+@pytest.mark.parametrize("words", [(name,) for name in LISTINGS] + [("attacks", "fgm", "ead")])
+def test_listings_import_nothing_heavy(words: tuple[str, ...]) -> None:
+    text, code, packages = started(*words)
+    assert text and code == 0
     assert not set(HEAVY) & set(packages)
 
 
