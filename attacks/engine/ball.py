@@ -11,6 +11,7 @@ from torch import Tensor
 from eadbench.attacks.criterion import log_odds, logit_range, margin
 from eadbench.attacks.engine.checks import check_choice, check_not_negative, check_steps
 from eadbench.attacks.engine.draws import generator, seeds_of
+from eadbench.attacks.engine.progress import advance
 from eadbench.attacks.engine.rounds import Rounds
 
 __all__ = ["INITIAL_EPSILON", "Ascending", "BallSearch", "check_ball", "most_passes"]
@@ -76,6 +77,7 @@ class BallSearch:
         self.epsilon, self.lower = torch.full_like(rounds.kappa, first), torch.zeros_like(rounds.kappa)
         self.won = torch.full_like(rounds.kappa, torch.nan)
         self.tried, self.run_index = torch.zeros_like(rounds.labels), torch.zeros_like(rounds.labels)
+        self.over = torch.zeros_like(rounds.labels, dtype=torch.bool)
         self.runs, self.ranked = attack.restarts, torch.zeros(0, dtype=torch.int64)
         self.seeds: list[int] = []
 
@@ -142,7 +144,15 @@ class BallSearch:
         done = torch.zeros_like(over)
         done[over] = self.end_epsilon(rows[over], inside[over])
         self.restart(rows[ended & ~done])
+        self.over[rows] = done
+        advance(self.share_done)
         return done
+
+    def share_done(self) -> float:
+        """Return the share of the runs that are done, over the examples."""
+        searches = 1 if self.attack.epsilon else self.attack.search_steps
+        share = (self.tried + self.run_index / self.runs) / searches
+        return float(torch.where(self.over, 1.0, share).mean())
 
     def end_epsilon(self, rows: Tensor, succeeded: Tensor) -> Tensor:
         """Choose the next ε; return (n,) bool: whether there is none."""

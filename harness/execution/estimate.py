@@ -15,13 +15,19 @@ from eadbench.harness.execution.probing import built, sample
 from eadbench.harness.execution.room import needs, this_machine
 from eadbench.harness.execution.room import room as room_for
 from eadbench.harness.execution.sweep import Plan
-from eadbench.harness.execution.trials import Seconds, attack_seconds, forward_seconds, training_seconds
+from eadbench.harness.execution.trials import (
+    Seconds,
+    attack_seconds,
+    briefly_trained,
+    forward_seconds,
+    training_seconds,
+)
 from eadbench.harness.execution.versions import device_name
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.cells import Example, Setting
 from eadbench.harness.plan.recipes import defense_of, needs_of
 from eadbench.harness.results.folder import Results
-from eadbench.harness.results.model_files import load_model, read_model
+from eadbench.harness.results.model_files import in_front, load_model, read_model
 from eadbench.harness.spec import Spec
 from eadbench.models import Recipe
 
@@ -106,9 +112,14 @@ class _Trials:
         self._victims = {victim.digest: victim for victim in plan.victims}
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._known: dict[str, Seconds] = {}
+        self._stand_ins: dict[str, nn.Module] = {}
+        """Networks that stand in for those that are not trained yet."""
         self._left = Counter[tuple[str, Setting]]()
+        self._shard_size = Counter[tuple[str, Setting]]()
         for shard in plan.remaining:
-            self._left[shard.victim.digest, shard.setting] += shard.size
+            kind = shard.victim.digest, shard.setting
+            self._left[kind] += shard.size
+            self._shard_size[kind] = max(self._shard_size[kind], shard.size)
 
     def trainings(self) -> Iterator[Part]:
         """Yield the trainings that are left, and the tests of the victims."""
@@ -135,7 +146,9 @@ class _Trials:
             assert crafting is not None
             source = needs_of(recipe)[crafting.on]
             per_setting = self._crafted(spec) // len(grid.settings(spec))
-            trials = [self._try(source, each, list(range(crafting.images)), train) for each in grid.settings(spec)]
+            size = grid.shard_size(spec, per_setting)
+            images = range(crafting.images)
+            trials = [self._try(source, each, images, train, size) for each in grid.settings(spec)]
             yield Part(victim=recipe.digest, what="crafting", seconds=_sum(trials, per_setting), measured=False)
 
     def attacks(self) -> Iterator[Part]:
@@ -147,9 +160,12 @@ class _Trials:
             by_kind[digest, setting.attack].append((setting, examples))
         for (digest, attack), settings in by_kind.items():
             measured = rates.get((digest, attack))
-            victim = self._victims[digest]
+            victim, recipe = self._victims[digest], self._planned[digest].recipe
             trials = [
-                _sum([measured or self._try(self._planned[digest].recipe, setting, victim.images, split)], examples)
+                _sum(
+                    [measured or self._try(recipe, setting, victim.images, split, self._shard_size[digest, setting])],
+                    examples,
+                )
                 for setting, examples in settings
             ]
             yield Part(victim=digest, what=attack, seconds=_sum(trials, 1), measured=measured is not None)
@@ -181,20 +197,23 @@ class _Trials:
         points = sum(setting.points for setting in grid.settings(spec))
         return points * (spec.images.limit or 0) * grid.targets_per_image(spec, len(self._data.target_classes))
 
-    def _try(self, recipe: Recipe, setting: Setting, images: Sequence[int], split: Split) -> Seconds:
-        """Try a setting on the first images of a victim, or on another victim of its architecture."""
-        key = f"{setting.digest} {_network(recipe)}"
+    def _try(self, recipe: Recipe, setting: Setting, images: Sequence[int], split: Split, shard_size: int) -> Seconds:
+        """Try a setting on images of a victim, or on another victim of its architecture, in a batch as a shard has."""
+        batch_size = 128 if self._spec.batch_size == "auto" else self._spec.batch_size
+        rows = min(batch_size, shard_size)
+        key = f"{setting.digest} {rows} {_network(recipe)}"
         if key not in self._known:
-            batch = 128 if self._spec.batch_size == "auto" else self._spec.batch_size
             points = [*product(setting.betas, setting.kappas)]
             examples = []
-            for i in range(min(batch, 2 * len(images))):
-                image = images[i % len(images)]
+            for i in range(rows):
+                image = images[i * len(images) // rows]
                 label = int(split.labels[image])
                 target = _target(label, self._data.target_classes, i) if setting.parameters["targeted"] else None
                 examples.append(Example(image, label, target, *points[i % len(points)]))
             pixels = split.images([example.image for example in examples]).to(self.device)
-            self._known[key] = attack_seconds(self._network(recipe), setting, examples, pixels, seconds=self._seconds)
+            self._known[key] = attack_seconds(
+                self._network(recipe), setting, examples, pixels, seconds=self._seconds, batch_size=batch_size
+            )
         return self._known[key]
 
     def _forwards(self, victim: str, what: str, tested: str, images: int) -> Part:
@@ -208,13 +227,16 @@ class _Trials:
         return Part(victim=victim, what=what, seconds=_sum([self._known[key]], images), measured=False)
 
     def _network(self, recipe: Recipe) -> nn.Module:
-        """Return a stored network, or one that is not trained yet."""
+        """Return a stored network, or what stands in for one that is not trained yet."""
         folder = self._results.model(recipe.digest)
         if models.is_stored(folder):
             return load_model(read_model(folder), self.device)
-        planned = self._planned.get(recipe.digest)
-        network = models.build_network(recipe) if planned is None else built(planned)
-        return network.to(self.device).eval()
+        if recipe.training is None:
+            return built(self._planned[recipe.digest]).to(self.device)
+        key = f"{recipe.training} {_network(recipe)}"
+        if key not in self._stand_ins:
+            self._stand_ins[key] = briefly_trained(recipe, self._data, seconds=self._seconds, device=self.device)
+        return in_front(recipe, self._stand_ins[key])
 
 
 def _sum(each: Sequence[Seconds], times: float) -> Seconds:

@@ -55,10 +55,10 @@ def work_of(spec: Spec, dataset: str, classes: int, victims: Sequence[Victim]) -
     return {kind: Work(examples=count, passes=passes[kind] / count) for kind, count in examples.items() if count}
 
 
-def records_of(results: Results) -> list[ShardRecord]:
-    """Return the records of some finished shards, at most :data:`MOST_RECORDS`; damaged ones are left out."""
+def records_of(results: Results, *, most: int = MOST_RECORDS) -> list[ShardRecord]:
+    """Return the records of some finished shards, at most `most`; damaged ones are left out."""
     shards, records = sorted(results.done(with_images=False)), []
-    for shard in shards[:: -(-len(shards) // MOST_RECORDS) or 1]:
+    for shard in shards[:: -(-len(shards) // most) or 1]:
         with suppress(EadbenchError, OSError):
             records.append(results.shard_record(shard))
     return records

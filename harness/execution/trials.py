@@ -14,16 +14,19 @@ from eadbench import models
 from eadbench.attacks.engine.precision import LowerPrecision
 from eadbench.attacks.engine.progress import follow
 from eadbench.attacks.learning import learner, with_learnt
+from eadbench.defenses.undefended import initial_model
 from eadbench.harness import datasets
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.plan.cells import Example, Setting
 from eadbench.harness.plan.recipes import defense_of
 from eadbench.models import Recipe
 
-__all__ = ["Seconds", "attack_seconds", "forward_seconds", "training_seconds"]
+__all__ = ["Seconds", "attack_seconds", "briefly_trained", "forward_seconds", "training_seconds"]
 
 LOOKS = 0.1
 """Seconds between two looks at how far a trial has come."""
+FEW = 4
+"""Examples that are attacked to their end if a batch of them takes longer than a trial."""
 
 
 class _Enough(Exception):
@@ -59,6 +62,18 @@ class _Counted(nn.Module):
         self.passes += len(gradient)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """What an attack has done until it ended, or until its time was up."""
+
+    share: float
+    """The share of its work; 0 if it never said."""
+    seconds: float
+    passes: int
+    most_passes: int
+    """The most passes of an example."""
+
+
 def attack_seconds(
     network: nn.Module,
     setting: Setting,
@@ -66,8 +81,11 @@ def attack_seconds(
     images: Tensor,
     *,
     seconds: float,
+    batch_size: int,
 ) -> Seconds:
-    """Attack some examples (N,) for a while, and return the seconds that one of them takes.
+    """Attack some examples (N,) for a while, and return the seconds that one of them takes in such a batch.
+
+    If they are not done by then, attack a few of them: a few that are done tell how many passes an example takes.
 
     Parameters
     ----------
@@ -76,14 +94,42 @@ def attack_seconds(
     seconds
         How long to try. An attack that does not say how far it has come is tried for three times as long, and then
         judged by the most passes that it may take.
+    batch_size
+        The most rows of a pass, N or more.
     """
+    count = len(examples)
+    whole = _tried(network, setting, examples, images, seconds, batch_size)
+    if whole.share == 1.0:
+        return Seconds(whole.seconds / count, whole.seconds / count)
+    per_pass = whole.seconds / max(1, whole.passes)
+    most = whole.most_passes * per_pass
+    chosen = [*range(0, count, -(-count // FEW))]
+    few = _tried(
+        network, setting, [examples[i] for i in chosen], images[chosen], seconds, -(-batch_size * len(chosen) // count)
+    )
+    if few.share == 1.0:
+        likely = few.passes / len(chosen) * per_pass
+    else:
+        likely = whole.seconds / whole.share / count if whole.share else most
+    return Seconds(min(likely, most), most)
+
+
+def _tried(
+    network: nn.Module,
+    setting: Setting,
+    examples: Sequence[Example],
+    images: Tensor,
+    seconds: float,
+    batch_size: int,
+) -> _Trial:
+    """Attack some examples to the end, or for a while."""
     labels = torch.tensor([e.label if e.target is None else e.target for e in examples], device=images.device)
     attack = setting.build(examples, images.device)
     if own := learner(attack):
         attack = with_learnt(attack, own.learn(network, images[:1]))
     counted = _Counted(network, 3 * seconds)
     victim = counted if setting.precision == "float32" else LowerPrecision(counted, setting.precision)
-    shares: list[float] = []
+    shares = [0.0]
 
     def look(share: float) -> None:
         shares.append(share)
@@ -91,14 +137,28 @@ def attack_seconds(
             raise _Enough
 
     with suppress(_Enough), follow(look, seconds=LOOKS):
-        attack(victim, images, labels, batch_size=len(examples))
+        attack(victim, images, labels, batch_size=batch_size)
         shares.append(1.0)
     took = time.perf_counter() - counted.started
-    if shares and shares[-1] == 1.0:
-        return Seconds(took / len(examples), took / len(examples))
-    most = attack.most_passes * took / max(1, counted.passes)
-    likely = took / shares[-1] / len(examples) if shares and shares[-1] else most
-    return Seconds(min(likely, most), most)
+    return _Trial(share=shares[-1], seconds=took, passes=counted.passes, most_passes=attack.most_passes)
+
+
+def briefly_trained(recipe: Recipe, data: DataSet, *, seconds: float, device: str = "cpu") -> nn.Module:
+    """Train the network of a recipe for a while, without its defence.
+
+    An attack takes about as long on it as on the victim. On an untrained network some succeed at once, and some never.
+    """
+    assert recipe.training is not None
+    network, started = initial_model(recipe), time.perf_counter()
+
+    def look(*_: object) -> None:
+        if time.perf_counter() - started > seconds:
+            raise _Enough
+
+    with suppress(_Enough, models.Diverged):
+        models.train(network, data.train, recipe.training, device=device, on_batch=look)
+    network.zero_grad()
+    return network.to(device).eval()
 
 
 def training_seconds(recipe: Recipe, data: DataSet, examples: int, *, seconds: float, device: str = "cpu") -> Seconds:

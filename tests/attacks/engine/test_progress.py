@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from eadbench.attacks import DDN, EAD, FGM, IFGM, CarliniWagner
+from eadbench.attacks import APGD, DDN, EAD, FGM, IFGM, CarliniWagner
 from eadbench.attacks.engine.progress import advance, follow, tick
 
 ATTACKS: Mapping[str, Any] = {
@@ -15,6 +15,7 @@ ATTACKS: Mapping[str, Any] = {
     "FGM": FGM(norm="l2", targeted=False),
     "I-FGM": IFGM(norm="linf", steps=3, targeted=False),
     "DDN": DDN(steps=20, targeted=False),
+    "APGD": APGD(norm="l2", steps=5, search_steps=4, targeted=False),
 }
 
 

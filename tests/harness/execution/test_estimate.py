@@ -55,14 +55,14 @@ def test_a_trial_tells_what_the_whole_attack_takes(attack: dict[str, Any]) -> No
     started = time.perf_counter()
     setting.build(EXAMPLES)(network, IMAGES, labels, batch_size=4)
     took = (time.perf_counter() - started) / len(EXAMPLES)
-    tried = attack_seconds(network, setting, EXAMPLES, IMAGES, seconds=0.3)
+    tried = attack_seconds(network, setting, EXAMPLES, IMAGES, seconds=0.3, batch_size=4)
     assert tried.likely == pytest.approx(took, rel=0.5)
     assert tried.likely <= tried.most < 5 * took
 
 
 def test_an_attack_that_ends_within_its_trial_is_measured() -> None:
     setting = setting_of({"name": "fgm", "norm": "l2", "epsilons": [0.1, 0.2]})
-    tried = attack_seconds(Slow(), setting, EXAMPLES, IMAGES, seconds=30)
+    tried = attack_seconds(Slow(), setting, EXAMPLES, IMAGES, seconds=30, batch_size=4)
     assert tried.likely == tried.most and SLEEP / 4 < tried.likely < 20 * SLEEP
 
 
@@ -71,7 +71,7 @@ def test_an_attack_that_says_nothing_is_judged_by_its_most_passes(
 ) -> None:
     (tmp_path / "silent_attack.py").write_text(SILENT)
     monkeypatch.syspath_prepend(tmp_path)
-    tried = attack_seconds(Slow(), setting_of({"name": "silent_attack:Silent"}), EXAMPLES, IMAGES, seconds=0.1)
+    tried = attack_seconds(Slow(), setting_of({"name": "silent_attack:Silent"}), EXAMPLES, IMAGES, seconds=0.1, batch_size=4)
     assert tried.likely == tried.most == pytest.approx(1000 * SLEEP / 4, rel=0.5)
 
 
