@@ -14,6 +14,7 @@ Errors are those of :mod:`eadbench.harness.errors`.
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -176,22 +177,28 @@ def sweep(
     models: str | Path | None,
     scale: str | None,
     console: Console,
+    price: float | None = None,
 ) -> Ended:
-    """Run what is left of a sweep as :func:`run` does; return what was done too."""
+    """Run what is left of a sweep as :func:`run` does; return what was done too, and what the workers cost."""
     from eadbench.harness.execution import sweep as sweeps
     from eadbench.harness.execution.choice import workers
+    from eadbench.harness.execution.forecast import worker_price
     from eadbench.harness.execution.progress import Progress
+    from eadbench.harness.execution.room import needs, this_machine
 
     folder = _folder(spec, results)
+    hourly = None if price is None else worker_price(price, needs(spec.resources, [this_machine()])["GPU"])
     started, clock = datetime.now().astimezone(), time.perf_counter()
-    with Progress(console) as progress, Owner(folder.root, progress.warn) as owner:
+    with Progress(console, price=hourly) as progress, Owner(folder.root, progress.warn) as owner:
         make = workers(spec, executor, address)
         done = sweeps.run(spec, folder, make, progress, owner=owner, models=_place(models))
         ended = Results(folder, allow_code=True, spec=spec)  # its code ran in this process
         if not owner.held:  # nothing to do, and nothing can be written
             return Ended(results=ended, done=done, warning="")
         owner.check()
-        return conclude(ended, done, started, time.perf_counter() - clock, scale, progress)
+        progress.meter.count(0)  # the workers have ended
+        concluded = conclude(ended, done, started, time.perf_counter() - clock, scale, progress)
+        return replace(concluded, forecast=progress.forecast, cost=progress.meter.cost)
 
 
 def transfer(

@@ -16,6 +16,7 @@ from eadbench.harness.results.owner import FolderInUse, Owner
 from eadbench.harness.tracking.uri import default_tracking_uri
 
 if TYPE_CHECKING:
+    from eadbench.harness.execution.forecast import Forecast
     from eadbench.harness.execution.progress import Progress
     from eadbench.harness.execution.sweep import Done
 
@@ -34,6 +35,10 @@ class Ended:
     """What was computed, and what failed."""
     warning: str
     """Why MLflow was not told, empty if it was; ``eadbench log`` tells it later."""
+    forecast: "Forecast | None" = None
+    """How long the attacks were expected to take, and took."""
+    cost: float | None = None
+    """What the workers cost, if a price was given."""
 
 
 def conclude(

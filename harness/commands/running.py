@@ -36,6 +36,9 @@ def run(
     models: ModelStore = None,
     scale: Scale = None,
     overrides: Overrides = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Price of a GPU-hour: also show what the workers cost.")
+    ] = None,
 ) -> None:
     """Run the remaining work of a sweep, and print its table."""
     from eadbench.harness import api, spec
@@ -48,8 +51,9 @@ def run(
         models=models,
         scale=scale,
         console=err,
+        price=price,
     )
-    _print_end(ended)
+    _print_end(ended, price)
 
 
 def transfer(
@@ -103,8 +107,8 @@ def log(folder: Folder, allow_code: AllowCode = False) -> None:
     out.print(escape(f"MLflow   {page_command(default_tracking_uri(folder))}"), soft_wrap=True)
 
 
-def _print_end(ended: "Ended") -> None:
-    """Print the table, the paths of all outputs, and the failures; exit with `SHARDS_FAILED` if there are any."""
+def _print_end(ended: "Ended", price: float | None = None) -> None:
+    """Print the table, the paths of all outputs, the time, and the failures; exit with `SHARDS_FAILED` if any."""
     from eadbench.harness.reporting import report
     from eadbench.harness.tracking.invocation import REPORT
     from eadbench.harness.tracking.uri import default_tracking_uri, page_command
@@ -121,6 +125,10 @@ def _print_end(ended: "Ended") -> None:
     if (folder.report / REPORT).is_file():
         print_place("Report", folder.report / REPORT)
     print_place("MLflow", page_command(default_tracking_uri(folder.root)))
+    if ended.forecast is not None:
+        print_place("Time", ended.forecast)
+    if ended.cost is not None:
+        print_place("Cost", f"{ended.cost:.2f} at {price:g} per GPU-hour")
     if done.unconfirmed:
         cause = "did not last on a random victim" if done.random else "failed in float32"
         err.print(f"{done.unconfirmed} successes of a search {cause}: they count as failures")

@@ -10,6 +10,7 @@ from torch import nn
 
 from eadbench import models
 from eadbench.harness.datasets import Split
+from eadbench.harness.execution.forecast import worker_price
 from eadbench.harness.execution.pace import records_of
 from eadbench.harness.execution.probing import built, sample
 from eadbench.harness.execution.room import needs, this_machine
@@ -74,9 +75,9 @@ class Estimate:
         return max(trainings / self.workers, float(getattr(self.longest_training, bound))) + others / self.workers
 
     def cost(self, price: float) -> Seconds:
-        """Return what the workers' GPUs cost at a price per GPU-hour; a worker without a GPU counts as one."""
-        hours = self.workers * (self.gpus or 1.0) / 3600 * price
-        return Seconds(self.seconds.likely * hours, self.seconds.most * hours)
+        """Return what the workers cost at a price per GPU-hour."""
+        per_second = self.workers * worker_price(price, self.gpus) / 3600
+        return Seconds(self.seconds.likely * per_second, self.seconds.most * per_second)
 
 
 def estimate(spec: Spec, plan: Plan, *, workers: int | None = None, seconds: float = SECONDS) -> Estimate:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from eadbench.harness.execution.bars import Bars, count_text, time_text
 from eadbench.harness.execution.executor import Outcome
+from eadbench.harness.execution.forecast import Forecast, Meter
 from eadbench.harness.execution.pace import Pace, kind_of
 from eadbench.harness.plan.grid import Example, Population, Setting, Shard, Size
 from eadbench.harness.plan.tasks import Task
@@ -33,9 +34,18 @@ class Progress:
     ----------
     line_seconds
         Seconds between two lines without a terminal.
+    price
+        Of a worker's hour: show what the workers cost.
+
+    Attributes
+    ----------
+    forecast : Forecast or None
+        How long the attacks were expected to take, and took until now.
+    meter : Meter
+        What the workers cost.
     """
 
-    def __init__(self, console: Console, *, line_seconds: float = LINE_SECONDS) -> None:
+    def __init__(self, console: Console, *, line_seconds: float = LINE_SECONDS, price: float | None = None) -> None:
         self._bars = Bars(console, disable=not _can_draw(console))
         self._ended = Event()
         self._lines = Thread(target=self._print_lines, args=[line_seconds], daemon=True)
@@ -48,6 +58,8 @@ class Progress:
         self._partly: dict[str, float] = {}
         """Examples of the current bar that running tasks have done."""
         self._sweep: _SweepCounts | None = None
+        self.forecast: Forecast | None = None
+        self.meter = Meter(price)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -94,6 +106,7 @@ class Progress:
     def workers_ready(self, count: int) -> None:
         """Show how many workers are ready."""
         self._workers = count
+        self.meter.count(count)
         self._refresh()
 
     def retried(self, outcome: Outcome[Task]) -> None:
@@ -155,6 +168,8 @@ class Progress:
                 self._sweep.count(outcome.task, outcome.task.examples, whole=True)
                 self._sweep.gradients += outcome.record.gradient_evaluations
         self.ended(outcome)
+        if self._sweep is not None:
+            self.forecast = self._sweep.forecast
 
     def ended(self, outcome: Outcome[Task]) -> None:
         """Advance the current bar by a task that has ended, or print that it failed."""
@@ -175,10 +190,13 @@ class Progress:
     def _refresh(self) -> None:
         figures = self._sweep.figures() if self._sweep else []
         if self._current is not None:
-            left = self._sweep.pace.seconds_left(self._workers) if self._sweep else None
+            left = self._sweep.seconds_left(self._workers) if self._sweep else None
             self._bars.update(self._current, completed=self._done + sum(self._partly.values()), left=left)
             workers = f"{self._workers} worker{'s' if self._workers > 1 else ''}"
             figures.append(workers if self._workers else "waiting for a worker")
+            if (cost := self.meter.cost) is not None:
+                price = (self.meter.price or 0.0) * self._workers / 3600
+                figures.append(f"cost {cost:.2f}" + ("" if left is None else f" of about {cost + left * price:.2f}"))
         figures += [
             f"{count} {event}" for count, event in ((self._retried, "retried"), (self._failed, "failed")) if count
         ]
@@ -198,6 +216,8 @@ class _SweepCounts:
         self._size, self._examples_per_cell = size, examples_per_cell
         self._shards = self._cells = self.gradients = 0
         self._started = time.monotonic()
+        self._expected: tuple[float, float] | None = None
+        """The seconds of work before the first figure, and that figure: the seconds from start to end."""
         self._begun: Counter[tuple[tuple[Population, Setting], float | None, float]] = Counter()
         """Examples done of the β and κ of a block, until all are."""
 
@@ -210,6 +230,22 @@ class _SweepCounts:
             if self._begun[key] >= self._examples_per_cell[shard.population]:
                 del self._begun[key]
                 self._cells += len(shard.setting.decision_rules)
+
+    def seconds_left(self, workers: int) -> float | None:
+        """Return the seconds that the examples left take; keep the first figure for the end of the run."""
+        left = self.pace.seconds_left(workers)
+        if left is not None and workers and self._expected is None:
+            after = time.monotonic() - self._started
+            self._expected = after, after + left
+        return left
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """What was expected first, and how long the attacks took until now."""
+        if self._expected is None:
+            return None
+        after, expected = self._expected
+        return Forecast(expected=expected, after=after, took=time.monotonic() - self._started)
 
     def figures(self) -> list[str]:
         """Return the counts as texts, and the gradient evaluations per second."""

@@ -56,8 +56,10 @@ def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, 
     assert re.search(r"EAD\s+4\s+54\s+3\s+≤ 19,764", planned.out)
     assert not Path("results").exists()
 
-    first = eadbench("run", str(spec_file), "--executor", "serial")
+    first = eadbench("run", str(spec_file), "--executor", "serial", "--price", "2.5")
     assert first.code == 0
+    assert re.search(r"Time +\d+ s for the attacks; after \d+ s, \d+ s were expected", first.out)
+    assert re.search(r"Cost +\d\.\d\d at 2\.5 per GPU-hour", first.out)
     report = Path("results/small/report/report.html")
     for place in ("results/small/examples", "results/small/report/table.csv", "mlflow ui --backend-store-uri"):
         assert place in first.out

@@ -71,7 +71,9 @@ def test_an_attack_that_says_nothing_is_judged_by_its_most_passes(
 ) -> None:
     (tmp_path / "silent_attack.py").write_text(SILENT)
     monkeypatch.syspath_prepend(tmp_path)
-    tried = attack_seconds(Slow(), setting_of({"name": "silent_attack:Silent"}), EXAMPLES, IMAGES, seconds=0.1, batch_size=4)
+    tried = attack_seconds(
+        Slow(), setting_of({"name": "silent_attack:Silent"}), EXAMPLES, IMAGES, seconds=0.1, batch_size=4
+    )
     assert tried.likely == tried.most == pytest.approx(1000 * SLEEP / 4, rel=0.5)
 
 

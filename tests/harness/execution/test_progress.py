@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from eadbench.harness.execution.executor import Outcome
+from eadbench.harness.execution.forecast import Forecast
 from eadbench.harness.execution.pace import Pace, kind_of, span_text, work_of
 from eadbench.harness.execution.progress import Progress
 from eadbench.harness.plan import grid
@@ -76,6 +77,34 @@ def test_the_bar_moves_within_a_shard_and_counts_it_once() -> None:
     progress.skip(SHARDS[2], ())
     shares = [*shares, re.findall(r"(\d+)/72", drawn(console, progress)[0])[0]]
     assert shares == ["3", "11", "13", "9"]
+
+
+def test_it_says_at_the_end_how_far_off_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    progress = Progress(console, price=36.0)
+    progress.begin_sweep(grid.size(SPEC, 10, VICTIMS), grid.examples_per_cell(SPEC, 10, VICTIMS), Pace(WORK))
+    progress.workers_ready(2)
+    assert progress.forecast is None
+    now[0] += 10
+    progress.advanced(SHARDS[0], 0.5, 10.0)
+    left = re.findall(r"cost 0.20 of about (\S+)", drawn(console, progress)[1])
+    pace = Pace(WORK)
+    pace.advanced(SHARDS[0], 0.5, 10.0)
+    expected = 10 + (pace.seconds_left(2) or 0)
+    assert [float(each) for each in left] == pytest.approx([0.02 * expected], abs=0.01)
+    now[0] += 30
+    progress.workers_ready(1)
+    now[0] += 10
+    progress.shard_ended(Outcome(task=SHARDS[0], workers=["w"], record=record(SHARDS[0], 3.0)))
+    assert progress.forecast == Forecast(expected=pytest.approx(expected), after=10, took=50)
+    assert str(Forecast(expected=45, after=10, took=50)) == (
+        "50 s for the attacks; after 10 s, 45 s were expected (0.9 of it)"
+    )
+    progress.meter.count(0)
+    now[0] += 3600
+    assert progress.meter.cost == pytest.approx((40 * 2 + 10) * 0.01)
 
 
 class TestPace:
