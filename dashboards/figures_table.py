@@ -15,7 +15,14 @@ from eadbench.harness.label_parts import TARGETS
 from eadbench.harness.labels import AXES, OWN, Labels, dataset_label
 from eadbench.harness.labels import FIGURES as FIGURE_LABELS
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
-from eadbench.harness.reporting.tables.pages import MARK, best_figures, group_heads, missing_text, targets_of
+from eadbench.harness.reporting.tables.pages import (
+    MARK,
+    best_figures,
+    group_heads,
+    group_of_one_case,
+    missing_text,
+    targets_of,
+)
 
 __all__ = ["HEADS", "LINE_LIMIT", "PublishedFigures", "figures_of", "published_figures", "table_html"]
 
@@ -156,7 +163,8 @@ def _rows(
     first = ~lines.duplicated(_LINE)
     labels = texts[first].to_dict("records")
     by_key = lines[first].set_index(_LINE)
-    complete = by_key["missing"] == 0
+    complete, one_case = by_key["missing"] == 0, by_key["targets_per_image"] == 1
+    empty = [_Figure(text="", best=False, paper=None, interval=None)] * len(FIGURES)
     columns = {group: _column_figures(figures_of(lines, group), by_key, group, intervals, paper) for group in groups}
     keys = list(zip(lines.loc[first, "cell"], lines.loc[first, "evaluated_on"], strict=True))
     for key, label in zip(keys, labels, strict=True):
@@ -164,7 +172,10 @@ def _rows(
     return [
         _Row(
             labels={str(name): str(text) for name, text in label.items()},
-            groups=[columns[group][key] for group in groups],
+            groups=[
+                empty if one_case[key] and group != group_of_one_case(groups) else columns[group][key]
+                for group in groups
+            ],
         )
         for label, key in zip(labels, keys, strict=True)
     ]

@@ -107,8 +107,9 @@ def _tables(summary: Summary, lines: pd.DataFrame, where: str = "", *, paper: bo
     tables = {}
     for groups_title, groups in (_GROUPS if len(group_heads(first)) > 1 else _ONE_GROUP).items():
         title = f"{groups_title}{where}"
+        part = first if "average" in groups else first[first["targets_per_image"] > 1]  # others have one case
         tables[title] = table_html(
-            summary, first, texts, groups=groups, intervals=True, paper=published, aria_label=title
+            summary, part, texts.loc[part.index], groups=groups, intervals=True, paper=published, aria_label=title
         )
     return _Tables(tables=tables, paper=bool(published), shown=len(first) // len(CASES), total=len(lines) // len(CASES))
 

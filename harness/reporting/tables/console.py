@@ -1,6 +1,9 @@
 """Tables of a summary for a terminal of any width."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import compress
+from operator import not_
 
 import pandas as pd
 from rich import box
@@ -10,7 +13,8 @@ from rich.text import Text
 
 from eadbench.harness.analysis.aggregate import FIGURES
 from eadbench.harness.plan.grid import Victim
-from eadbench.harness.reporting.tables.pages import HEADS, Line, Page, pages
+from eadbench.harness.reporting.tables.layout import PARAMETERS
+from eadbench.harness.reporting.tables.pages import HEADS, Line, Page, group_of_one_case, pages
 
 __all__ = ["terminal"]
 
@@ -25,9 +29,12 @@ def terminal(summary: pd.DataFrame, victims: Sequence[Victim] = (), *, width: in
     parts: list[Text | Table] = []
     for page in pages(summary, victims):
         groups = list(page.heads)
-        choices = (_side_by_side(page, groups), _side_by_side(page, _cases(page)), _stacked(page))
-        fitting = (table for table in choices if unlimited.measure(table).maximum <= width)
-        parts += [Text(page.title, style="italic"), next(fitting, choices[-1])]
+        wide = (_side_by_side(page, groups), _side_by_side(page, _cases(page)))
+        stacked = _stacked(page)
+        if unlimited.measure(stacked).minimum > width:
+            stacked = _stacked(_folded(page))
+        fitting = (table for table in wide if unlimited.measure(table).maximum <= width)
+        parts += [Text(page.title, style="italic"), next(fitting, stacked)]
         parts += [*(Text(note, style="dim") for note in page.notes), Text()]
     return Group(*parts)
 
@@ -41,7 +48,7 @@ def _side_by_side(page: Page, groups: Sequence[str]) -> Table:
     for group in groups:
         tables.append(_table(*(HEADS[figure] for figure in FIGURES), title=page.heads[group]))
         for line in page.lines:
-            tables[-1].add_row(*_cells(line, group))
+            tables[-1].add_row(*_cells(line, group, groups))
     grid = Table.grid(padding=(0, 3, 0, 0))
     grid.add_row(*tables)
     return grid
@@ -53,11 +60,30 @@ def _stacked(page: Page) -> Table:
     names = ("attack", *(["case"] if len(cases) > 1 else []))
     table = _table(*names, *(HEADS.get(name, name) for name in (*page.parameters, *FIGURES)), wrap=True)
     for line in page.lines:
-        for case in cases:
-            labels = {"attack": line.attack, "case": case, **dict(zip(page.parameters, line.parameters, strict=True))}
-            shown = [labels[name] if name == "case" or case == cases[0] else "" for name in (*names, *page.parameters)]
-            table.add_row(*map(Text, shown), *_cells(line, case), end_section=case == cases[-1] and len(cases) > 1)
+        of_line = cases if line.one_case is None else [group_of_one_case(cases)]
+        for case in of_line:
+            labels = {"attack": line.attack, "case": line.one_case or case}
+            if line.one_case in line.parameters:
+                labels["case"] = ""
+            labels |= dict(zip(page.parameters, line.parameters, strict=True))
+            first, last = case == of_line[0], case == of_line[-1]
+            shown = [labels[name] if name == "case" or first else "" for name in (*names, *page.parameters)]
+            table.add_row(*map(Text, shown), *_cells(line, case, of_line), end_section=last and len(cases) > 1)
     return table
+
+
+def _folded(page: Page) -> Page:
+    """Return a page whose attacks have their hyperparameters, but for β and κ, in their names and not in columns."""
+    kept = tuple(name in PARAMETERS for name in page.parameters)
+    lines = [
+        replace(
+            line,
+            attack=", ".join([line.attack, *(text for text in compress(line.parameters, map(not_, kept)) if text)]),
+            parameters=tuple(compress(line.parameters, kept)),
+        )
+        for line in page.lines
+    ]
+    return replace(page, parameters=tuple(compress(page.parameters, kept)), lines=tuple(lines))
 
 
 def _cases(page: Page) -> list[str]:
@@ -71,9 +97,10 @@ def _table(*heads: str, title: str | None = None, wrap: bool = False) -> Table:
     table.padding = (0, 1, 0, 0)
     for head in heads:
         left = head in ("attack", "case")
-        table.add_column(head, justify="left" if left else "right", no_wrap=not (wrap and head == "attack"))
+        wraps = wrap and head == "attack"
+        table.add_column(head, justify="left" if left else "right", no_wrap=not wraps, min_width=8 if wraps else None)
     return table
 
 
-def _cells(line: Line, group: str) -> list[Text]:
-    return [Text(figure.text, style="bold" if figure.best else "") for figure in line.figures[group]]
+def _cells(line: Line, group: str, groups: Sequence[str]) -> list[Text]:
+    return [Text(figure.text, style="bold" if figure.best else "") for figure in line.cells(group, groups)]

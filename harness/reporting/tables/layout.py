@@ -69,7 +69,7 @@ def _grid(page: Page, layout: Layout) -> Grid:
         [
             Figure(line.attack, False),
             *(Figure(line.parameters[page.parameters.index(name)], False) for name in parameters),
-            *(line.figures[case][FIGURES.index(figure)] for case in cases for figure in figures),
+            *(line.cells(case, cases)[FIGURES.index(figure)] for case in cases for figure in figures),
         ]
         for line in page.lines
     ]

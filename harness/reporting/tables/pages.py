@@ -21,6 +21,7 @@ __all__ = [
     "best_figures",
     "case_name",
     "group_heads",
+    "group_of_one_case",
     "missing_text",
     "pages",
     "targets_of",
@@ -48,10 +49,17 @@ class Line:
     attack: str
     parameters: tuple[str, ...]
     figures: Mapping[str, tuple[Figure, ...]]
+    one_case: str | None = None
+    """What the case of a line is called whose images have one target, or none; its groups have the same figures."""
+
+    def cells(self, group: str, groups: Sequence[str]) -> tuple[Figure, ...]:
+        """Return the figures of a group of a table of `groups`; a line of one case has them once, and empty cells."""
+        empty = self.one_case is not None and group != group_of_one_case(groups)
+        return (Figure("", False),) * len(FIGURES) if empty else self.figures[group]
 
     def texts(self, groups: Sequence[str], emphasis: str) -> list[str]:
         """Return the figures of the groups in one row, the best ones in `emphasis`, such as ``**{}**``."""
-        figures = (figure for group in groups for figure in self.figures[group])
+        figures = (figure for group in groups for figure in self.cells(group, groups))
         return [emphasis.format(figure.text) if figure.best else figure.text for figure in figures]
 
 
@@ -87,8 +95,11 @@ def pages(summary: pd.DataFrame, victims: Sequence[Victim]) -> Iterator[Page]:
                     *map(parameter_text, values),
                 ),
                 figures={group: figures[group][index] for group in GROUPS},
+                one_case=("untargeted" if targets == "untargeted" else "one target") if per_image == 1 else None,
             )
-            for index, (series, *values) in enumerate(by_case["best"][["series", *parameters]].to_numpy().tolist())
+            for index, (series, targets, per_image, *values) in enumerate(
+                by_case["best"][["series", "targets", "targets_per_image", *parameters]].to_numpy().tolist()
+            )
         )
         notes = missing_text(by_case["best"])
         yield Page(
@@ -124,6 +135,11 @@ def group_heads(lines: pd.DataFrame) -> Mapping[str, str]:
     if untargeted.all():
         return {"average": "untargeted"}
     return {"average": "one target each, or none" if untargeted.any() else "one target each"}
+
+
+def group_of_one_case(groups: Sequence[str]) -> str:
+    """Return the group of a table that has the figures of a line of one case: the average case, if it is there."""
+    return "average" if "average" in groups else groups[0]
 
 
 def case_name(lines: pd.DataFrame) -> str:

@@ -74,7 +74,7 @@ def test_an_attack_that_says_nothing_is_judged_by_its_most_passes(
     tried = attack_seconds(
         Slow(), setting_of({"name": "silent_attack:Silent"}), EXAMPLES, IMAGES, seconds=0.1, batch_size=4
     )
-    assert tried.likely == tried.most == pytest.approx(1000 * SLEEP / 4, rel=0.5)
+    assert tried.likely == tried.most and 0.5 < tried.most / (1000 * SLEEP / 4) < 10  # longer on a busy machine
 
 
 SILENT = '''
@@ -117,7 +117,7 @@ def test_a_training_is_tried() -> None:
 
 
 def test_a_forward_pass_is_timed() -> None:
-    assert forward_seconds(Slow(), IMAGES) == pytest.approx(SLEEP / 64, rel=0.8)
+    assert 1 <= forward_seconds(Slow(), IMAGES) / (SLEEP / 64) < 20  # longer on a busy machine
 
 
 def part(what: str, likely: float, victim: str = "a") -> Part:

@@ -1,5 +1,6 @@
 """Several choices of targets in one sweep: from the spec to tables, the page, claims and boards."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,11 @@ def test_every_table_has_a_column_of_targets(results: frames.Results) -> None:
     assert "Attack & targets & $\\kappa$" in latex and "FGM-$L_2$ & random 2 &" in latex
     assert "FGM-L2, untargeted" in csv and csv.splitlines()[0].split(",").count("targets") == 1
     page = Path(api.report(results, "html")).read_text(encoding="utf-8")
+    untargeted = [row for row in page.split("</tr>") if ">untargeted</th>" in row]
+    assert len(untargeted) == 2  # in the table of the best and the average case alone
+    for row in untargeted:
+        cells = [re.sub(r"<[^>]*>", "", cell).strip() for cell in re.findall(r"<td.*?</td>", row, re.DOTALL)]
+        assert [bool(cell) for cell in cells] == [False] * 4 + [True] * 4
     assert (
         ">targets</th>" in page and ">random 2</th>" in page and "Complete: all 39 rows of 4 cells are there." in page
     )

@@ -14,6 +14,7 @@ from eadbench.harness.errors import UserError
 from eadbench.harness.labels import series_of
 from eadbench.harness.numbers import NO_VALUE
 from eadbench.harness.reporting.tables import CSV_COLUMNS, render
+from eadbench.harness.reporting.tables.layout import Layout, grids
 from tests.harness.reporting.sample_summaries import victim
 from tests.harness.reporting.table_8 import NAN, TABLE_8, TITLE, shown, summary_of
 
@@ -184,6 +185,26 @@ def test_cases_that_coincide_stand_once(kind: str, head: str) -> None:
     for width in (60, 200):
         text = shown(summary, width)
         assert text.count("22.46") == 1 and "case" not in text
+
+
+def test_a_line_of_one_case_has_its_figures_once_among_others() -> None:
+    summary = summary_of(TABLE_8).astype({"targets": "object"})
+    one = summary["attack"] == "cw"
+    summary.loc[one, ["targets", "targets_per_image"]] = ["untargeted", 1]
+    line = next(line for line in render(summary, "markdown").splitlines() if line.startswith("| C&W |"))
+    assert line.replace(" ", "") == "|C&W|untargeted||0|||||100|22.46|1.972|0.514|||||||||"
+    assert r"C\&W & untargeted &  & 0 &  &  &  &  & 100 & 22.46 & 1.972 & 0.514 &  &  &  &  \\" in render(
+        summary, "latex"
+    )
+    for width in (60, 80, 200):
+        text = shown(summary, width)
+        assert text.count("22.46") == 1 and "13.93" not in text and "32.3" not in text and "26.56" in text
+        if width == 80:
+            assert re.search(r"^C&W +untargeted +0 +100 +22.46", text, re.MULTILINE)
+        if width == 60:  # the targets stand with the attack, which keeps its place
+            assert re.search(r"^C&W, +untargeted +0 +100 +22.46.*\nuntargeted$", text, re.MULTILINE)
+    (grid,) = grids(summary, [], Layout(cases=["worst"], figures=["l1"]))
+    assert grid.lines[0][-1].text == "32.3"  # its one figure, whichever case is asked for
 
 
 def test_the_accuracy_of_a_victim_stands_above_its_table() -> None:
