@@ -4,7 +4,7 @@ Cells without a shared example are compared by their means, unpaired.
 
 Two cells match if they agree in data set, attack, norm, decision rule, β and κ, and in their victim's architecture and
 defence. If several cells of a sweep agree in all of these, their other hyperparameters and the choice of their targets
-decide, then their digests. Two examples are the same if they agree in split, image and target.
+decide, then either alone, then their digests. Two examples are the same if they agree in split, image and target.
 """
 
 import json
@@ -113,7 +113,7 @@ def _match_group(before: pd.DataFrame, after: pd.DataFrame) -> list[tuple[int, i
     """Match the lines of one setting by number: the only two, or the pairs that agree in further columns."""
     if len(before) == len(after) == 1:
         return [(int(before.index[0]), int(after.index[0]))]
-    for columns in (["parameters", "targets"], ["parameters"], ["cell", "evaluated_on"]):
+    for columns in (["parameters", "targets"], ["targets"], ["parameters"], ["cell", "evaluated_on"]):
         both = before.reset_index().merge(after.reset_index(), on=columns, suffixes=("_before", "_after"))
         unique = both[~both["number_before"].duplicated(keep=False) & ~both["number_after"].duplicated(keep=False)]
         if len(unique) and len(unique) == len(both):

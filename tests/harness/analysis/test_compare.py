@@ -199,6 +199,25 @@ def test_cells_of_one_setting_match_by_their_other_hyperparameters(tmp_path: Pat
     assert (matched.alone, matched.unclear) == (0, 1)
 
 
+def test_cells_of_one_setting_match_by_their_targets(tmp_path: Path) -> None:
+    """All hyperparameters differ between the sweeps, and each has cells with targets and without."""
+
+    def sweep(name: str, digest: str, iterations: int) -> StoredRows:
+        cells = {f"{digest}{target}": target for target in (1, -1)}
+        rows = [row(digest, cell, target=target, parameters=parameters(iterations)) for cell, target in cells.items()]
+        lines = stored(tmp_path / name, rows)
+        lines.lines["targets"] = ["untargeted" if cell.endswith("-1") else "all" for cell in lines.lines["cell"]]
+        return lines
+
+    before, after = sweep("before", "a", 2), sweep("after", "b", 40)
+    matched = match(before.lines, [victim("a")], after.lines, [victim("b")])
+    assert [(before.lines.at[pair.before, "cell"], after.lines.at[pair.after, "cell"]) for pair in matched.pairs] == [
+        (f"a{target}", f"b{target}") for target in (1, -1)
+    ]
+    assert all("max_iterations 2 → 40" in pair.setting for pair in matched.pairs)
+    assert (matched.alone, matched.unclear) == (0, 0)
+
+
 def test_a_comparison_is_of_shared_examples(tmp_path: Path) -> None:
     generator = np.random.default_rng(3)
 
