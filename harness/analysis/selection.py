@@ -9,6 +9,7 @@ from pandas.errors import UndefinedVariableError
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import one_line
+from eadbench.harness.registry import ATTACKS
 
 __all__ = ["selected"]
 
@@ -25,7 +26,7 @@ def selected(summary: Summary, *, only: str | None, sort: str | None) -> Summary
     ----------
     only
         A condition on the columns of the tidy CSV, such as ``attack == "ead" and beta < 0.1 and asr == 100``; figures
-        are those of the average case.
+        are those of the average case. If it holds for no attack by its name, attacks have their labels: "EAD".
     sort
         A column, ascending; descending with a minus before it. Lines without a value come last.
 
@@ -54,6 +55,17 @@ def selected(summary: Summary, *, only: str | None, sort: str | None) -> Summary
 
 def _matching(lines: pd.DataFrame, only: str) -> pd.DataFrame:
     """Return the lines for which a condition holds."""
+    holds = _holds(lines, only)
+    if not holds.any():
+        holds = _holds(lines.assign(attack=lines["attack"].map(ATTACKS.label)), only)
+    if not holds.any():
+        attacks = ", ".join(sorted(set(lines["attack"])))
+        raise UserError(f"--only {only}: holds for no line; attacks are {attacks}")
+    return lines[holds]
+
+
+def _holds(lines: pd.DataFrame, only: str) -> "pd.Series[bool]":
+    """Return whether a condition holds for each line."""
     try:
         holds = lines.eval(only, engine="python")
     except UndefinedVariableError as error:
@@ -65,10 +77,7 @@ def _matching(lines: pd.DataFrame, only: str) -> pd.DataFrame:
         ) from error
     if not isinstance(holds, pd.Series) or holds.dtype != bool:
         raise UserError(f"--only {only}: must be a condition, such as 'attack == \"ead\" and beta < 0.1'")
-    if not holds.any():
-        attacks = ", ".join(sorted(set(lines["attack"])))
-        raise UserError(f"--only {only}: holds for no line; attacks are {attacks}")
-    return lines[holds]
+    return holds
 
 
 def _sorted(lines: pd.DataFrame, sort: str) -> pd.DataFrame:

@@ -20,6 +20,8 @@ SUMMARY = Summary(spec=small(), victims=[victim("a" * 16)], lines=summary_of(TAB
         (None, "-asr", ["C&W", "EAD (EN)", "EAD (L1)", "FGM-L1"]),
         (None, "beta", ["EAD (EN)", "EAD (L1)", "C&W", "FGM-L1"]),
         ("attack == 'ead'", "-l1", ["EAD (EN)", "EAD (L1)"]),
+        ("attack == 'EAD' and beta < 0.1", None, ["EAD (EN)", "EAD (L1)"]),
+        ("attack in ['C&W', 'FGM']", None, ["C&W", "FGM-L1"]),
         ("asr == 100 and l2 < 2.1", None, ["C&W", "EAD (EN)"]),
         ("label in ['FGM-L1', 'EAD (L1)']", None, ["FGM-L1", "EAD (L1)"]),
         ("not (beta < 0.1)", None, ["C&W", "FGM-L1"]),
