@@ -1,4 +1,4 @@
-"""Squeezers of images: Feature Squeezing (Xu, Evans, Qi; NDSS 2018; arXiv 1704.01155), and JPEG (Dziugaite, Ghahramani,
+"""Squeezers of images: feature squeezing (Xu, Evans, Qi; NDSS 2018; arXiv 1704.01155), and JPEG (Dziugaite, Ghahramani,
 Roy 2016; arXiv 1608.00853).
 
 Each maps images (N, C, H, W) in [0, 1] to images. None has a gradient worth following: see :func:`straight_through`.
@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-__all__ = ["bit_depth", "jpeg", "median", "straight_through"]
+__all__ = ["bit_depth", "jpeg", "median", "non_local_means", "straight_through"]
 
 
 def bit_depth(images: Tensor, bits: int) -> Tensor:
@@ -35,6 +36,31 @@ def median(images: Tensor, size: int) -> Tensor:
     framed = images[:, :, _mirrored(height, images.shape[2])][..., _mirrored(width, images.shape[3])]
     windows = framed.unfold(2, size, 1).unfold(3, size, 1).flatten(4)
     return windows.sort(4).values[..., size * size // 2]
+
+
+def non_local_means(images: Tensor, search: int = 13, patch: int = 3, strength: float = 2.0) -> Tensor:
+    """Replace every pixel by a mean of those around it, weighted by how alike their patches are (Buades et al. 2005).
+
+    A pixel weighs exp(-d² / h²): d² is the mean square difference of two patches over their values in all channels, and
+    h is `strength` of 255 levels. The window of `search` × `search` pixels is mirrored at the edges.
+    """
+    reach, side = search // 2, patch // 2
+    rows, columns = (
+        _mirrored(torch.arange(-reach - side, length + reach + side, device=images.device), length)
+        for length in images.shape[2:]
+    )
+    framed = images[:, :, rows][..., columns]
+    height, width = images.shape[2] + 2 * side, images.shape[3] + 2 * side
+    own = framed[:, :, reach : reach + height, reach : reach + width]
+    total, weights = torch.zeros_like(images), torch.zeros_like(images[:, :1])
+    for y in range(search):
+        for x in range(search):
+            other = framed[:, :, y : y + height, x : x + width]
+            square = avg_pool2d((own - other).square().mean(1, keepdim=True), patch, stride=1)
+            weight = (-square / (strength / 255) ** 2).exp()
+            weights += weight
+            total += weight * other[:, :, side : height - side, side : width - side]
+    return total / weights
 
 
 def jpeg(images: Tensor, quality: int) -> Tensor:

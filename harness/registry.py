@@ -1,8 +1,8 @@
 """What a spec can name: one registry for each kind of thing.
 
-A name is a key of a literal table (``ead``), or an import path (``package.module:Name``). Attacks, defences and models
-are registered here, data sets in :mod:`eadbench.harness.datasets`. An outsider's entry has what a built-in has: a
-label, a place in the order of tables, and a colour.
+A name is a key of a literal table (``ead``), or an import path (``package.module:Name``). Attacks, defences, detectors
+and models are registered here, data sets in :mod:`eadbench.harness.datasets`. An outsider's entry has what a built-in
+has: a label, a place in the order of tables, and a colour.
 """
 
 import inspect
@@ -14,11 +14,12 @@ from typing import Any
 from eadbench import attacks, defenses, models
 from eadbench.attacks.adapters import library_attack
 from eadbench.attacks.adapters.function import function_attack
+from eadbench.defenses import detectors
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
 from eadbench.models.code import imported
 
-__all__ = ["ATTACKS", "DEFENSES", "MODELS", "Facts", "Registry"]
+__all__ = ["ATTACKS", "DEFENSES", "DETECTORS", "MODELS", "Facts", "Registry"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,4 +165,5 @@ ATTACKS = Registry(
     adapted=_imported_attack,
 )
 DEFENSES = Registry("defence", defenses.DEFENSES, {})
+DETECTORS = Registry("detector", detectors.DETECTORS, {})
 MODELS = Registry("architecture", models.MODELS, {})

@@ -57,9 +57,15 @@ def every_built_in() -> Mapping[str, Mapping[str, Sequence[str]]]:
 
 def _registries() -> Mapping[str, "Registry"]:
     from eadbench.harness.datasets import DATASETS
-    from eadbench.harness.registry import ATTACKS, DEFENSES, MODELS
+    from eadbench.harness.registry import ATTACKS, DEFENSES, DETECTORS, MODELS
 
-    return {"attacks": ATTACKS, "datasets": DATASETS, "defenses": DEFENSES, "models": MODELS}
+    return {
+        "attacks": ATTACKS,
+        "datasets": DATASETS,
+        "defenses": DEFENSES,
+        "detectors": DETECTORS,
+        "models": MODELS,
+    }
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ COMMANDS: Mapping[str, _Entry] = {
     "attacks": _Entry("harness.commands.listing", "List attacks with their hyperparameters."),
     "datasets": _Entry("harness.commands.listing", "List data sets with their parameters."),
     "defenses": _Entry("harness.commands.listing", "List defences with their parameters."),
+    "detectors": _Entry("harness.commands.listing", "List detectors with their parameters."),
     "models": _Entry("harness.commands.listing", "List model architectures with their parameters."),
     "check": _Entry("harness.commands.checking", "Check an attack against the contract of all attacks."),
     "schema": _Entry(

@@ -1,4 +1,4 @@
-"""Commands that list the names a spec can use: attacks, datasets, models, defenses."""
+"""Commands that list the names a spec can use: attacks, datasets, models, defenses, detectors."""
 
 from typing import Annotated
 
@@ -54,6 +54,11 @@ def models(names: Names = None, search: Search = None) -> None:
 def defenses(names: Names = None) -> None:
     """List defences with their parameters."""
     _print_entries("defenses", names)
+
+
+def detectors(names: Names = None) -> None:
+    """List detectors with their parameters."""
+    _print_entries("detectors", names)
 
 
 def _print_entries(command: str, names: list[str] | None) -> None:

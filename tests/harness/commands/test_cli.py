@@ -228,9 +228,15 @@ def test_mistakes_take_one_line(eadbench, spec_file: Path, arguments: list[str],
     assert len(lines) == 1
 
 
-@pytest.mark.parametrize("table", ["attacks", "datasets", "defenses", "models"])
+@pytest.mark.parametrize("table", ["attacks", "datasets", "defenses", "detectors", "models"])
 def test_lists_what_a_spec_can_name(eadbench, table: str) -> None:  # type: ignore[no-untyped-def]
     listed = eadbench(table)
     assert listed.code == 0
-    expected = {"attacks": "cov", "datasets": "parquet", "defenses": "distillation", "models": "cw_cifar10"}
+    expected = {
+        "attacks": "cov",
+        "datasets": "parquet",
+        "defenses": "distillation",
+        "detectors": "safetynet",
+        "models": "cw_cifar10",
+    }
     assert expected[table] in listed.out

@@ -1,0 +1,110 @@
+"""What a detector is: a test that accepts or rejects an input of a victim.
+
+Shapes: X training images, N images to judge, C × H × W values of an image.
+"""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from eadbench.attacks.engine.declaration import MISSING, dataclass_breaches, member
+from eadbench.attacks.engine.frozen import frozen
+
+__all__ = ["Detector", "Fitted", "breaches", "scores_of"]
+
+Fitted = Mapping[str, Tensor]
+"""What a detector has learnt of a victim, by name, with its `threshold`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector(ABC):
+    """A frozen keyword-only dataclass of parameters that gives every image a score; a great one is rejected.
+
+    Inherit from this class and write :meth:`score` and, if something is learnt, :meth:`learn`; a spec names either by
+    its import path. :meth:`fit` sets the threshold.
+
+    Parameters
+    ----------
+    images : int
+        Training images that it is fitted on, drawn at random. If it learns, the first half of them is learnt from, and
+        the other half sets the threshold.
+    false_positives : float
+        Share of clean images that are rejected: the threshold is this quantile of the scores of training images.
+    seed : int
+        Seed of the choice of training images, and of all that is drawn while it is fitted.
+    """
+
+    LABEL: ClassVar[str]
+    SETS: ClassVar[bool] = False
+    """Whether it judges sets of images: all images that it is given get the score of their set."""
+    LEARNS: ClassVar[bool] = True
+    """Whether it learns anything from training images, beside its threshold."""
+
+    images: int = 4000
+    false_positives: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.images < 20:
+            raise ValueError(f"images must be at least 20, got {self.images}")
+        if not 0 < self.false_positives < 1:
+            raise ValueError(f"false_positives must be between 0 and 1, got {self.false_positives}")
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether :meth:`score` has a gradient that an adaptive attack can follow."""
+        return False
+
+    def passes(self, channels: int) -> int:
+        """Forward passes of the victim on an image of a number of channels that is scored."""
+        return 1
+
+    @abstractmethod
+    def score(self, model: nn.Module, images: Tensor, learnt: Fitted) -> Tensor:
+        """(N,) the scores of images (N, C, H, W) in [0, 1], greater for those that look adversarial."""
+
+    def learn(self, model: nn.Module, images: Tensor, labels: Tensor) -> Fitted:
+        """Learn from training images (X, C, H, W) with their labels (X,); the model is in eval mode.
+
+        Raises
+        ------
+        ValueError
+            The detector cannot be fitted to this model.
+        """
+        return {}
+
+    def fit(self, model: nn.Module, images: Tensor, labels: Tensor) -> Fitted:
+        """Learn from training images (X, C, H, W) in random order, and set the threshold."""
+        half = len(images) // 2 if self.LEARNS else 0
+        with frozen(model), torch.no_grad():
+            learnt = self.learn(model, images[:half], labels[:half])
+        scores = scores_of(self, model, images[half:], learnt)
+        threshold = scores.quantile(1 - self.false_positives, interpolation="higher")
+        return {**learnt, "threshold": threshold.reshape(1)}
+
+
+def scores_of(detector: Detector, model: nn.Module, images: Tensor, fitted: Fitted, batch_size: int = 256) -> Tensor:
+    """(N,) float64 scores of images (N, C, H, W); of a detector that judges sets, the images are one set."""
+    with frozen(model), torch.no_grad():
+        parts = [images] if detector.SETS else torch.split(images, batch_size)
+        scores = [detector.score(model, part, fitted).double() for part in parts if len(part)]
+    return torch.cat(scores) if scores else images.new_empty(0, dtype=torch.float64)
+
+
+def breaches(detector: object) -> list[str]:
+    """List how a class breaks the protocol, one line each, without running it."""
+    problems = dataclass_breaches(detector)
+    if not isinstance(detector, type) or problems:
+        return problems
+    if not issubclass(detector, Detector):
+        return ["must inherit from eadbench.defenses.detectors.Detector"]
+    if not isinstance(getattr(detector, "LABEL", ""), str):
+        problems.append(f"must declare LABEL as text, got {detector.LABEL!r}")
+    if member(detector, "score") in (MISSING, vars(Detector)["score"]) or inspect.isabstract(detector):
+        problems.append("must have a method score(model, images, learnt)")
+    return problems
