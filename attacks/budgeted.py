@@ -21,7 +21,7 @@ from eadbench.attacks.result import Adversarial, AttackResult
 
 __all__ = ["ACCOUNTING", "Budgeted", "class_within", "defaults_within", "with_budget", "within"]
 
-ACCOUNTING = ("budget", "best_queried", "published", "quantised")
+ACCOUNTING = ("budget", "best_queried", "published", "quantised", "adaptive", "adaptive_weight")
 """The keys of a spec's attack that are no hyperparameters of its class."""
 
 

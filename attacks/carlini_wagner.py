@@ -63,6 +63,8 @@ class CarliniWagner(Attack):
         "initial_const": 0.1,
         "learning_rate": 0.03,
     }
+    ADAPTIVE: ClassVar[bool] = True
+    """Whether it can attack a victim with its detector: see :class:`eadbench.attacks.guarded.Guarded`."""
     WITHIN: ClassVar[type] = BudgetedCarliniWagner
     """The class that a spec runs on a budget."""
 
@@ -140,6 +142,7 @@ class COV(Attack):
         "initial_const": 0.1,
         "learning_rate": 0.03,
     }
+    ADAPTIVE: ClassVar[bool] = True
 
     beta: float | Tensor = 1e-3
     kappa: float | Tensor = 0.0

@@ -66,6 +66,8 @@ class EAD(Attack):
 
     UNWRITTEN: ClassVar[Mapping[str, Any]] = {"l2_gradient": "always"}
     """Fields that came later: at these values a spec leaves them out, and its digests stay what they were."""
+    ADAPTIVE: ClassVar[bool] = True
+    """Whether it can attack a victim with its detector: see :class:`eadbench.attacks.guarded.Guarded`."""
     WITHIN: ClassVar[type] = BudgetedEAD
     """The class that a spec runs on a budget."""
 

@@ -104,6 +104,8 @@ def parsed(parameters: object) -> dict[str, Any]:
 
 def value_text(value: object) -> str:
     """Return the value of a hyperparameter, a long one without its end."""
+    if isinstance(value, Mapping) and "name" in value:  # an entry of a spec
+        value = value["name"]
     text = parameter_text(value) if isinstance(value, float) else str(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 

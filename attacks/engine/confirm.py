@@ -8,6 +8,7 @@ from eadbench.attacks.criterion import margin, succeeds
 from eadbench.attacks.engine.frozen import frozen
 from eadbench.attacks.engine.precision import exact_model
 from eadbench.attacks.engine.probe import differ
+from eadbench.attacks.guarded import Guarded
 from eadbench.attacks.result import Adversarial
 
 DRAWN = 8
@@ -67,6 +68,7 @@ def confirmed(
     batch_size: int,
     const: Tensor | None = None,
     epsilon: Tensor | None = None,
+    guard: Guarded | None = None,
 ) -> Adversarial:
     """Test the stored `candidates` once more, and measure those that succeed.
 
@@ -86,12 +88,16 @@ def confirmed(
         (N,) the margin of a success.
     const, epsilon : Tensor, optional
         (N,) to be reported with the successes.
+    guard : Guarded, optional
+        The detector that a success must pass too.
     """
     model = exact_model(model)
     parts = zip(torch.split(candidates, batch_size), torch.split(labels, batch_size), strict=True)
     margins = [margin(model(images), part_labels, targeted=targeted) for images, part_labels in parts]
     lead = torch.cat(margins) if margins else originals.new_empty(0)
     success = claimed & succeeds(lead, kappa)
+    if guard is not None and len(candidates):
+        success &= torch.cat([guard.penalty(part) <= 0 for part in torch.split(candidates, batch_size)])
     images = torch.where(success[:, None, None, None], candidates, originals)
     delta = images - originals
 

@@ -16,6 +16,7 @@ from eadbench.attacks.engine.frozen import frozen
 from eadbench.attacks.engine.ledger import Ledger, Metered
 from eadbench.attacks.engine.precision import LowerPrecision, exact_model
 from eadbench.attacks.engine.probe import output_breach, probe, seem_probabilities
+from eadbench.attacks.guarded import Guarded
 
 __all__ = ["ArgumentWarning", "Call", "attacked"]
 
@@ -65,12 +66,21 @@ class Call:
         (N,) the margins of a success.
     victim : nn.Module
         The model without its ledger: the tests of what an attack returns are on no budget.
+    guard : Guarded, optional
+        The detector that the attack must pass too.
     """
 
     def __init__(
-        self, model: nn.Module, images: Tensor, labels: Tensor, kappa: Tensor, ledger: Ledger | None = None
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        kappa: Tensor,
+        ledger: Ledger | None = None,
+        guard: Guarded | None = None,
     ) -> None:
         self.victim, self.images, self.labels, self.kappa, self.ledger = model, images, labels, kappa, ledger
+        self.guard = guard
         self.model = model if ledger is None else Metered(model, ledger)
         if ledger is not None:
             ledger.open(model, images, labels, kappa)
@@ -116,6 +126,7 @@ def attacked(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     model, ledger = (model.model, model.ledger) if isinstance(model, Metered) else (model, None)
+    model, guard = (model.victim, model) if isinstance(model, Guarded) else (model, None)
     if not isinstance(model, nn.Module):
         model = Called(model)
     with ExitStack() as stack:
@@ -130,7 +141,7 @@ def attacked(
             images = images.to(torch.promote_types(images.dtype, torch.float32)).clamp(0, 1)
             if len(images):
                 model = _checked(model, images, labels, batch_size, targeted=targeted)
-            yield Call(model, images, labels, per_example("kappa", kappa, images), ledger)
+            yield Call(model, images, labels, per_example("kappa", kappa, images), ledger, guard)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

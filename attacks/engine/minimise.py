@@ -74,6 +74,7 @@ def minimise(
                 targeted=search.targeted,
                 batch_size=batch_size,
                 const=batch.best_const[:, r],
+                guard=call.guard,
             )
             for r, rule in enumerate(rules)
         }
@@ -141,9 +142,9 @@ class Batch:
         with suppress(Spent):  # then every row is done
             for i in range(window):  # rows that run out of iterations wait for the others
                 x, logits = self.descent.iterate(self.objective, rows)
-                margins = self.keep_best(rows, x, logits, every_row=i == window - 1)
+                margins, penalties = self.keep_best(rows, x, logits, every_row=i == window - 1)
                 self.computed += len(rows)
-            self.end_steps(rows, x, margins)
+            self.end_steps(rows, x, margins, penalties)
 
         done = (rows.step >= self.search.binary_search_steps) | self.call.spent[rows.example]
         done = done.nonzero().squeeze(1)
@@ -199,8 +200,14 @@ class Batch:
             best_image=image.unsqueeze(1).repeat(1, len(self.rules), 1, 1, 1),
             state=self.descent.start(image),
         )
+        failing = ~succeeds(margins, kappa)
+        if self.objective.guard is not None:
+            penalties = self.objective.penalties(image, rows, torch.ones_like(failing))
+            rows.start_loss += penalties
+            rows.last_loss = const * rows.start_loss
+            failing |= penalties > 0
         if self.search.abort_early:
-            self.skip_idle_steps(rows, ~succeeds(margins, kappa))
+            self.skip_idle_steps(rows, failing)
         return rows
 
     def skip_idle_steps(self, rows: Rows, failing: Tensor) -> None:
@@ -213,12 +220,19 @@ class Batch:
             idle = failing & (rows.const <= idle_const)
             self.start_next_steps(rows, idle)
 
-    def keep_best(self, rows: Rows, x: Tensor, logits: Tensor | None, *, every_row: bool) -> Tensor:
-        """Keep each row's iterate `x` where it succeeds and is better than its best; return the margins (B,).
+    def keep_best(
+        self, rows: Rows, x: Tensor, logits: Tensor | None, *, every_row: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Keep each row's iterate `x` where it succeeds and is better than its best.
 
         A row is tested where a success would change something: the first of the step, the best of all, or the first
         of this window that competes with the earlier steps. Elsewhere its margin is unknown, unless `every_row` is
         tested.
+
+        Returns
+        -------
+        tuple of Tensor
+            (B,) the margins, and the penalties of a guarded victim, None of another.
         """
         delta = x - rows.image
         l1, square = distances.l1(delta), distances.l2_squared(delta)
@@ -229,6 +243,10 @@ class Batch:
         needed &= self.objective.running(rows)
         margins = self.objective.exact_margin(x, logits, rows, needed, every_row=every_row)
         success = succeeds(margins, rows.kappa) & needed
+        penalties = None
+        if self.objective.guard is not None:
+            penalties = self.objective.penalties(x, rows, needed if every_row else success)
+            success &= penalties <= 0
 
         better = success.unsqueeze(1) & (distance < rows.best)
         torch.where(better, distance, rows.best, out=rows.best)
@@ -237,9 +255,9 @@ class Batch:
         rows.step_succeeded |= success
         rows.competed |= success & competes
         rows.iteration += 1
-        return margins
+        return margins, penalties
 
-    def end_steps(self, rows: Rows, x: Tensor, margins: Tensor) -> None:
+    def end_steps(self, rows: Rows, x: Tensor, margins: Tensor, penalties: Tensor | None = None) -> None:
         """Start the next search step of every row that has no iterations left, or is aborted at `x`.
 
         A step goes on while its loss falls, while it is still under way to its first move, while its loss swings and
@@ -249,7 +267,8 @@ class Batch:
         ended = rows.iteration >= self.search.max_iterations
         if self.search.abort_early:
             delta = x - rows.image
-            loss = rows.const * attack_loss(margins, rows.kappa)
+            loss = attack_loss(margins, rows.kappa)
+            loss = rows.const * (loss if penalties is None else loss + penalties)
             loss += rows.beta * distances.l1(delta) + distances.l2_squared(delta)
             fall, size = rows.last_loss - loss, rows.last_loss.abs()
             goes_on = (fall > LEAST_FALL * size) | rows.competed | self.descent.under_way(rows, x)

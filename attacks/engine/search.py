@@ -116,11 +116,11 @@ class Rows:
 
 
 class Objective:
-    """c·f(x) of the rows of a batch; counts the passes of each row."""
+    """c·f(x) of the rows of a batch, of a guarded victim c·(f(x) + penalty(x)); counts the passes of each row."""
 
     def __init__(self, call: Call, search: Search) -> None:
         self.model, self.exact_model = call.model, exact_model(call.model)
-        self.serve, self.search = call.serve, search
+        self.serve, self.search, self.guard = call.serve, search, call.guard
         self.in_whole_batches = call.images.is_cuda
         """Whether iterates are tested in whole batches: to know which rows need one, the host would wait for a GPU."""
 
@@ -160,6 +160,16 @@ class Objective:
             margins[slots] = self.margin(self.exact_model(x[slots]), rows.label[slots])
         return margins
 
+    @torch.no_grad()
+    def penalties(self, x: Tensor, rows: Rows, needed: Tensor) -> Tensor:
+        """(B,) the penalty of a guarded victim's detector at `x` where it is `needed` (B,), and 0 elsewhere."""
+        penalties = torch.zeros_like(rows.const)
+        slots = needed.nonzero().squeeze(1)
+        if self.guard is not None and len(slots):
+            rows.forwards[slots] += self.guard.passes
+            penalties[slots] = self.guard.penalty(x[slots])
+        return penalties
+
     def running(self, rows: Rows) -> Tensor:
         """(B,) bool: whether the row has iterations left. A row without any waits for the end of the window."""
         return (rows.iteration < self.search.max_iterations) & (rows.step < self.search.binary_search_steps)
@@ -169,7 +179,7 @@ class Objective:
         return margin(logits, labels, targeted=self.search.targeted)
 
     def gradient(self, x: Tensor, rows: Rows) -> tuple[Tensor, Tensor]:
-        """The logits (B, K) at `x`, and the gradient (B, C, H, W) of each row's c·f; counts both passes.
+        """The logits (B, K) at `x`, and the gradient (B, C, H, W) of each row's objective; counts both passes.
 
         A pixel whose derivative is not finite counts as one with derivative 0; the others keep theirs.
         """
@@ -180,8 +190,11 @@ class Objective:
         x = x.detach().requires_grad_()
         with torch.enable_grad(), gradient_precision(self.model):
             logits: Tensor = self.model(x)
-            loss = rows.const * attack_loss(self.margin(logits, rows.label), rows.kappa)
-            (gradient,) = torch.autograd.grad(loss.sum(), x)
+            loss = attack_loss(self.margin(logits, rows.label), rows.kappa)
+            if self.guard is not None:
+                rows.forwards += running * self.guard.passes
+                loss = loss + self.guard.penalty(x)
+            (gradient,) = torch.autograd.grad((rows.const * loss).sum(), x)
         rows.nonfinite += running & ~gradient.flatten(1).sum(1).isfinite()
         return logits.detach(), gradient.nan_to_num(0.0, 0.0, 0.0)
 

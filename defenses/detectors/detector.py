@@ -40,8 +40,8 @@ class Detector(ABC):
     """
 
     LABEL: ClassVar[str]
-    SETS: ClassVar[bool] = False
-    """Whether it judges sets of images: all images that it is given get the score of their set."""
+    SET_SIZE: ClassVar[tuple[int, int] | None] = None
+    """Of a detector that judges sets: the least and the most images of a set. All of them get the set's score."""
     LEARNS: ClassVar[bool] = True
     """Whether it learns anything from training images, beside its threshold."""
 
@@ -91,7 +91,7 @@ class Detector(ABC):
 def scores_of(detector: Detector, model: nn.Module, images: Tensor, fitted: Fitted, batch_size: int = 256) -> Tensor:
     """(N,) float64 scores of images (N, C, H, W); of a detector that judges sets, the images are one set."""
     with frozen(model), torch.no_grad():
-        parts = [images] if detector.SETS else torch.split(images, batch_size)
+        parts = [images] if detector.SET_SIZE else torch.split(images, batch_size)
         scores = [detector.score(model, part, fitted).double() for part in parts if len(part)]
     return torch.cat(scores) if scores else images.new_empty(0, dtype=torch.float64)
 

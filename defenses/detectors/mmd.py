@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from eadbench.defenses.detectors.detector import Detector, Fitted
 
-__all__ = ["LEAST", "MMD", "MOST", "squared_mmd"]
+__all__ = ["MMD", "squared_mmd"]
 
 LEAST, MOST = 10, 100
 """Images in a set, as in the paper."""
@@ -40,7 +40,7 @@ class MMD(Detector):
     """
 
     LABEL: ClassVar[str] = "MMD"
-    SETS: ClassVar[bool] = True
+    SET_SIZE: ClassVar[tuple[int, int] | None] = (LEAST, MOST)
 
     reference: int = 100
     permutations: int = 999

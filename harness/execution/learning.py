@@ -1,11 +1,11 @@
-"""What an attack learns of a victim before it attacks it: learnt once, and stored in `DIR/learnt`."""
+"""What attacks and detectors learn of a victim before it is attacked: learnt once, and stored in `DIR/learnt`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eadbench import models
 from eadbench.attacks.budgeted import ACCOUNTING
@@ -18,7 +18,7 @@ from eadbench.models.digest import canonical_json, digest_of
 from eadbench.models.files import replace_file
 from eadbench.models.weights import read_safetensors
 
-__all__ = ["ready"]
+__all__ = ["learnt", "ready"]
 
 
 def ready(
@@ -46,15 +46,28 @@ def ready(
         "victim": shard.victim.digest,
         "dataset": data.identity,
     }
-    path = results.root / "learnt" / f"{digest_of(recipe)}.safetensors"
     device = next((weight.device for weight in victim.parameters()), torch.device("cpu"))
+
+    def learn() -> Mapping[str, Tensor]:
+        if not len(data.train):
+            raise UserError(f"{shard.setting.attack} learns from training images, and {data.name} has none")
+        order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(own.seed))
+        images = data.train.images(order[: own.images].tolist()).to(device)
+        return {"learnt": own.learn(victim, images)}
+
+    return with_learnt(attack, learnt(recipe, learn, results, notice)["learnt"].to(device))
+
+
+def learnt(
+    recipe: Mapping[str, Any],
+    learn: Callable[[], Mapping[str, Tensor]],
+    results: Results,
+    notice: Callable[[str], None],
+) -> Mapping[str, Tensor]:
+    """Return what a recipe gives, by name: as it is stored under the recipe's digest, or learnt now and stored."""
+    path = results.root / "learnt" / f"{digest_of(recipe)}.safetensors"
     with models.lock(path, notice):
         if not path.is_file():
-            if not len(data.train):
-                raise UserError(f"{shard.setting.attack} learns from training images, and {data.name} has none")
-            order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(own.seed))
-            images = data.train.images(order[: own.images].tolist()).to(device)
-            learnt = own.learn(victim, images).cpu().contiguous()
-            facts = {"recipe": canonical_json(recipe)}
-            replace_file(path, safetensors.torch.save({"learnt": learnt}, facts))
-    return with_learnt(attack, read_safetensors(str(path), path.read_bytes())["learnt"].to(device))
+            tensors = {name: values.cpu().contiguous() for name, values in learn().items()}
+            replace_file(path, safetensors.torch.save(tensors, {"recipe": canonical_json(recipe)}))
+    return read_safetensors(str(path), path.read_bytes())

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from eadbench.harness.parquet.rows import Key, keys_of, parts_by_group, read_rows
+from eadbench.harness.plan.cells import detector_digest
 from eadbench.harness.plan.grid import Example, Population, Setting, Shard
 from eadbench.harness.plan.tasks import Transfer
 from eadbench.harness.results.folder import Results
@@ -26,7 +27,8 @@ class Remaining:
     plan
         Plans every shard of the sweep.
     with_images
-        Whether a shard is only done if it has stored its images.
+        Whether a shard is only done if it has stored its images. If its victim has detectors, it is only done if they
+        have judged its examples.
 
     Raises
     ------
@@ -38,6 +40,7 @@ class Remaining:
         self._results, self._plan = results, plan
         check_weights(results)
         self._done = results.done(with_images=with_images)
+        self._judgements = results.judged()
         self._earlier: Mapping[Block, Sequence[Path]] = self._earlier_parts() if self._done else {}
         """Parts of shards that are done and not planned, those of an earlier spec, by the blocks of the plan."""
 
@@ -51,7 +54,7 @@ class Remaining:
         block: Block | None = None
         keys: Collection[Key] = ()
         for shard in self._plan():
-            if shard.digest in self._done:
+            if shard.digest in self._done and self._is_judged(shard.digest, shard):
                 yield shard, ()
                 continue
             if self._earlier and block != shard.block:  # shards are planned block by block
@@ -69,7 +72,15 @@ class Remaining:
             blocks.setdefault(shard.block, shard)
         groups = {cell: index for index, shard in enumerate(blocks.values()) for cell in shard.cell_digests.values()}
         parts = parts_by_group([self._results.part(digest) for digest in sorted(earlier)], groups)
-        return {block: parts.get(index, []) for index, block in enumerate(blocks)}
+        return {
+            block: [part for part in parts.get(index, []) if self._is_judged(part.stem, shard)]
+            for index, (block, shard) in enumerate(blocks.items())
+        }
+
+    def _is_judged(self, digest: str, shard: Shard) -> bool:
+        """Return whether the detectors of a shard's victim have judged the shard of a digest."""
+        wanted = [(digest, detector_digest(entry)) for entry in shard.victim.detectors]
+        return self._judgements.issuperset(wanted)
 
     def _earlier_keys(self, parts: Sequence[Path], cells: Collection[str]) -> set[Key]:
         """Return the keys of the rows that parts of an earlier spec have of some cells."""

@@ -77,6 +77,7 @@ class VictimPlanner:
             replace(
                 self._victim(victim.recipe, self._spec, excluded=images, name=victim.name, attacked=victim.attacked),
                 evaluated_on=victim.evaluated_on,
+                detectors=victim.detectors,
             )
             for victim, images in zip(self.planned, wrong, strict=True)
         ]

@@ -17,7 +17,7 @@ from eadbench.harness.registry import ATTACKS
 from eadbench.harness.spec.parameters import takes_tensor
 from eadbench.models import canonical_json, digest_of
 
-__all__ = ["FORMAT", "Cell", "CellKey", "Example", "Setting", "Victim", "other_parameters"]
+__all__ = ["FORMAT", "Cell", "CellKey", "Example", "Setting", "Victim", "detector_digest", "other_parameters"]
 
 
 FORMAT = 3
@@ -64,6 +64,8 @@ class Victim:
     """False if examples are only tested on the victim."""
     evaluated_on: Sequence[str] = field(default=(), repr=False)
     """Digests of the other victims on which the spec tests its examples."""
+    detectors: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    """The resolved entries of its detectors."""
     warnings: Sequence[str] = field(default=(), repr=False)
     """What is suspicious about it, each in one line with cause and remedy."""
     examples: Sequence[int] = ()
@@ -110,6 +112,11 @@ class Cell:
 def other_parameters(parameters: Mapping[str, Any]) -> str:
     """Return an attack's hyperparameters as JSON, without the norm, which has a column of its own."""
     return canonical_json({name: value for name, value in parameters.items() if name != "norm"})
+
+
+def detector_digest(entry: Mapping[str, Any]) -> str:
+    """Return 16 hex digits that identify a detector: the resolved entry of a spec."""
+    return digest_of({"detector": dict(entry)})
 
 
 CellKey = tuple[float | None, float, str | None]

@@ -37,6 +37,8 @@ class Planned:
     attacked: bool
     evaluated_on: Sequence[str]
     """Digests of the other victims that its examples are tested on."""
+    detectors: Sequence[Mapping[str, Any]] = ()
+    """The resolved entries of its detectors."""
     members: "Sequence[Planned]" = ()
     """The members of an ensemble."""
 
@@ -86,6 +88,7 @@ def _entry(victim: VictimEntry, where: str, data: DataSet, precision: Precision)
             strict=victim.strict,
             attacked=victim.attacked,
             evaluated_on=(),
+            detectors=victim.detectors,
         )
         for recipe in _recipes(victim, where, data, precision)
     ]
@@ -119,6 +122,7 @@ def _ensemble(
         strict=True,
         attacked=victim.attacked,
         evaluated_on=(),
+        detectors=victim.detectors,
         members=members,
     )
 

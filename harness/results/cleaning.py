@@ -121,6 +121,7 @@ def _parts(snapshot: Snapshot, needed: set[str]) -> list[Path]:
                 wanted.add(index)  # what a defence was trained on
     kept = {part.stem.partition("-")[0] for index, part in enumerate(parts) if index in wanted}
     files = [part for index, part in enumerate(parts) if index not in wanted]
-    for folder in (results.images, results.rounded, results.shards):
-        files += [file for file in _files(folder) if not file.name.startswith(".") and file.stem not in kept]
+    for folder in (results.images, results.rounded, results.detections, results.shards):
+        kinds = ((file, file.stem.partition("-")[0]) for file in _files(folder) if not file.name.startswith("."))
+        files += [file for file, shard in kinds if shard not in kept]
     return sorted(files)

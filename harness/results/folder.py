@@ -10,11 +10,12 @@
     DIR/cells.json                    what each cell stands for: its victim, attack and parameters
     DIR/tested.json                   the victims that `eadbench transfer` tested on
     DIR/models/<recipe>/              weights.safetensors, recipe.json, evaluation-<split>.json
-    DIR/learnt/<digest>.safetensors   what an attack has learnt of a victim, such as a universal perturbation
+    DIR/learnt/<digest>.safetensors   what an attack or a detector has learnt of a victim, with its recipe
     DIR/examples/<shard>.parquet      one row per example and decision rule
     DIR/examples/<shard>-<victim>.parquet   the same examples, tested on another victim
     DIR/images/<shard>.parquet        the adversarial images of a shard, if the spec saves them
     DIR/quantised/<shard>.parquet     the same, rounded to 8 bits by a search, if the spec asks for one
+    DIR/detections/<shard>-<detector>.parquet   what a detector says of the shard's examples and of their originals
     DIR/shards/<shard>.json           when and where the shard ran, and what it cost
     DIR/failures/<task>.json          the error of an abandoned task, its workers and its examples
     DIR/invocations/<id>.json         the MLflow record of an invocation; its files are in the folder of that name
@@ -68,6 +69,7 @@ class _FormatFile:
     format: int
     attacks: Mapping[str, Facts] = field(default_factory=dict)
     defenses: Mapping[str, Facts] = field(default_factory=dict)
+    detectors: Mapping[str, Facts] = field(default_factory=dict)
 
 
 class Results:
@@ -86,6 +88,7 @@ class Results:
         self.examples = root / "examples"
         self.images = root / "images"
         self.rounded = root / "quantised"
+        self.detections = root / "detections"
         self.shards = root / "shards"
         self.failures = root / "failures"
         self.invocations = root / "invocations"
@@ -156,7 +159,7 @@ class Results:
         self._check_format()
         if not allow_code:
             stored = stored_json(self.root / "format.json", _FormatFile)
-            remember_facts({"attacks": stored.attacks, "defenses": stored.defenses})
+            remember_facts({"attacks": stored.attacks, "defenses": stored.defenses, "detectors": stored.detectors})
         return specs.load(self.root / "spec.yaml", code=allow_code)
 
     def _check_format(self) -> None:
@@ -272,6 +275,10 @@ class Results:
         """Return the file of a shard's adversarial images rounded to 8 bits by a search."""
         return self.rounded / f"{checked_name(shard, f'{self.root}: the shard of a row')}.parquet"
 
+    def detection_part(self, shard: str, detector: str) -> Path:
+        """Return the file of what a detector says of a shard's examples."""
+        return self.detections / f"{checked_name(f'{shard}-{detector}', f'{self.root}: a shard')}.parquet"
+
     def write_failure(self, task: str, failed: Failed) -> None:
         """Store the failure of an abandoned task."""
         write_text(self.failures / f"{task}.json", json.dumps(asdict(failed)))
@@ -344,3 +351,8 @@ class Results:
         self._check_format()
         digests = {path.stem for path in self.examples.glob("[!.]*.parquet") if "-" not in path.stem}
         return digests & {path.stem for path in self.images.glob("[!.]*.parquet")} if with_images else digests
+
+    def judged(self) -> set[tuple[str, str]]:
+        """Return the digests of the shards and detectors of which detections are stored."""
+        stems = (path.stem.partition("-") for path in self.detections.glob("[!.]*.parquet"))
+        return {(shard, detector) for shard, _, detector in stems}

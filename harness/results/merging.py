@@ -27,7 +27,7 @@ __all__ = ["Merge", "merged"]
 _FREE = ("victims", "attacks", "shard_size", "batch_size", "resources")
 """Keys in which the specs may differ: rows of another victim or attack are other rows, and the others are in no
 digest of a cell."""
-_FOLDERS = ("models", "examples", "images", "quantised", "shards", "failures", "invocations")
+_FOLDERS = ("models", "examples", "images", "quantised", "detections", "shards", "failures", "invocations")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from eadbench.harness.errors import DamagedResults
-from eadbench.harness.parquet import originals, rows
+from eadbench.harness.parquet import detections, originals, rows
 from eadbench.harness.parquet.adversarial import check_images
 from eadbench.harness.parquet.notes import check_rows
 from eadbench.harness.parquet.stored import DISTANCES
@@ -70,6 +70,8 @@ def _parts(results: Results) -> Iterator[Damage]:
         yield from _checked([part], partial(check_images, part))
     for part in _listed(results.rounded, "*.parquet"):  # written with the rows alone
         yield from _checked([part, results.part(part.stem)], partial(check_images, part))
+    for part in _listed(results.detections, "*.parquet"):
+        yield from _checked([part], partial(check_rows, part, detections.WHAT, detections.SCHEMA))
 
 
 def _models(results: Results) -> Iterator[Damage]:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from eadbench.harness.datasets import DATASETS
-from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
+from eadbench.harness.registry import ATTACKS, DEFENSES, DETECTORS, Registry
 from eadbench.harness.spec.parameters import Right, parameters_of, scalars_of
 from eadbench.harness.spec.schema import (
     Accounting,
@@ -45,6 +45,8 @@ def json_schema() -> dict[str, Any]:
     schema["$defs"]["VictimFields"]["anyOf"] = [{"required": ["arch"]}, {"required": ["ensemble"]}]
     victim = schema["$defs"]["VictimFields"]["properties"]
     victim["defense"] = {"description": victim["defense"]["description"], **_defense()}
+    detector = {"anyOf": [{"enum": list(DETECTORS.table)}, {"pattern": _IMPORT_PATH}], "type": "string"}
+    victim["detectors"]["items"] = {"anyOf": [detector, _named(DETECTORS, lists=False)]}
     victim["training"] = {"description": victim["training"]["description"], "anyOf": [_inline(Training), _NULL]}
     return schema
 
@@ -60,12 +62,16 @@ _COUNT = {"if": _FROM_FILE, "else": _COUNTED}
 
 
 def _named(
-    registry: Registry, *, leave_out: Sequence[str] = (), extra: Callable[[Any], dict[str, Any]] | None = None
+    registry: Registry,
+    *,
+    leave_out: Sequence[str] = (),
+    extra: Callable[[Any], dict[str, Any]] | None = None,
+    lists: bool = True,
 ) -> dict[str, Any]:
-    """Return the schema of an entry `{name: …, parameter: …}` of a registry."""
+    """Return the schema of an entry `{name: …, parameter: …}` of a registry; `lists` as for :func:`_inline`."""
     entries = []
     for name, thing in _variants(registry):
-        fields = _inline(thing, leave_out=leave_out)
+        fields = _inline(thing, leave_out=leave_out, lists=lists)
         own = extra(thing) if extra else {}
         properties = {"name": {"const": name, "description": _first_line(thing)}, **fields["properties"], **own}
         entries.append({**fields, "properties": properties, "required": ["name", *fields.get("required", [])]})
@@ -104,10 +110,10 @@ def _keys_of_attacks(attack: Any) -> dict[str, Any]:
     return {**accounting, "decision_rules": {"type": "array", "items": {"enum": rules}, "minItems": 1}}
 
 
-def _inline(thing: Any, *, leave_out: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the schema of a thing's keyword parameters; an axis is a value or a list of values."""
+def _inline(thing: Any, *, leave_out: Sequence[str] = (), lists: bool = True) -> dict[str, Any]:
+    """Return the schema of a thing's keyword parameters; an axis is a value or, with `lists`, a list of values."""
     schema = parameters_of(thing, leave_out=leave_out).model_json_schema()
-    for axis in dict.fromkeys([*getattr(thing, "AXES", ()), *scalars_of(thing)]):
+    for axis in dict.fromkeys([*getattr(thing, "AXES", ()), *scalars_of(thing)]) if lists else ():
         if axis in leave_out:
             continue
         one = schema["properties"][axis]
@@ -169,6 +175,7 @@ def markdown() -> str:
         ("Data sets", DATASETS, shared),
         ("Attacks", ATTACKS, {}),
         ("Defences", DEFENSES, {}),
+        ("Detectors", DETECTORS, {}),
     ):
         parts.append(f"## {heading}\n")
         parts += [

@@ -125,9 +125,10 @@ def _victim(victim: VictimEntry) -> dict[str, Any]:
 
 
 def _tests(victim: VictimEntry) -> dict[str, Any]:
-    """Return whether a victim is attacked, and on which others its examples are tested."""
+    """Return a victim's detectors, whether it is attacked, and on which others its examples are tested."""
     others = victim.evaluated_on if isinstance(victim.evaluated_on, str) else list(victim.evaluated_on)
-    return {"attacked": victim.attacked, "evaluated_on": others}
+    detectors = {"detectors": [dict(each) for each in victim.detectors]} if victim.detectors else {}
+    return {**detectors, "attacked": victim.attacked, "evaluated_on": others}
 
 
 def _adaptation(victim: VictimEntry) -> dict[str, Any]:

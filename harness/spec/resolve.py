@@ -14,9 +14,10 @@ from eadbench.harness.datasets import DATASETS
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
 from eadbench.harness.registry import ATTACKS, DEFENSES, Registry
+from eadbench.harness.spec.detectors import adaptive_detector, check_adaptive
 from eadbench.harness.spec.index_file import with_indices
 from eadbench.harness.spec.parameters import each_made, listed, parameters_of, scalars_of, takes_tensor, validated
-from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, target_text
+from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry, Spec, VictimEntry, target_text
 from eadbench.harness.spec.schema import Accounting, FileTargets, SpecFile, Targets
 from eadbench.harness.spec.stored import stored_attack, stored_dataset, stored_defense
 from eadbench.harness.spec.target_file import with_rows
@@ -44,6 +45,7 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
         raise UserError("images.count: is missing")
     modes = list(dict.fromkeys(each != "untargeted" for each in targets))
     transfers = any(victim.evaluated_on for victim in file.victims)
+    victims = victim_entries(file, partial(_defense, code=code), code=code)
     spec = Spec(
         name=file.name,
         seed=file.seed,
@@ -51,9 +53,9 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
         images=with_indices(file.images, code=code),
         targets=targets,
         evaluated=file.evaluated,
-        victims=victim_entries(file, partial(_defense, code=code), code=code),
+        victims=victims,
         attacks=[
-            resolved_attack(_accounted(entry, file, code), f"attacks[{i}]", code=code, modes=modes)
+            resolved_attack(_accounted(entry, file, code), f"attacks[{i}]", code=code, modes=modes, victims=victims)
             for i, entry in enumerate(file.attacks)
         ],
         save_images=file.save_images or ("successes" if transfers else "none"),
@@ -65,6 +67,7 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
     )
     _check_modes(spec)
     _check_distinct(spec.attacks)
+    check_adaptive(spec.attacks, spec.victims)
     return spec
 
 
@@ -95,7 +98,12 @@ def _accounted(entry: Mapping[str, Any], file: SpecFile, code: bool) -> Mapping[
 
 
 def resolved_attack(
-    given: Mapping[str, Any], where: str, *, code: bool = True, modes: Sequence[bool] = (True,)
+    given: Mapping[str, Any],
+    where: str,
+    *,
+    code: bool = True,
+    modes: Sequence[bool] = (True,),
+    victims: Sequence[VictimEntry] = (),
 ) -> AttackEntry:
     """Resolve an entry `{name: …, hyperparameter: …}`; each value of its axes is tried on the attack's class.
 
@@ -103,6 +111,8 @@ def resolved_attack(
     ----------
     modes
         The values of `targeted` that the sweep has; the attack is tried with those that it supports.
+    victims
+        Those whose detectors an adaptive attack may name.
     """
     if not code and ATTACKS.is_own(given.get("name")):
         return stored_attack(given, where)
@@ -111,6 +121,12 @@ def resolved_attack(
         raise UserError(f"{where}.name: {name} {breach}")
     chosen = rest.pop("decision_rules", None)
     accounting = _accounting(rest, where)
+    if (known := accounting.get("adaptive")) is not None:
+        if "budget" in accounting or "best_queried" in accounting:
+            raise UserError(f"{where}.adaptive: must be left out on a budget, and with best_queried")
+        accounting["adaptive"] = adaptive_detector(known, attack, victims, f"{where}.adaptive", code=code)
+    elif "adaptive_weight" in accounting:
+        raise UserError(f"{where}.adaptive_weight: needs adaptive, a detector")
     published, attack = attack, class_within(attack, accounting)
     if accounting.get("published") and not ("budget" in accounting and hasattr(published, "WITHIN")):
         raise UserError(f"{where}.published: must be left out but with ead or cw on a budget; got true")

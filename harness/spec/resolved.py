@@ -113,6 +113,8 @@ class VictimEntry:
     network_classes: int | None
     attacked: bool
     evaluated_on: Literal["all"] | Sequence[str]
+    detectors: Sequence[Mapping[str, Any]] = ()
+    """Its detectors, each `{name: …, parameter: …}` with every parameter."""
     ensemble: "Sequence[str | VictimEntry]" = ()
     """The members of an ensemble: names of other victims, or entries of its own."""
 

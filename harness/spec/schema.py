@@ -135,6 +135,12 @@ class VictimFields(_Documented):
     a file of one. In a text file, each line has a class name and a number, or a number alone."""
     network_classes: int | None = Field(default=None, ge=2)
     """Classes of the network, if `class_map` picks some; unless given, those of published weights."""
+    detectors: Annotated[list[str | dict[str, Any]], Right("a list of detectors, by their names or as {name: …}")] = (
+        Field(default=[])
+    )
+    """Tests that may reject its inputs: names that `eadbench detectors` lists or import paths, alone or as {name: …}
+    with parameters. Each scores every example that the victim's attacks find, and its original; the report shows what
+    it rejects. They change no row of an attack that does not know them (`adaptive`)."""
     attacked: bool = True
     """Whether it is attacked; false for a victim on which examples are only tested."""
     evaluated_on: Annotated[Literal["all"] | list[str], Right("all, or a list of names of victims")] = Field(default=[])
@@ -149,6 +155,14 @@ class Accounting(_Documented):
     best_queried: bool | None = None
     """Whether the nearest adversarial image that was queried is reported, instead of the one that the attack returns;
     unless given, the sweep's `best_queried`."""
+    adaptive: Annotated[
+        str | dict[str, Any] | None, Right("a detector of every attacked victim, by its name or as {name: …}")
+    ] = None
+    """With `ead`, `cw` or `cov`, and without a budget: a detector that the attack knows. Its loss f becomes
+    f + `adaptive_weight` · max(score - threshold, 0), and a success fools the victim and is not rejected. The columns
+    about 8 bits look at the victim alone. A bare name stands for the victims' detector of that name."""
+    adaptive_weight: float | None = Field(default=None, gt=0)
+    """The weight of the detector in an adaptive attack's loss; unless given, 1."""
     published: bool = False
     """On a budget: run `ead` or `cw` as published, cut where the budget ends, and not by the search made for a
     budget."""

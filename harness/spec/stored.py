@@ -9,14 +9,14 @@ from typing import Any
 
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
-from eadbench.harness.registry import ATTACKS, DEFENSES, Facts, Registry
+from eadbench.harness.registry import ATTACKS, DEFENSES, DETECTORS, Facts, Registry
 from eadbench.harness.spec.parameters import listed
 from eadbench.harness.spec.resolved import AttackEntry, DatasetEntry, DefenseEntry
 
 __all__ = ["facts_named_in", "remember_facts", "stored_attack", "stored_dataset", "stored_defense", "texts_in"]
 
 
-_KINDS = {"attacks": ATTACKS, "defenses": DEFENSES}
+_KINDS = {"attacks": ATTACKS, "defenses": DEFENSES, "detectors": DETECTORS}
 
 
 def facts_named_in(written: Mapping[str, Any]) -> dict[str, dict[str, Facts]]:

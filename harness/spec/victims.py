@@ -1,11 +1,12 @@
 """The victims of a spec, from the entries as written to the entries as resolved."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
 from eadbench.harness.places import refuse_elsewhere
+from eadbench.harness.spec.detectors import resolved_detectors
 from eadbench.harness.spec.parameters import each_made, listed, parameters_of, scalars_of, validated
 from eadbench.harness.spec.resolved import DefenseEntry, TrainingEntry, VictimEntry
 from eadbench.harness.spec.schema import SpecFile, VictimFields
@@ -57,12 +58,19 @@ def _victim(given: VictimFields, where: str, resolve: Resolve, code: bool) -> Vi
         network_classes=given.network_classes,
         attacked=given.attacked,
         evaluated_on=given.evaluated_on,
+        detectors=_detectors(given, where, code),
     )
+
+
+def _detectors(given: VictimFields, where: str, code: bool) -> Sequence[Mapping[str, Any]]:
+    if given.detectors and not given.attacked:
+        raise UserError(f"{where}.detectors: has no examples to judge, as attacked is false; leave out one")
+    return resolved_detectors(given.detectors, f"{where}.detectors", code=code)
 
 
 def _ensemble(given: VictimFields, where: str, resolve: Resolve, code: bool) -> VictimEntry:
     """Resolve an ensemble, whose members are names of other victims, or entries of their own."""
-    allowed = {"name", "ensemble", "attacked", "evaluated_on"}
+    allowed = {"name", "ensemble", "attacked", "evaluated_on", "detectors"}
     if others := sorted(given.model_fields_set - allowed):
         raise UserError(f"{where}.{others[0]}: an ensemble has members alone; give it to them, or leave it out")
     members: list[str | VictimEntry] = []
@@ -90,6 +98,7 @@ def _ensemble(given: VictimFields, where: str, resolve: Resolve, code: bool) -> 
         network_classes=None,
         attacked=given.attacked,
         evaluated_on=given.evaluated_on,
+        detectors=_detectors(given, where, code),
         ensemble=members,
     )
 

@@ -1,0 +1,144 @@
+"""Detectors in a sweep: rows do not change, detections have the same bits again, and verdicts are those of scores."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from eadbench.attacks import Adversarial
+from eadbench.defenses.detectors import scores_of
+from eadbench.harness.datasets import load
+from eadbench.harness.execution.detecting import detections, fit
+from eadbench.harness.parquet.adversarial import read_images
+from eadbench.harness.plan import grid
+from eadbench.harness.plan.cells import detector_digest
+from eadbench.harness.plan.grid import Shard
+from eadbench.harness.results.folder import Results
+from eadbench.harness.results.model_files import load_victim, read_model
+from eadbench.harness.results.verify import damages
+from eadbench.harness.spec import Spec
+from tests.sweeps import rows, run, small
+
+EAD = {"name": "ead", "beta": 1e-2, "binary_search_steps": 4, "max_iterations": 30, "initial_const": 1}
+SQUEEZING = {"name": "feature_squeezing", "images": 400}
+DENSITY = {"name": "kernel_density", "images": 400}
+NAMES = ("l0", "l1", "l2", "linf", "margin", "const", "epsilon")
+
+
+def spec(detectors: list[Any], **changes: Any) -> Spec:
+    victim = {"arch": "digits", "training": {"epochs": 4, "batch_size": 32, "learning_rate": 3e-3}}
+    victims = [victim | ({"detectors": detectors} if detectors else {})]
+    small_sweep = {"targets": {"random": 1}, "images": {"count": 12}, "attacks": [EAD], "shard_size": 8}
+    return small(**small_sweep | {"victims": victims} | changes)
+
+
+def detected(folder: Path) -> pd.DataFrame:
+    return pd.concat([pq.read_table(part).to_pandas() for part in sorted((folder / "detections").glob("*.parquet"))])
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run a sweep with detectors, oblivious and adaptive attacks, and stored images."""
+    folder = tmp_path_factory.mktemp("judged") / "small"
+    attacks = [EAD, EAD | {"adaptive": "feature_squeezing"}, EAD | {"adaptive": "kernel_density"}]
+    run(spec([SQUEEZING, DENSITY, "mmd"], attacks=attacks, save_images="successes"), folder)
+    return folder
+
+
+def test_rows_and_their_files_are_those_without_detectors(judged: Path, tmp_path: Path) -> None:
+    run(spec([]), tmp_path / "plain")
+    parts = sorted((tmp_path / "plain" / "examples").iterdir())
+    assert parts and not (tmp_path / "plain" / "detections").exists()
+    for part in parts:
+        assert part.read_bytes() == (judged / "examples" / part.name).read_bytes()
+
+
+def test_a_detection_for_every_row_and_detector(judged: Path) -> None:
+    frame, own = detected(judged), rows(judged)
+    key = ["cell", "image", "target"]
+    for _, part in frame.groupby("detector"):
+        pairs = part.merge(own, on=key, suffixes=("", "_row"), validate="one_to_one")
+        assert len(pairs) == len(own) and (pairs["success"] == pairs["success_row"]).all()
+    assert frame["score"].isna().sum() > 0 or own["success"].all()
+
+
+def test_scores_are_those_of_the_stored_images(judged: Path) -> None:
+    results, data = Results(judged), load("digits")
+    _, [victim] = results.victims()
+    model, _, _ = load_victim(read_model(results.model(victim.digest)), "cpu")
+    entry = victim.detectors[0]
+    fitted = fit(entry, victim.digest, model, data, results, lambda _: None)
+    keys, images = read_images(sorted((judged / "images").glob("*.parquet")))
+    scores = scores_of(fitted.detector, model, torch.from_numpy(images), fitted.learnt)
+    said = detected(judged).query("detector == @fitted.digest").set_index(["cell", "image"])
+    assert len(keys) > 20
+    for cell, image, score in zip(keys["cell"], keys["image"], scores.tolist(), strict=True):
+        line = said.loc[(cell, image)]
+        assert line["score"] == pytest.approx(score, abs=1e-5)
+        assert line["rejected"] == (line["score"] > fitted.threshold)
+        clean = scores_of(fitted.detector, model, data.test.images([image]), fitted.learnt).item()
+        assert line["clean_score"] == pytest.approx(clean, abs=1e-5)
+        assert line["clean_rejected"] == (line["clean_score"] > fitted.threshold)
+
+
+def test_an_adaptive_attack_is_not_rejected_by_its_detector(judged: Path) -> None:
+    frame, own = detected(judged), rows(judged)
+    _, [victim] = Results(judged).victims()
+    for entry in victim.detectors[:2]:
+        name = entry["name"]
+        cells = own.loc[own["parameters"].str.contains(f'"name":"{name}"'), "cell"].unique()
+        said = frame[frame["cell"].isin(cells) & (frame["detector"] == detector_digest(entry)) & frame["success"]]
+        assert len(cells) == 2 and len(said) > 5 and not said["rejected"].any()
+
+
+def test_a_resumed_sweep_has_the_same_bits(judged: Path, tmp_path: Path) -> None:
+    folder, what = tmp_path / "cut", spec([SQUEEZING, DENSITY])
+    run(what, folder)
+    before = {path: path.read_bytes() for path in (*folder.glob("detections/*"), *folder.glob("examples/*"))}
+    assert run(what, folder).nothing
+    shared = [path for path in before if path.parent.name == "detections"]
+    assert all(path.read_bytes() == (judged / "detections" / path.name).read_bytes() for path in shared)
+    shared[0].unlink()
+    next(folder.glob("learnt/*.safetensors")).unlink()
+    assert run(what, folder).shards == 1
+    assert before == {path: path.read_bytes() for path in before}
+    assert not [*damages(Results(folder))]
+
+
+def test_detectors_that_come_later_judge_what_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    run(spec([]), folder)
+    before = {path: path.read_bytes() for path in folder.glob("examples/*")}
+    assert run(spec([SQUEEZING]), folder).shards == len(before) == len([*folder.glob("detections/*")])
+    assert before == {path: path.read_bytes() for path in before}
+    run(spec([SQUEEZING], images={"count": 14}), folder)
+    assert len(detected(folder)) == len(rows(folder)) == 14 * 2
+
+
+def test_sets_are_of_one_cell_and_of_different_images(judged: Path) -> None:
+    results = Results(judged)
+    _, [victim] = results.victims()
+    entry = victim.detectors[2]
+    data = load("digits")
+    model, _, _ = load_victim(read_model(results.model(victim.digest)), "cpu")
+    fitted = fit(entry, victim.digest, model, data, results, lambda _: None)
+    what = spec(["mmd"], targets={"random": 2}, images={"count": 120}, shard_size=240)
+    others = replace(victim, images=[*range(120)], labels=[0] * 120)
+    [shard] = grid.shards(what, data.identity, data.target_classes, [others])
+    success = torch.arange(240) >= 5
+    images = data.test.images([example.image for example in shard.examples])
+    kept = Adversarial(
+        images=images, success=success, **{name: success.float() for name in NAMES}, unconfirmed=~success
+    )
+    said = pd.DataFrame(detections(shard, {"en": kept}, images, fitted, model))
+    assert said["score"].isna().tolist() == (~success).tolist()
+    sizes = said.dropna().groupby("score").size()
+    assert sizes.between(10, 100).all() and len(sizes) <= 4
+    few = Shard(**{**vars(shard), "examples": shard.examples[:16]})
+    few_kept = Adversarial(**{name: value[:16] for name, value in vars(kept).items() if value is not None})
+    said = pd.DataFrame(detections(few, {"en": few_kept}, images[:16], fitted, model))
+    assert said["score"].isna().all() and said["rejected"].isna().all()
