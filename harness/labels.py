@@ -24,7 +24,7 @@ from eadbench.harness.label_parts import (
 )
 from eadbench.harness.messages import printable
 from eadbench.harness.numbers import parameter_text
-from eadbench.harness.registry import ATTACKS, DEFENSES
+from eadbench.harness.registry import ATTACKS, DEFENSES, DETECTORS
 from eadbench.models import canonical_json, digest_of
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "crafting_label",
     "dataset_label",
     "defense_label",
+    "detector_labels",
     "distinct",
     "family_label",
     "family_of",
@@ -110,6 +111,16 @@ def defense_label(defense: str, parameters: Mapping[str, Any]) -> str:
     label = DEFENSES.label(defense) + (f": {', '.join(details)}" if details else "")
     temperature = parameters.get("temperature")
     return printable(label if temperature is None else f"{label} T = {value_text(temperature)}")
+
+
+def detector_labels(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return the label of each detector by its digest, with the parameters in which those of one name differ."""
+    labels = {}
+    for digest, entry in entries.items():
+        names = varying_names([each for each in entries.values() if each["name"] == entry["name"]])
+        details = [f"{name} {value_text(entry[name])}" for name in names if entry[name] is not None]
+        labels[digest] = printable(", ".join([DETECTORS.label(entry["name"]), *details]))
+    return distinct(labels)
 
 
 def norm_label(norm: str) -> str:

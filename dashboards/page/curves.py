@@ -18,7 +18,7 @@ from eadbench.harness.paper.comparison import paper_figures
 from eadbench.harness.reporting import figures
 from eadbench.harness.reporting.tables.pages import case_name
 
-__all__ = ["section"]
+__all__ = ["figure_html", "section"]
 
 _SETTINGS: Any = {"svg.fonttype": "none", "svg.hashsalt": "eadbench"}
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -45,7 +45,7 @@ def section(summary: Summary, *, room: int) -> Section | None:
     if not drawn:
         return None
     subjects = _subjects(drawn)
-    pieces = ((heading, _figure(beside, f"c{number}")) for number, (heading, beside) in enumerate(subjects))
+    pieces = ((heading, figure_html(beside, f"c{number}")) for number, (heading, beside) in enumerate(subjects))
     groups: dict[str, list[Markup]] = {}
     for heading, html in fitting(pieces, room):
         groups.setdefault(heading, []).append(html)
@@ -71,7 +71,7 @@ def _subjects(drawn: Mapping[str, Figure]) -> list[tuple[str, list[Figure]]]:
     return [(heading, beside) for (heading, _), beside in subjects.items()]
 
 
-def _figure(beside: Sequence[Figure], prefix: str) -> Markup:
+def figure_html(beside: Sequence[Figure], prefix: str) -> Markup:
     """Return figures of the same lines side by side, with their title as the caption."""
     title = " ".join(beside[0].get_suptitle().split())
     drawings = [_drawing(figure, f"{prefix}-{number}-") for number, figure in enumerate(beside)]

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from eadbench.dashboards.page import (
     curves,
+    detectors,
     environment,
     failures,
     galleries,
@@ -53,6 +54,7 @@ def page(snapshot: Snapshot, summary: Summary) -> str:
     first = [
         *(overview, victims.section(snapshot, summary), tables.attacks(summary), trust.section(summary)),
         seeds.section(summary),
+        detectors.section(summary),
     ]
     transfers = tables.transfer(summary)
     last = [

@@ -9,6 +9,7 @@ import pandas as pd
 
 from eadbench.harness.analysis import aggregate, cautions, evidence
 from eadbench.harness.analysis.completeness import missing_text
+from eadbench.harness.analysis.detection import Detections, detections_of
 from eadbench.harness.analysis.evidence import Counts, evidence_of
 from eadbench.harness.analysis.indicators import findings
 from eadbench.harness.analysis.planned import planned
@@ -42,6 +43,8 @@ class Summary:
     """How many rows are missing, in a sentence; None if the sweep is complete."""
     mixture: str | None = None
     """What differed when the rows were computed, in a sentence; None if nothing did."""
+    detections: Detections | None = None
+    """What the victims' detectors say; None without detectors."""
 
     @cached_property
     def labels(self) -> Labels:
@@ -92,6 +95,7 @@ def read(snapshot: Snapshot) -> Summary:
         findings=found,
         missing=missing_text(snapshot, {(cell, tested): numbers[line] for line, cell, tested in keys}),
         mixture=mixture(rows.notes),
+        detections=detections_of(snapshot),
     )
 
 

@@ -1,4 +1,4 @@
-"""The report of a sweep: tables, the transfer matrix, curves, galleries, and a comparison with the paper."""
+"""The report of a sweep: tables, the transfer matrix, detectors, curves, galleries, and a comparison with the paper."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +15,7 @@ from eadbench.harness.parquet.adversarial import Images
 from eadbench.harness.parquet.stored import SETTING, StoredRows
 from eadbench.harness.reporting import tables
 from eadbench.harness.reporting.tables import grid, overview
+from eadbench.harness.reporting.tables.detections import detections_csv, detections_terminal, render_detections
 from eadbench.harness.reporting.tables.layout import Layout, grids
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import write_text
@@ -43,7 +44,7 @@ def terminal(summary: Summary, *, width: int, layout: Layout | None = None, quan
             parts += map(grid.terminal, grids(lines, summary.victims, layout))
     matrix = transfer.terminal(summary.lines, summary.victims, summary.labels, summary.spec)
     seeds = tables.seeds_terminal(summary.lines, summary.victims)
-    parts += [part for part in (seeds, matrix) if part is not None]
+    parts += [part for part in (seeds, matrix, detections_terminal(summary)) if part is not None]
     parts += [Text(text, style="dim") for text in (images_text(summary.spec), *examples_texts(summary))]
     return Group(*parts, *(Text(f"Warning: {text}", style="yellow") for text in warnings(summary)), Text())
 
@@ -66,6 +67,7 @@ def text(summary: Summary, format: str, layout: Layout | None = None, *, quantis
         rendered = needs + overview.text(summary, format) + rendered.removeprefix(needs)
         rendered += tables.render_seeds(summary.lines, format, summary.victims)
         rendered += tables.render_matrix(summary.lines, format, summary.victims, summary.spec)
+        rendered += render_detections(summary, format)
     rendered = printable(rendered)
     if format != "markdown":
         return rendered
@@ -121,6 +123,8 @@ def write(folder: Results, summary: Summary) -> dict[str, str]:
         texts["trust.csv"] = indicators.to_csv(index=False, lineterminator="\n")
     if seeds := tables.seeds_csv(summary.lines, summary.victims):
         texts["seeds.csv"] = seeds
+    if detections := detections_csv(summary):
+        texts["detections.csv"] = detections
     texts = {name: printable(content) for name, content in texts.items()}
     for name, content in texts.items():
         write_text(folder.report / name, content)
@@ -128,16 +132,17 @@ def write(folder: Results, summary: Summary) -> dict[str, str]:
 
 
 def draw(snapshot: Snapshot, summary: Summary, *, paper: bool = False) -> list[Path]:
-    """Draw curves over β, κ and T, and a gallery of every cell with stored images; write them into ``DIR/report``.
+    """Draw curves over β, κ and T, ROC curves of detectors, and a gallery of every cell with stored images.
 
-    If `paper`, the paper's figures stand in the curves as hollow marks.
+    The files are in ``DIR/report``. If `paper`, the paper's figures stand in the curves as hollow marks.
     """
     from eadbench.harness.paper import comparison
     from eadbench.harness.reporting import figures, gallery
 
     folder = snapshot.folder
     beside = comparison.paper_figures(summary.lines, summary.victims) if paper else None
-    files = figures.save(figures.draw(summary.lines, summary.victims, paper=beside), folder.report)
+    drawn = figures.draw(summary.lines, summary.victims, paper=beside) | figures.draw_roc(summary)
+    files = figures.save(drawn, folder.report)
     if summary.spec.save_images == "successes":
         data = snapshot.data()
         if isinstance(data, str):

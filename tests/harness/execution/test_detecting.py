@@ -1,5 +1,6 @@
 """Detectors in a sweep: rows do not change, detections have the same bits again, and verdicts are those of scores."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,21 @@ import pytest
 import torch
 
 from eadbench.attacks import Adversarial
+from eadbench.dashboards.page.report import page
 from eadbench.defenses.detectors import scores_of
+from eadbench.harness.analysis.summary import read
 from eadbench.harness.datasets import load
 from eadbench.harness.execution.detecting import detections, fit
 from eadbench.harness.parquet.adversarial import read_images
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.cells import detector_digest
 from eadbench.harness.plan.grid import Shard
+from eadbench.harness.reporting.figures import draw_roc
+from eadbench.harness.reporting.report import text
+from eadbench.harness.reporting.tables.detections import detections_csv, detections_texts
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.model_files import load_victim, read_model
+from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.results.verify import damages
 from eadbench.harness.spec import Spec
 from tests.sweeps import rows, run, small
@@ -142,3 +149,25 @@ def test_sets_are_of_one_cell_and_of_different_images(judged: Path) -> None:
     few_kept = Adversarial(**{name: value[:16] for name, value in vars(kept).items() if value is not None})
     said = pd.DataFrame(detections(few, {"en": few_kept}, images[:16], fitted, model))
     assert said["score"].isna().all() and said["rejected"].isna().all()
+
+
+def test_the_report_shows_what_each_detector_rejects(judged: Path) -> None:
+    snapshot = Snapshot(Results(judged))
+    summary = read(snapshot)
+    heads, texts = detections_texts(summary)
+    assert len(texts) == 3 * 3 * 2 and all(len(line) == len(heads) for line in texts)
+    knows = [line[heads.index("knows it")] for line in texts]
+    assert knows[:3] == ["no", "yes", "another"] and knows[6:9] == ["no", "another", "yes"]
+    frame = detected(judged)
+    said = pd.read_csv(io.StringIO(detections_csv(summary)))
+    for line in said.to_dict("records"):
+        part = frame[(frame["cell"] == line["cell"]) & (frame["detector"] == line["detector_digest"])]
+        judgements = part.loc[part["success"], "rejected"]
+        if not judgements.isna().all():
+            passed = (part["success"] & ~part["rejected"].eq(True)).mean()
+            assert line["asr_with_detector"] == pytest.approx(100 * passed)
+    assert "| feature squeezing | EAD" in text(summary, "markdown")
+    assert "feature squeezing & EAD" in text(summary, "latex")
+    html = page(snapshot, summary)
+    assert "feature squeezing on digits" in html and 'id="detectors"' in html
+    assert len(draw_roc(summary)) == 2
