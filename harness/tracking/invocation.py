@@ -33,6 +33,7 @@ from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.storage import checked_name, is_local
 from eadbench.harness.tracking import describe, log_sweep
 from eadbench.harness.tracking.curves import curves
+from eadbench.harness.tracking.detection import detection_metrics
 from eadbench.harness.tracking.optimality import optimality_metrics
 from eadbench.harness.tracking.records import CellRecord, Logged, SweepRecord, VictimRecord
 from eadbench.models import digest_of, replace_file
@@ -190,13 +191,14 @@ def _metrics(done: Done, seconds: float) -> dict[str, float | None]:
 def _cells(snapshot: Snapshot, summary: Summary, tags: Mapping[str, str], tables: Places) -> Iterator[CellRecord]:
     """Yield the records of the cells with rows."""
     victims = {victim.digest: victim for victim in summary.victims}
-    optimality = optimality_metrics(snapshot)
+    optimality, detected = optimality_metrics(snapshot), detection_metrics(summary)
     for digest, lines in summary.lines.groupby("cell", sort=False):
         cell = snapshot.cells[str(digest)]
         cell_tags = {**tags, **_table_tag(tables.cells.get(cell.digest, ()))}
         cell_tags |= _indicator_tag(raised_names(summary.findings, cell.digest))
         record = describe.cell_record(cell, victims[cell.victim], lines, cell_tags, summary.labels)
-        yield replace(record, metrics={**record.metrics, **optimality.get(cell.digest, {})})
+        further = {**optimality.get(cell.digest, {}), **detected.get(cell.digest, {})}
+        yield replace(record, metrics={**record.metrics, **further})
 
 
 def _victims(

@@ -32,8 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_the_page_has_one_file_of_each_kind() -> None:
     assert list(FILES) == [
-        "my_attack.py", "test_my_attack.py", "my_defense.py", "my_front.py", "my_model.py", "my_data.py",
-        "my_sweep.yaml",
+        "my_attack.py", "test_my_attack.py", "my_defense.py", "my_front.py", "my_detector.py", "my_model.py",
+        "my_data.py", "my_sweep.yaml",
     ]  # fmt: skip
 
 
@@ -69,6 +69,6 @@ def test_the_sweep_runs(folder: Path) -> None:
     assert mine["cell"].nunique() == 6
     assert mine.groupby("cell").size().tolist() == [3 * 9] * 6  # images × targets
     assert rows["success"].any()
-    assert "sign step" in ended.out and "fine-tuning" in ended.out
+    assert "sign step" in ended.out and "fine-tuning" in ended.out and "brightness" in ended.out
     again = eadbench("run", "my_sweep.yaml", "--executor", "serial")
     assert again.code == 0 and "Nothing to do" in again.out

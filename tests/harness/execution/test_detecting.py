@@ -28,6 +28,7 @@ from eadbench.harness.results.model_files import load_victim, read_model
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.results.verify import damages
 from eadbench.harness.spec import Spec
+from eadbench.harness.tracking.detection import detection_metrics
 from tests.sweeps import rows, run, small
 
 EAD = {"name": "ead", "beta": 1e-2, "binary_search_steps": 4, "max_iterations": 30, "initial_const": 1}
@@ -171,3 +172,6 @@ def test_the_report_shows_what_each_detector_rejects(judged: Path) -> None:
     html = page(snapshot, summary)
     assert "feature squeezing on digits" in html and 'id="detectors"' in html
     assert len(draw_roc(summary)) == 2
+    metrics = detection_metrics(summary)
+    for line in said.dropna(subset=["auc"]).to_dict("records"):
+        assert metrics[line["cell"]][f"{line['detector']}/auc"] == pytest.approx(line["auc"])
