@@ -117,9 +117,9 @@ def detector_labels(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Return the label of each detector by its digest, with the parameters in which those of one name differ."""
     labels = {}
     for digest, entry in entries.items():
-        names = varying_names([each for each in entries.values() if each["name"] == entry["name"]])
-        details = [f"{name} {value_text(entry[name])}" for name in names if entry[name] is not None]
-        labels[digest] = printable(", ".join([DETECTORS.label(entry["name"]), *details]))
+        alike = varying_names([each for each in entries.values() if each.get("name") == entry.get("name")])
+        details = [f"{name} {value_text(entry[name])}" for name in alike if entry.get(name) is not None]
+        labels[digest] = printable(", ".join([DETECTORS.label(str(entry.get("name"))), *details]))
     return distinct(labels)
 
 

@@ -3,6 +3,8 @@
 Shapes: X images, C × H × W values of an image.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,8 @@ def adversarial(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tenso
     """
     right = torch.cat([model(part).argmax(1) for part in torch.split(images, 256)]) == labels
     images, labels = images[right], labels[right]
-    kept = IFGM(norm="l2", epsilons=EPSILONS, targeted=False)(model, images, labels)["l2"]
+    chosen: Any = IFGM
+    kept = chosen(norm="l2", epsilons=EPSILONS, targeted=False)(model, images, labels)["l2"]
     moved = kept.success & (kept.l2 > 0)
     if not moved.any():
         raise ValueError("no training image of the victim can be attacked by I-FGM, so there is nothing to learn from")

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from eadbench.harness.labels import detector_labels
 from eadbench.harness.parquet.detections import read_detections
@@ -63,7 +62,7 @@ def detections_of(snapshot: Snapshot) -> Detections | None:
         for digest in map(detector_digest, victim.detectors):
             frame = read_detections(parts.get(digest, []), list(cells))
             frame = frame[frame["image"].isin(list(victim.images))].drop_duplicates(["cell", "image", "target"])
-            by_cell = dict(list(frame.groupby("cell")))
+            by_cell = {str(cell): part for cell, part in frame.groupby("cell")}
             for cell in sorted(by_cell, key=order.__getitem__):
                 names = {"cell": cell, "model": victim.digest, "detector": digest, "label": labels[digest]}
                 positives, negatives = _scores(by_cell[cell])
@@ -101,7 +100,7 @@ def _scores(frame: pd.DataFrame) -> tuple[Floats, Floats]:
 
 def _of_sets(entry: Mapping[str, Any]) -> bool:
     """Return whether a detector of ours judges sets: those of a cell are too few for a curve of their scores."""
-    return getattr(DETECTORS.table.get(entry["name"]), "SET_SIZE", None) is not None
+    return getattr(DETECTORS.table.get(str(entry.get("name"))), "SET_SIZE", None) is not None
 
 
 def _figures(frame: pd.DataFrame, positives: Floats, negatives: Floats) -> dict[str, Any]:
@@ -126,7 +125,7 @@ def auc(positives: Floats, negatives: Floats) -> float:
     """Return the probability that a positive scores above a negative, a tie counting half; NaN without either."""
     if not len(positives) or not len(negatives):
         return float("nan")
-    ranks = rankdata(np.concatenate([positives, negatives]))[: len(positives)]
+    ranks = pd.Series(np.concatenate([positives, negatives])).rank()[: len(positives)]
     pairs = len(positives) * len(negatives)
     return float((ranks.sum() - len(positives) * (len(positives) + 1) / 2) / pairs)
 

@@ -25,7 +25,8 @@ def draw_roc(summary: Summary) -> dict[str, Figure]:
     kappas = sorted(own["kappa"].unique())
     figures: dict[str, Figure] = {}
     with mpl.rc_context(STYLE):
-        for (model, digest), lines in summary.detections.of([*own.index]).groupby(["model", "detector"], sort=False):
+        for keys, lines in summary.detections.of([*own.index]).groupby(["model", "detector"], sort=False):
+            model, digest = map(str, keys)
             drawn = [cell for cell in lines["cell"] if (digest, cell) in summary.detections.curves]
             if not drawn:
                 continue
