@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -27,8 +27,6 @@ class Attacked:
     rounded: Mapping[str | None, Quantised]
     """The same, rounded to 8 bits."""
     record: ShardRecord
-    detections: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
-    """What each of the victim's detectors says, by the detector's digest."""
 
 
 def shard_record(

@@ -17,12 +17,13 @@ from eadbench.defenses.detectors import Detector, Fitted, scores_of
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
 from eadbench.harness.execution.learning import learnt
+from eadbench.harness.parquet.detections import write_detections
 from eadbench.harness.plan.cells import detector_digest
 from eadbench.harness.plan.grid import Shard
 from eadbench.harness.results.folder import Results
 from eadbench.harness.spec.detectors import made
 
-__all__ = ["FittedDetector", "detections", "fit"]
+__all__ = ["Detectors", "FittedDetector", "detections", "fit"]
 
 SLACK = 1e-6
 """An adaptive attack stays this far below the threshold, relatively, so that rounding does not reject its examples."""
@@ -46,14 +47,54 @@ class FittedDetector:
         """Return whether a score is rejected; one that is no number is."""
         return not score <= self.threshold
 
-    def guarding(self, attacked: nn.Module, victim: nn.Module, weight: float, channels: int) -> Guarded:
-        """Return the victim as an adaptive attack is given it: `attacked`, perhaps in lower precision, and guarded."""
-        bound = self.threshold - SLACK * max(1.0, abs(self.threshold))
+
+class Detectors:
+    """The detectors of a worker's victims, each fitted or loaded once.
+
+    Parameters
+    ----------
+    data
+        Returns the data set.
+    notice
+        Called with a text while another process fits the same.
+    """
+
+    def __init__(
+        self, results: Results, device: str, data: Callable[[], DataSet], notice: Callable[[str], None]
+    ) -> None:
+        self._results, self._device, self._data, self._notice = results, device, data, notice
+        self._fitted: dict[tuple[str, str], FittedDetector] = {}
+
+    def _of(self, entry: Mapping[str, Any], digest: str, victim: nn.Module) -> FittedDetector:
+        key = digest, detector_digest(entry)
+        if key not in self._fitted:
+            self._fitted[key] = fit(entry, digest, victim, self._data(), self._results, self._notice)
+        return self._fitted[key]
+
+    def guarding(self, shard: Shard, searched: nn.Module, victim: nn.Module) -> nn.Module:
+        """Return the victim as a shard's attack is given it: `searched`, guarded if the attack knows a detector."""
+        parameters = shard.setting.parameters
+        if (entry := parameters.get("adaptive")) is None:
+            return searched
+        fitted = self._of(entry, shard.victim.digest, victim)
+        bound = fitted.threshold - SLACK * max(1.0, abs(fitted.threshold))
 
         def excess(images: Tensor) -> Tensor:
-            return self.detector.score(victim, images, self.learnt) - bound
+            return fitted.detector.score(victim, images, fitted.learnt) - bound
 
-        return Guarded(attacked, excess, weight=weight, passes=self.detector.passes(channels))
+        passes = fitted.detector.passes(self._data().shape[0])
+        return Guarded(searched, excess, weight=parameters.get("adaptive_weight", 1.0), passes=passes)
+
+    def judge(self, shard: Shard, rules: Mapping[str | None, Adversarial], victim: nn.Module) -> None:
+        """Write what the victim's detectors say of the examples that each rule keeps, and of their originals."""
+        if not shard.victim.detectors:
+            return
+        images = getattr(self._data(), shard.split).images([example.image for example in shard.examples])
+        for entry in shard.victim.detectors:
+            fitted = self._of(entry, shard.victim.digest, victim)
+            with models.seeded(int(shard.digest, 16) >> 1, self._device):  # the same dropout whatever else is judged
+                said = detections(shard, rules, images.to(self._device), fitted, victim)
+            write_detections(self._results.detection_part(shard.digest, fitted.digest), said)
 
 
 def fit(

@@ -3,7 +3,7 @@
 import errno
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from eadbench.harness import datasets
 from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution.allocator import keep_freed_memory
 from eadbench.harness.execution.attacked import Attacked, shard_record
-from eadbench.harness.execution.detecting import FittedDetector, detections, fit
+from eadbench.harness.execution.detecting import Detectors
 from eadbench.harness.execution.learning import ready
 from eadbench.harness.execution.making import check_made, ensemble, refuse_own
 from eadbench.harness.execution.probing import MEASURED, probed, sample
@@ -32,10 +32,8 @@ from eadbench.harness.execution.versions import device_name
 from eadbench.harness.execution.victim_checks import class_suspicions
 from eadbench.harness.labels import defense_label
 from eadbench.harness.parquet.adversarial import read_images, write_images
-from eadbench.harness.parquet.detections import write_detections
 from eadbench.harness.parquet.notes import read_notes
 from eadbench.harness.parquet.rows import WHAT, read_rows, write_rows
-from eadbench.harness.plan.cells import detector_digest
 from eadbench.harness.plan.grid import Shard
 from eadbench.harness.plan.recipes import defense_of, needs_of
 from eadbench.harness.plan.tasks import Setup, Task, Transfer, VictimTask
@@ -86,8 +84,7 @@ class Worker:
         self.weights: dict[str, str] = {}
         """The SHA-256 of the weights of each victim that was loaded."""
         self.batch_size = cache(self._batch_size)
-        self.detectors: dict[tuple[str, str], FittedDetector] = {}
-        """Detectors that were fitted or loaded, by the digests of the victim and of the detector."""
+        self.detectors = Detectors(self.results, self.device, lambda: self.data, self.notice)
 
     @cached_property
     def data(self) -> datasets.DataSet:
@@ -244,8 +241,7 @@ class Worker:
             write_images(self.results.image_part(shard.digest), *crafted_images(shard, attacked.rules))
             if shard.setting.parameters.get("quantised"):
                 write_images(self.results.rounded_part(shard.digest), *crafted_images(shard, attacked.rounded))
-        for digest, said in attacked.detections.items():
-            write_detections(self.results.detection_part(shard.digest, digest), said)
+        self.detectors.judge(shard, attacked.rules, self.victim(shard.victim.digest))
         weights = {shard.victim.digest: self.weights[shard.victim.digest]}
         self.results.commit(shard, attacked.rows, attacked.record, weights, code_of(shard, self.results))
         return attacked.record
@@ -262,13 +258,9 @@ class Worker:
             with warnings.catch_warnings(), follow(self.advance):
                 warnings.simplefilter("ignore", ArgumentWarning)  # the probe of the victim says the same, once
                 attack = ready(attack, shard, victim, self.data, self.results, self.notice)
-                attacked = victim if precision == "float32" else LowerPrecision(victim, precision)
-                if (known := shard.setting.parameters.get("adaptive")) is not None:
-                    weight = shard.setting.parameters.get("adaptive_weight", 1.0)
-                    fitted = self.detector(known, shard.victim.digest)
-                    attacked = fitted.guarding(attacked, victim, weight, images.shape[1])
+                searched = victim if precision == "float32" else LowerPrecision(victim, precision)
                 result: AttackResult = attack(
-                    attacked,
+                    self.detectors.guarding(shard, searched, victim),
                     images.to(self.device),
                     labels.to(self.device),
                     batch_size=batch_size,
@@ -276,24 +268,13 @@ class Worker:
             rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
             shares = survivals(shard, victim, rules, times=self.setup.confirmations, batch_size=batch_size)
             rounded = roundings(shard, victim, images.to(self.device), rules, batch_size=batch_size)
-            said = {
-                each.digest: detections(shard, rules, images.to(self.device), each, victim)
-                for each in (self.detector(entry, shard.victim.digest) for entry in shard.victim.detectors)
-            }
         rows = crafted_rows(shard, self.data.name, rules, result, shares, rounded)
         random = any(share is not None for share in shares.values())
         seconds = time.perf_counter() - clock
         record = shard_record(
             shard, rules, result, batch_size, started, seconds, random=random, worker=self.name, device=self.device
         )
-        return Attacked(rows=rows, rules=rules, rounded=rounded, record=record, detections=said)
-
-    def detector(self, entry: Mapping[str, Any], digest: str) -> FittedDetector:
-        """Return a detector of a victim, fitted."""
-        key = digest, detector_digest(entry)
-        if key not in self.detectors:
-            self.detectors[key] = fit(entry, digest, self.victim(digest), self.data, self.results, self.notice)
-        return self.detectors[key]
+        return Attacked(rows=rows, rules=rules, rounded=rounded, record=record)
 
     def transfer(self, task: Transfer) -> None:
         """Test a shard's stored images on another victim, and commit their rows."""
