@@ -12,6 +12,7 @@ from eadbench.attacks.alma import ALMA
 from eadbench.attacks.apgd import APGD
 from eadbench.attacks.apgd_l1 import APGDL1
 from eadbench.attacks.attack import Attack, Traits, breaches, traits_of
+from eadbench.attacks.autoattack import AutoAttack
 from eadbench.attacks.budgeted import Budgeted
 from eadbench.attacks.budgeted_cw import BudgetedCarliniWagner
 from eadbench.attacks.budgeted_ead import BudgetedEAD
@@ -24,6 +25,7 @@ from eadbench.attacks.engine.figures import figures_of
 from eadbench.attacks.engine.frozen import frozen
 from eadbench.attacks.engine.probe import Probe, probe
 from eadbench.attacks.engine.quantise import Quantised, nearest_levels, quantised
+from eadbench.attacks.fab import FAB
 from eadbench.attacks.fgm import FGM
 from eadbench.attacks.fmn import FMN
 from eadbench.attacks.hopskipjump import HopSkipJump
@@ -33,6 +35,7 @@ from eadbench.attacks.jsma import JSMA
 from eadbench.attacks.pdpgd import PDPGD
 from eadbench.attacks.result import Adversarial, AttackResult
 from eadbench.attacks.sigma_zero import SigmaZero
+from eadbench.attacks.square import Square
 from eadbench.attacks.superdeepfool import SuperDeepFool
 from eadbench.attacks.universal import Universal
 from eadbench.attacks.zoo import ZOO
@@ -50,6 +53,7 @@ ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "sigma_zero": SigmaZero,
     "deepfool": DeepFool,
     "superdeepfool": SuperDeepFool,
+    "fab": FAB,
     "apgd": APGD,
     "apgd_l1": APGDL1,
     "jsma": JSMA,
@@ -58,6 +62,8 @@ ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "ti_fgm": TIFGM,
     "zoo": ZOO,
     "hopskipjump": HopSkipJump,
+    "square": Square,
+    "autoattack": AutoAttack,
     "universal": Universal,
 }
 """Attacks by their names in a spec. The paper's come first, in the order of its tables."""
@@ -71,6 +77,7 @@ __all__ = [
     "DDN",
     "DIFGM",
     "EAD",
+    "FAB",
     "FGM",
     "FMN",
     "IFGM",
@@ -82,6 +89,7 @@ __all__ = [
     "Adversarial",
     "Attack",
     "AttackResult",
+    "AutoAttack",
     "Budgeted",
     "BudgetedCarliniWagner",
     "BudgetedEAD",
@@ -91,6 +99,7 @@ __all__ = [
     "Probe",
     "Quantised",
     "SigmaZero",
+    "Square",
     "SuperDeepFool",
     "Traits",
     "Universal",

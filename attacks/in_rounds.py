@@ -56,4 +56,5 @@ class InRounds(Attack):
             forward_passes=rounds.forwards + 1,
             computed=rounds.computed,
             nonfinite_gradients=rounds.nonfinite,
+            found_by=rounds.found_by,
         )

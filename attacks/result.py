@@ -1,6 +1,6 @@
 """What an attack returns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -71,6 +71,8 @@ class AttackResult(Mapping[str, Adversarial]):
     nonfinite_gradients : Tensor, optional
         (N,) gradient evaluations with a derivative that is not finite, which counts as 0. FGM and I-FGM look at the
         gradient at x₀ alone.
+    found_by : sequence of str or None, optional
+        Of an ensemble: the member that broke each example; None if none did.
     """
 
     kept: Mapping[str, Adversarial]
@@ -79,6 +81,7 @@ class AttackResult(Mapping[str, Adversarial]):
     computed: int
     const_end: Tensor | None = None
     nonfinite_gradients: Tensor | None = None
+    found_by: Sequence[str | None] | None = None
 
     def __getitem__(self, rule: str) -> Adversarial:
         return self.kept[rule]

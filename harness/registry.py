@@ -161,6 +161,9 @@ ATTACKS = Registry(
         "zoo": "#A14E2E",
         "hopskipjump": "#5B8C2A",
         "universal": "#994E95",
+        "fab": "#1F6E8C",
+        "square": "#B5651D",
+        "autoattack": "#2E4057",
     },
     adapted=_imported_attack,
 )

@@ -85,17 +85,15 @@ class BallSearch:
         """Attack every example; return the batch size that fitted into memory."""
         rounds = self.rounds
         batch_size = rounds.repeat(self.look, batch_size)
-        left = (rounds.least > 0).nonzero().squeeze(1)
-        self.restart(left)
-        batch_size = rounds.repeat(self.play, batch_size, left)
+        self.restart(rounds.left.nonzero().squeeze(1))
+        batch_size = rounds.repeat(self.play, batch_size)
         rounds.epsilon = self.won
         return batch_size
 
     def look(self, rows: Tensor) -> Tensor:
         """Test the images themselves, and rank the classes to aim at."""
-        rounds, images = self.rounds, self.rounds.images[rows]
-        answer = rounds.test(rows, images)
-        rounds.claim(rows, images, answer.adversarial)
+        rounds = self.rounds
+        answer = rounds.look(rows)
         self.won[rows[answer.adversarial]] = 0.0
         if self.attack.targets:
             count = min(self.attack.targets, answer.logits.shape[1] - 1)

@@ -58,6 +58,10 @@ class Rounds:
         """(B,) the examples of the round."""
         self.epsilon: Tensor | None = None
         """(N,) the ε to report, if the attack has one."""
+        self.found_by: list[str | None] | None = None
+        """The member that broke each example, if the attack is an ensemble."""
+        self.left = torch.ones_like(self.labels, dtype=torch.bool)
+        """(N,) bool: the examples that the attack plays on; a cascade takes out those that are broken."""
         self.room = room
         """The most images that pass through the model at a time."""
 
@@ -67,9 +71,9 @@ class Rounds:
         return self.measure(torch.maximum(self.images, 1 - self.images))
 
     def repeat(self, play: Round, batch_size: int, examples: Tensor | None = None) -> int:
-        """Play rounds until all `examples` (n,), or all N, are done; return the batch size that fitted into memory."""
+        """Play rounds until all `examples` (n,), or all that are left, are done; return the batch size that fitted."""
         if examples is None:
-            examples = torch.arange(len(self.images), device=self.images.device)
+            examples = self.left.nonzero().squeeze(1)
         while len(examples):
             batch, waiting = examples[:batch_size], examples[batch_size:]
             self.batch = batch
@@ -116,6 +120,14 @@ class Rounds:
         self.call.serve(rows, among=self.batch)
         self.forwards[rows] += 1
         return self._told(rows, self.exact_model(x), x, x.new_empty(len(x), 0))
+
+    def look(self, rows: Tensor) -> Answer:
+        """Test the images of `rows` (B,) themselves; take out those that need no change, or have no finite margin."""
+        images = self.images[rows]
+        answer = self.test(rows, images)
+        self.claim(rows, images, answer.adversarial)
+        self.left[rows] = ~answer.adversarial & answer.margin.isfinite()
+        return answer
 
     def logits_at(self, rows: Tensor, x: Tensor) -> Tensor:
         """(B, M, K) the logits of M queries `x` (B, M, C, H, W) of each example, in the model's own precision."""

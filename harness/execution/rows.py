@@ -20,7 +20,7 @@ from eadbench.models import canonical_json
 _QUANTISED = ("quantised", *(f"quantised_{norm}" for norm in ("l0", "l1", "l2", "linf")))
 _SEARCH_COLUMNS = (
     *("iterations", "forward_passes", "margin", "const_end", "nonfinite", "survival", "trace"),
-    *_QUANTISED,
+    *("found_by", *_QUANTISED),
 )
 """Columns that say how an example was found on its own victim; null where it is tested on another."""
 
@@ -126,7 +126,11 @@ def _searches(result: AttackResult, count: int) -> list[dict[str, Any]]:
     """Return what each example's search says of itself; None where the attack does not tell."""
     ends = [0] * count if result.const_end is None else result.const_end.tolist()
     broken = [None] * count if result.nonfinite_gradients is None else result.nonfinite_gradients.tolist()
-    return [{"const_end": CONST_ENDS[end], "nonfinite": number} for end, number in zip(ends, broken, strict=True)]
+    members = [None] * count if result.found_by is None else result.found_by
+    return [
+        {"const_end": CONST_ENDS[end], "nonfinite": number, "found_by": member}
+        for end, number, member in zip(ends, broken, members, strict=True)
+    ]
 
 
 def _figures(kept: Adversarial, survival: Tensor | None) -> dict[str, Sequence[Any]]:

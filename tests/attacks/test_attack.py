@@ -73,6 +73,7 @@ def test_attacks_declare_themselves() -> None:
         "σ-zero",
         "DeepFool",
         "SuperDeepFool",
+        "FAB",
         "APGD",
         "APGD-L1",
         "JSMA",
@@ -81,6 +82,8 @@ def test_attacks_declare_themselves() -> None:
         "TI-FGM",
         "ZOO",
         "HopSkipJump",
+        "Square",
+        "AutoAttack",
         "universal",
     ]
     for name in ("ead", "cov"):
@@ -90,7 +93,8 @@ def test_attacks_declare_themselves() -> None:
     assert traits["fgm"].axes == traits["ifgm"].axes == ("norm",)
     assert all(each.norms for each in traits.values())
     assert [name for name in traits if not traits[name].untargeted] == ["jsma"]
-    assert [name for name in traits if not traits[name].targeted] == ["deepfool", "superdeepfool", "universal"]
+    untargeted = ["deepfool", "superdeepfool", "autoattack", "universal"]
+    assert [name for name in traits if not traits[name].targeted] == untargeted
 
 
 class NoDataclass:

@@ -93,8 +93,8 @@ def test_hyperparameters_are_changed() -> None:
         (
             ["nothing"],
             "must name a known attack: cw, fgm, ifgm, cov, ead, ddn, alma, fmn, pdpgd, sigma_zero, deepfool, "
-            "superdeepfool, apgd, apgd_l1, jsma, mi_fgm, di_fgm, ti_fgm, zoo, hopskipjump, universal, or "
-            "package.module:name; got 'nothing'",
+            "superdeepfool, fab, apgd, apgd_l1, jsma, mi_fgm, di_fgm, ti_fgm, zoo, hopskipjump, square, autoattack, "
+            "universal, or package.module:name; got 'nothing'",
         ),
         (
             ["no_such_module:Attack"],
