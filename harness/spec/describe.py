@@ -35,13 +35,15 @@ def json_schema() -> dict[str, Any]:
     schema |= {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "eadbench spec"}
     properties = schema["properties"]
     properties["dataset"] |= _named(DATASETS)
-    properties["attacks"]["items"] = _named(ATTACKS, leave_out=("targeted",), extra=_keys_of_attacks)
+    attack, evaluation = _named(ATTACKS, leave_out=("targeted",), extra=_keys_of_attacks), _evaluation()
+    for key, kinds in (("attacks", [_several(attack)]), ("evaluate", [evaluation, _several(evaluation)])):
+        properties[key] = {"description": properties[key]["description"], "anyOf": kinds}
     properties["scales"] = {
         "type": "object",
         "description": _SCALES,
         "additionalProperties": {"type": "object"},
     }
-    schema |= _COUNT
+    schema |= {**_COUNT, "anyOf": [{"required": ["attacks"]}, {"required": ["evaluate"]}]}
     schema["$defs"]["VictimFields"]["anyOf"] = [{"required": ["arch"]}, {"required": ["ensemble"]}]
     victim = schema["$defs"]["VictimFields"]["properties"]
     victim["defense"] = {"description": victim["defense"]["description"], **_defense()}
@@ -99,6 +101,17 @@ def _defense() -> dict[str, Any]:
         "maxProperties": 1,
     }
     return {"anyOf": [names, mapping]}
+
+
+def _several(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a list of at least one item."""
+    return {"type": "array", "minItems": 1, "items": item}
+
+
+def _evaluation() -> dict[str, Any]:
+    """Return the schema of a mapping of `evaluate`: the hyperparameters of its attack."""
+    fields = _inline(ATTACKS.table["autoattack"], leave_out=("targeted",))
+    return {**fields, "properties": {**fields["properties"], **_keys_of_attacks(ATTACKS.table["autoattack"])}}
 
 
 def _keys_of_attacks(attack: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From the spec as written to the spec as resolved: names are looked up, defaults filled in, every value tried."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
@@ -40,6 +40,8 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
     UserError
         One line: the field's path, what was given, what would be right.
     """
+    if not (file.attacks or file.evaluate):
+        raise UserError("attacks: is missing; give attacks, or evaluate with a norm and an epsilon")
     targets = _targets(file, code)
     if file.images.count is None and file.images.indices is None and not any(map(_from_file, targets)):
         raise UserError("images.count: is missing")
@@ -55,8 +57,8 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
         evaluated=file.evaluated,
         victims=victims,
         attacks=[
-            resolved_attack(_accounted(entry, file, code), f"attacks[{i}]", code=code, modes=modes, victims=victims)
-            for i, entry in enumerate(file.attacks)
+            resolved_attack(_accounted(entry, file, code), where, code=code, modes=modes, victims=victims)
+            for where, entry in _attacks(file)
         ],
         save_images=file.save_images or ("successes" if transfers else "none"),
         shard_size=file.shard_size,
@@ -65,15 +67,30 @@ def resolved(file: SpecFile, *, code: bool = True) -> Spec:
         confirmations=file.confirmations,
         resources=file.resources,
     )
-    _check_modes(spec)
-    _check_distinct(spec.attacks)
+    places = [where for where, _ in _attacks(file)]
+    _check_modes(spec, places)
+    _check_distinct(spec.attacks, places)
     check_adaptive(spec.attacks, spec.victims)
     return spec
+
+
+def _attacks(file: SpecFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the attacks as written, each with its place in the spec; the evaluations at a fixed ε come last."""
+    for i, entry in enumerate(file.attacks or ()):
+        yield f"attacks[{i}]", entry
+    several = isinstance(file.evaluate, list)
+    for i, entry in enumerate(file.evaluate if isinstance(file.evaluate, list) else filter(None, [file.evaluate])):
+        where = f"evaluate[{i}]" if several else "evaluate"
+        if "name" in entry:
+            raise UserError(f"{where}.name: unknown key; to evaluate by other attacks, give them as attacks")
+        yield where, {"name": "autoattack", **entry}
 
 
 def _targets(file: SpecFile, code: bool) -> list[Targets]:
     """Return the choices of targets, a file with its rows; refuse one that is there twice, and a second file."""
     given = file.targets if isinstance(file.targets, list) else [file.targets]
+    if file.evaluate and "targets" not in file.model_fields_set:
+        given = ["untargeted"]
     if twice := [each for i, each in enumerate(given) if each in given[:i]]:
         raise UserError(f"targets: has {target_text(twice[0])} twice; leave out one")
     if sum(map(_from_file, given)) > 1:
@@ -269,16 +286,16 @@ def _looked_up(given: Mapping[str, Any], registry: Registry, where: str) -> tupl
         raise UserError(f"{where}.name: {error}") from error
 
 
-def _check_modes(spec: Spec) -> None:
+def _check_modes(spec: Spec, places: Sequence[str]) -> None:
     """Refuse attacks that run with none of the choices of targets."""
-    for i, entry in enumerate(spec.attacks):
+    for where, entry in zip(places, spec.attacks, strict=True):
         if not any(map(entry.takes, spec.targets)):
             only, right = ("untargeted", "untargeted") if entry.untargeted else ("targeted", "all")
             also = ", or add it to the list" if len(spec.targets) > 1 else ""
-            raise UserError(f"attacks[{i}].name: {entry.name} is {only} only; give the spec targets: {right}{also}")
+            raise UserError(f"{where}.name: {entry.name} is {only} only; give the spec targets: {right}{also}")
 
 
-def _check_distinct(attacks: Sequence[AttackEntry]) -> None:
+def _check_distinct(attacks: Sequence[AttackEntry], places: Sequence[str]) -> None:
     """Refuse two entries that share a cell: the same attack, hyperparameters, axes and decision rule."""
     first: dict[str, int] = {}
     for i, entry in enumerate(attacks):
@@ -286,4 +303,4 @@ def _check_distinct(attacks: Sequence[AttackEntry]) -> None:
             parameters = {**entry.parameters, **dict(zip(entry.axes, values, strict=True))}
             cell = repr((entry.name, sorted(parameters.items()), rule))
             if first.setdefault(cell, i) != i:
-                raise UserError(f"attacks[{i}]: has a cell of attacks[{first[cell]}] again; leave out one of them")
+                raise UserError(f"{places[i]}: has a cell of {places[first[cell]]} again; leave out one of them")

@@ -226,9 +226,18 @@ class SpecFile(_Documented):
     victim gets wrong anyway, a success says nothing of the attack."""
     victims: list[VictimFields] = Field(min_length=1)
     """The models that are attacked, or that examples are tested on."""
-    attacks: Annotated[list[dict[str, Any]], Right("a list of at least one attack")] = Field(min_length=1)
+    attacks: Annotated[
+        Annotated[list[dict[str, Any]], Field(min_length=1)] | None, Right("a list of at least one attack")
+    ] = None
     """The attacks: {name: …} with hyperparameters; `eadbench attacks` lists names. Any single value, such as
-    beta, norm or steps, may be a list: an axis of the grid. `decision_rules` picks the iterates that are kept."""
+    beta, norm or steps, may be a list: an axis of the grid. `decision_rules` picks the iterates that are kept. They may
+    be left out beside `evaluate`."""
+    evaluate: Annotated[
+        dict[str, Any] | Annotated[list[dict[str, Any]], Field(min_length=1)] | None,
+        Right("a mapping such as {norm: linf, epsilon: 8/255, ensemble: standard}, or a list of them"),
+    ] = None
+    """Robust accuracy at a fixed ε: {norm: linf, epsilon: 8/255}, or a list of these. Short for the attack
+    `autoattack` with the same hyperparameters, such as `ensemble: plus`, and for `targets: untargeted`."""
     budget: int | None = Field(default=None, ge=LEAST_BUDGET)
     """The most passes of an example, forward and backward each counted, of every attack without a `budget` of its own.
     Not counted are the float32 tests of what an attack returns. Attacks with a number of steps default to as many as

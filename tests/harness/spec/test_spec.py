@@ -11,6 +11,7 @@ from eadbench.harness import datasets, spec
 from eadbench.harness.errors import UserError
 from eadbench.harness.spec.resolved import VictimEntry
 from eadbench.models import Training
+from tests import sweeps
 from tests.sweeps import small
 
 SWEEPS = Path(__file__).parents[3] / "sweeps"
@@ -70,6 +71,24 @@ BAD = {
     "unknown rule": ("attacks.3.decision_rules=[l3]", "attacks[3].decision_rules: must be a list from en, l1, l2"),
     "rule of an attack without": ("attacks.0.decision_rules=[en]", "attacks[0].decision_rules: must be left out"),
     "no attacks": ("attacks=[]", "attacks: must be a list of at least one attack"),
+    "neither attacks nor evaluate": (
+        "attacks=null",
+        "attacks: is missing; give attacks, or evaluate with a norm and an",
+    ),
+    "evaluate without ε": ("evaluate={norm: linf}", "evaluate.epsilon: is missing"),
+    "evaluate at no ε": ("evaluate=[{norm: linf, epsilon: 0}]", "evaluate[0].epsilon must be above 0, got 0.0"),
+    "evaluate by a member of no name": (
+        "evaluate={norm: linf, epsilon: 0.1, ensemble: [fab, pgd]}",
+        "evaluate.ensemble",
+    ),
+    "evaluate by a name": (
+        "evaluate={name: fgm, norm: linf, epsilon: 0.1}",
+        "evaluate.name: unknown key; to evaluate by other attacks, give them as attacks",
+    ),
+    "evaluate towards targets": (
+        "evaluate={norm: linf, epsilon: 0.1}",
+        "evaluate.name: autoattack is untargeted only; give the spec targets: untargeted",
+    ),
     "empty axis": ("attacks.3.beta=[]", "attacks[3].beta: must not be empty"),
     "no epochs": ("victims.0.training.epochs=0", "victims[0].training.epochs must be at least 1, got 0"),
     "no training": ("victims.0.training=null", "victims[0]: needs training (such as {epochs: 10}) or weights"),
@@ -269,6 +288,22 @@ def test_overrides_and_defaults() -> None:
     assert resolved.attacks[3].parameters["initial_const"] == 1e-3
     assert resolved.targets == [spec.RandomTargets(random=2)]
     assert training_of(resolved.victims[0]).optimizer == "adam"
+
+
+def test_evaluate_is_short_for_the_cascade_without_targets() -> None:
+    content = yaml.safe_load(sweeps.SMALL)
+    short = {key: value for key, value in content.items() if key not in ("attacks", "targets")}
+    evaluation = {"norm": "Linf", "epsilon": "8/255", "ensemble": "plus"}
+    resolved = spec.parse(short | {"evaluate": evaluation})
+    assert resolved == spec.parse(short | {"targets": "untargeted", "attacks": [{"name": "autoattack", **evaluation}]})
+    assert resolved.targets == ["untargeted"] and resolved.attacks[0].axes["epsilon"] == [8 / 255]
+    several = spec.parse(
+        content | {"targets": ["all", "untargeted"], "evaluate": [evaluation, {"norm": 2, "epsilon": 1}]}
+    )
+    assert [attack.name for attack in several.attacks[-2:]] == ["autoattack"] * 2
+    chosen = spec.parse(short | {"evaluate": evaluation | {"ensemble": ["fab-t", "square"]}})
+    assert chosen.attacks[0].parameters["ensemble"] == ["fab-t", "square"]
+    assert spec.parse(spec.written(several)) == several
 
 
 def test_a_budget_enters_digests_only_where_it_is_given() -> None:
