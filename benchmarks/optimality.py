@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from benchmarks.contenders import NORMS, contenders
 from benchmarks.optimality_picture import draw
 from benchmarks.optimality_table import markdown
-from benchmarks.smallcnn import SmallCNN
 from eadbench.harness import datasets
 from eadbench.models import load
+from sweeps.related.networks import SmallCNN
 
 KEY = ("victim", "norm", "budget", "targeted", "attack", "image")
 

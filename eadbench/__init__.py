@@ -1,15 +1,15 @@
 """A distributed benchmark of adversarial attacks on image classifiers.
 
-``from eadbench import run, plan, report, leaderboard, Results`` is the Python API (:mod:`eadbench.harness.api`). It is
-imported when it is first used, so that ``eadbench.attacks`` needs torch alone.
+``from eadbench import run, plan, report, leaderboard, robust, Results`` is the Python API
+(:mod:`eadbench.harness.api`). It is imported when it is first used, so that ``eadbench.attacks`` needs torch alone.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eadbench.harness.api import Results, leaderboard, plan, report, run
+    from eadbench.harness.api import Results, leaderboard, plan, report, robust, run
 
-__all__ = ["Results", "leaderboard", "plan", "report", "run"]
+__all__ = ["Results", "leaderboard", "plan", "report", "robust", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -45,6 +45,7 @@ __all__ = [
     "log",
     "plan",
     "report",
+    "robust",
     "run",
     "sweep",
     "transfer",
@@ -166,6 +167,36 @@ def leaderboard(
 
     opened = [each if isinstance(each, Results) else Results(each) for each in results]
     return frame(boards([each.snapshot for each in opened], norms=norms, all_attacks=all_attacks))
+
+
+def robust(
+    results: Sequence[Results | str | Path], *, norm: str | None = None, epsilon: float | None = None
+) -> pd.DataFrame:
+    """Return robust accuracy at a fixed ε, as ``eadbench robust`` does.
+
+    Parameters
+    ----------
+    results
+        One sweep or several; attacks on the same victim meet in one worst case.
+    norm, epsilon
+        The norm and ε; by default, those of the sweeps' attacks at a fixed ε.
+
+    Returns
+    -------
+    DataFrame with a line for each norm, ε, victim and attack, the worst case of all attacks last: robust accuracy over
+    `all` images, where clean errors count as broken, and over `correct` ones, in percent, each with the ends of its
+    95 % interval; `accuracy` without an attack; `images`; and `passes`, the mean of an image.
+
+    Raises
+    ------
+    UserError
+        There are no rows, or none that tell of this norm and ε.
+    """
+    from eadbench.harness.analysis.robust import robustness
+    from eadbench.harness.reporting.robust import frame
+
+    opened = [each if isinstance(each, Results) else Results(each) for each in results]
+    return frame(robustness([each.snapshot for each in opened], norm=norm, epsilon=epsilon))
 
 
 def sweep(

@@ -11,6 +11,7 @@ from eadbench.dashboards.page import (
     galleries,
     header,
     reproduction,
+    robust,
     seeds,
     study,
     tables,
@@ -52,8 +53,8 @@ def page(snapshot: Snapshot, summary: Summary) -> str:
     """Return the page: the results, the machines that computed them, and how to compute them again."""
     overview = study.section(summary)
     first = [
-        *(overview, victims.section(snapshot, summary), tables.attacks(summary), trust.section(summary)),
-        seeds.section(summary),
+        *(overview, victims.section(snapshot, summary), tables.attacks(summary)),
+        *(robust.section(summary), trust.section(summary), seeds.section(summary)),
         detectors.section(summary),
     ]
     transfers = tables.transfer(summary)

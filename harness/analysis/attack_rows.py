@@ -10,18 +10,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eadbench.attacks.engine.ledger import SHARES
+from eadbench.harness.analysis.norms import NORMS, minimised
 from eadbench.harness.analysis.summary import AT_ONCE
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import Labels, series_of
 from eadbench.harness.parquet.stored import contradictory
-from eadbench.harness.registry import ATTACKS
 from eadbench.harness.results.snapshot import Snapshot
 
 __all__ = ["EXAMPLE", "NORMS", "WITHIN", "AttackRows", "minimised"]
 
 Floats = NDArray[np.float64]
 
-NORMS = ("l0", "l1", "l2", "linf")
 EXAMPLE = ["image", "target"]
 """What names an example of a victim."""
 _SHARED = ["dataset", "split", "targeted", "kappa"]
@@ -91,14 +90,6 @@ class AttackRows:
         """Yield the attacks of each board, with what they have in common."""
         for key, attacks in self.attacks.groupby(_SHARED, sort=False):
             yield dict(zip(_SHARED, key, strict=True)), attacks
-
-
-def minimised(attack: str, norm: Any, decision_rule: Any) -> tuple[str, ...]:
-    """Return the norms that an attack of a sweep minimises; none if that is not known."""
-    for name in (norm, decision_rule):
-        if isinstance(name, str) and name in NORMS:
-            return (name,)
-    return tuple(getattr(ATTACKS.table.get(attack), "NORMS", ()))
 
 
 def _parts(snapshot: Snapshot) -> Iterator[pd.DataFrame]:

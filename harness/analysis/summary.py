@@ -13,6 +13,7 @@ from eadbench.harness.analysis.detection import Detections, detections_of
 from eadbench.harness.analysis.evidence import Counts, evidence_of
 from eadbench.harness.analysis.indicators import findings
 from eadbench.harness.analysis.planned import planned
+from eadbench.harness.analysis.robust import Robustness, of_sweep
 from eadbench.harness.analysis.trust import Findings, raised_names
 from eadbench.harness.labels import Labels
 from eadbench.harness.parquet.notes import mixture
@@ -39,6 +40,8 @@ class Summary:
     """What :meth:`cautions.Tally.counts` returns for the same rows."""
     findings: Findings = field(default_factory=dict)
     """What the indicators find on each cell that has rows."""
+    robust: Sequence[Robustness] = ()
+    """Robust accuracy at each ε of the attacks at a fixed ε."""
     missing: str | None = None
     """How many rows are missing, in a sentence; None if the sweep is complete."""
     mixture: str | None = None
@@ -93,6 +96,7 @@ def read(snapshot: Snapshot) -> Summary:
         lines=lines.assign(table=spec.name, indicators=raised),
         counts=tally.counts(rows.lines),
         findings=found,
+        robust=of_sweep(snapshot),
         missing=missing_text(snapshot, {(cell, tested): numbers[line] for line, cell, tested in keys}),
         mixture=mixture(rows.notes),
         detections=detections_of(snapshot),

@@ -39,6 +39,10 @@ COMMANDS: Mapping[str, _Entry] = {
         "harness.commands.ranking",
         "Rank the attacks of sweeps by how near they come to the least distances that any of them finds.",
     ),
+    "robust": _Entry(
+        "harness.commands.ranking",
+        "Print robust accuracy at a fixed ε, by attack and by the worst case of all attacks of some sweeps.",
+    ),
     "show": _Entry("harness.commands.showing", "Draw one example, and print the result of every attack on it."),
     "verify": _Entry(
         "harness.commands.verifying",

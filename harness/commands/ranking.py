@@ -1,11 +1,14 @@
-"""The command that ranks attacks: leaderboard."""
+"""The commands that compare attacks and victims over sweeps: leaderboard, robust."""
 
 from enum import StrEnum
+from fractions import Fraction
 from typing import Annotated
 
 import typer
 
 from eadbench.harness.commands.options import AllowCode, Folders, end_incomplete, out, warn, write_text
+from eadbench.harness.errors import UserError
+from eadbench.harness.messages import shown
 
 
 class Format(StrEnum):
@@ -18,7 +21,7 @@ class Format(StrEnum):
 
 
 class Norm(StrEnum):
-    """The norms to rank in."""
+    """The norms of a distance."""
 
     l0 = "l0"
     l1 = "l1"
@@ -55,3 +58,45 @@ def leaderboard(
     missing = {str(each.folder.root): text for each in snapshots if (text := missing_rows(each)) is not None}
     if missing:
         end_incomplete(missing)
+
+
+def robust(
+    folders: Folders,
+    norm: Annotated[Norm | None, typer.Option(help="Only in this norm.")] = None,
+    epsilon: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER", help="At this ε, such as 0.3 or 8/255; those of the sweeps unless given."),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="table prints to the terminal.")] = Format.table,
+    allow_code: AllowCode = False,
+) -> None:
+    """Print robust accuracy at a fixed ε, by attack and by the worst case of all attacks of some sweeps."""
+    from eadbench.harness.analysis.completeness import missing_rows
+    from eadbench.harness.analysis.robust import robustness
+    from eadbench.harness.api import Results
+    from eadbench.harness.parquet.notes import mixture
+    from eadbench.harness.reporting import robust as reports
+    from eadbench.harness.reporting.report import NEEDS
+
+    snapshots = [Results(folder, allow_code=allow_code).snapshot for folder in folders]
+    tables = robustness(snapshots, norm=norm.value if norm else None, epsilon=_number(epsilon))
+    if format is Format.table:
+        out.print(reports.terminal(tables))
+    else:
+        write_text((NEEDS if format is Format.latex else "") + reports.render(tables, format.value))
+    if (mixed := mixture([note for each in snapshots for note in each.stored_rows.notes])) is not None:
+        warn(mixed)
+    missing = {str(each.folder.root): text for each in snapshots if (text := missing_rows(each)) is not None}
+    if missing:
+        end_incomplete(missing)
+
+
+def _number(text: str | None) -> float | None:
+    """Return a positive number or fraction."""
+    try:
+        value = None if text is None else float(Fraction(text.strip()))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        value = 0.0
+    if value is not None and not value > 0:
+        raise UserError(f"--epsilon: must be a positive number or fraction, such as 0.3 or 8/255; got {shown(text)}")
+    return value

@@ -13,7 +13,7 @@ from eadbench.harness.errors import UserError
 from eadbench.harness.messages import printable
 from eadbench.harness.parquet.adversarial import Images
 from eadbench.harness.parquet.stored import SETTING, StoredRows
-from eadbench.harness.reporting import tables
+from eadbench.harness.reporting import robust, tables
 from eadbench.harness.reporting.tables import grid, overview
 from eadbench.harness.reporting.tables.detections import detections_csv, detections_terminal, render_detections
 from eadbench.harness.reporting.tables.layout import Layout, grids
@@ -42,6 +42,8 @@ def terminal(summary: Summary, *, width: int, layout: Layout | None = None, quan
             parts.append(tables.terminal(lines, summary.victims, width=width))
         else:
             parts += map(grid.terminal, grids(lines, summary.victims, layout))
+    if summary.robust:
+        parts.append(robust.terminal(summary.robust))
     matrix = transfer.terminal(summary.lines, summary.victims, summary.labels, summary.spec)
     seeds = tables.seeds_terminal(summary.lines, summary.victims)
     parts += [part for part in (seeds, matrix, detections_terminal(summary)) if part is not None]
@@ -65,6 +67,7 @@ def text(summary: Summary, format: str, layout: Layout | None = None, *, quantis
     if format != "csv":
         needs = NEEDS if format == "latex" else ""
         rendered = needs + overview.text(summary, format) + rendered.removeprefix(needs)
+        rendered += robust.render(summary.robust, format)
         rendered += tables.render_seeds(summary.lines, format, summary.victims)
         rendered += tables.render_matrix(summary.lines, format, summary.victims, summary.spec)
         rendered += render_detections(summary, format)
@@ -121,6 +124,8 @@ def write(folder: Results, summary: Summary) -> dict[str, str]:
         texts["transfer.csv"] = matrix
     if len(indicators := trust.table(summary.findings, summary.own, summary.labels)):
         texts["trust.csv"] = indicators.to_csv(index=False, lineterminator="\n")
+    if summary.robust:
+        texts["robust.csv"] = robust.render(summary.robust, "csv")
     if seeds := tables.seeds_csv(summary.lines, summary.victims):
         texts["seeds.csv"] = seeds
     if detections := detections_csv(summary):

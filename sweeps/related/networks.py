@@ -1,6 +1,8 @@
-"""Networks for grey images of 28 × 28 pixels, of other kinds than `cw_mnist`, for studies of transfer."""
+"""Networks for grey images of 28 × 28 pixels, of other kinds than `cw_mnist`."""
 
-from torch import nn
+from collections import OrderedDict
+
+from torch import Tensor, nn
 
 
 def lenet(*, num_classes: int) -> nn.Module:
@@ -34,3 +36,42 @@ def strided(*, num_classes: int) -> nn.Module:
     for before, after, stride in ((1, 16, 2), (16, 32, 1), (32, 32, 2), (32, 64, 1)):
         layers += [nn.Conv2d(before, after, 3, stride, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, num_classes))
+
+
+class SmallCNN(nn.Module):
+    """The SmallCNN of TRADES (Zhang et al. 2019), with the names of its published weights.
+
+    It maps images (N, 1, 28, 28) in [0, 1] to logits (N, 10).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feature_extractor = nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(1, 32, 3),
+                relu1=nn.ReLU(),
+                conv2=nn.Conv2d(32, 32, 3),
+                relu2=nn.ReLU(),
+                maxpool1=nn.MaxPool2d(2),
+                conv3=nn.Conv2d(32, 64, 3),
+                relu3=nn.ReLU(),
+                conv4=nn.Conv2d(64, 64, 3),
+                relu4=nn.ReLU(),
+                maxpool2=nn.MaxPool2d(2),
+            )
+        )
+        self.classifier = nn.Sequential(
+            OrderedDict(
+                fc1=nn.Linear(1024, 200),
+                relu1=nn.ReLU(),
+                drop=nn.Dropout(0.5),
+                fc2=nn.Linear(200, 200),
+                relu2=nn.ReLU(),
+                fc3=nn.Linear(200, 10),
+            )
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits."""
+        logits: Tensor = self.classifier(self.feature_extractor(images).flatten(1))
+        return logits

@@ -40,7 +40,8 @@ def terminal(grid: Grid) -> Group:
     """Render a table for a terminal."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     for index, head in enumerate(grid.heads):
-        table.add_column(Text(head), justify="right" if index and head != "attack" else "left")
+        is_right = index and head != "attack"
+        table.add_column(Text(head), justify="right" if is_right else "left", overflow="fold")
     for line in grid.lines:
         table.add_row(*(Text(figure.text, style="bold" if figure.best else "") for figure in line))
     return Group(Text(grid.title, style="italic"), table, *(Text(note, style="dim") for note in grid.notes), Text())
