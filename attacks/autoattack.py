@@ -128,8 +128,9 @@ class AutoAttack(InRounds):
 
 
 def _apgd(attack: AutoAttack, **settings: Any) -> InRounds:
-    shared = {"epsilon": attack.epsilon, "steps": attack.steps, "seed": attack.seed, "targeted": False, **settings}
-    return APGDL1(**shared) if attack.norm == "l1" else APGD(norm=attack.norm, **shared)
+    if attack.norm == "l1":
+        return _member(attack, APGDL1, steps=attack.steps, **settings)
+    return _member(attack, APGD, norm=attack.norm, steps=attack.steps, **settings)
 
 
 def _apgd_targeted(attack: AutoAttack) -> InRounds:
@@ -137,34 +138,25 @@ def _apgd_targeted(attack: AutoAttack) -> InRounds:
     return _apgd(attack, loss="dlr", targets=attack.targets or default)
 
 
-def _fab(attack: AutoAttack, aim: Literal["each", "nearest"], restarts: int) -> InRounds:
-    return FAB(
-        norm=attack.norm,
-        epsilon=attack.epsilon,
-        steps=attack.steps,
-        aim=aim,
-        restarts=restarts,
-        seed=attack.seed,
-        targeted=False,
-    )
+def _fab(attack: AutoAttack, **settings: Any) -> InRounds:
+    return _member(attack, FAB, norm=attack.norm, steps=attack.steps, **settings)
 
 
 def _square(attack: AutoAttack) -> InRounds:
-    return Square(
-        norm=attack.norm,
-        epsilon=attack.epsilon,
-        queries=attack.queries,
-        rescale=False,
-        seed=attack.seed,
-        targeted=False,
-    )
+    return _member(attack, Square, norm=attack.norm, queries=attack.queries, rescale=False)
+
+
+def _member(attack: AutoAttack, chosen: Any, **settings: Any) -> InRounds:
+    """Build a member with what all members share."""
+    member: InRounds = chosen(epsilon=attack.epsilon, seed=attack.seed, targeted=False, **settings)
+    return member
 
 
 _MEMBERS: Mapping[str, Callable[[AutoAttack], InRounds]] = {
     "apgd-ce": lambda attack: _apgd(attack, loss="ce", restarts=attack.restarts),
     "apgd-dlr": lambda attack: _apgd(attack, loss="dlr", restarts=attack.restarts),
     "apgd-t": _apgd_targeted,
-    "fab": lambda attack: _fab(attack, "nearest", attack.restarts),
-    "fab-t": lambda attack: _fab(attack, "each", 1),
+    "fab": lambda attack: _fab(attack, aim="nearest", restarts=attack.restarts),
+    "fab-t": lambda attack: _fab(attack, aim="each"),
     "square": _square,
 }
