@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eadbench.harness.analysis.black_box import BlackBox
 from eadbench.harness.plan.cells import Victim
 
 __all__ = ["COLUMNS", "Counts", "Evidence", "evidence_of"]
@@ -17,7 +18,7 @@ Floats = NDArray[np.float64]
 
 COLUMNS = (
     *("success", "const_end", "nonfinite", "survival", "image", "target"),
-    *("iterations", "forward_passes", "l0", "l1", "l2", "linf", "trace"),
+    *("iterations", "forward_passes", "l0", "l1", "l2", "linf", "trace", "found_by"),
 )
 """The columns that are counted."""
 
@@ -56,6 +57,9 @@ class Evidence:
     transferred: float | None = None
     """Share of the victim's examples that one crafted elsewhere breaks and no attack on the victim; None if none was
     tested on it, or every attack on it has a κ or a fixed ε, which examples from elsewhere need not keep."""
+    black_box: float | None = None
+    """Share of its examples on which it failed and an attack without gradients did not, in its norm, within its ε and
+    at its κ; None if there is no such attack."""
 
 
 class Counts:
@@ -66,6 +70,7 @@ class Counts:
         self._own = lines["model"] == lines["evaluated_on"]
         self._tested = lines["evaluated_on"]
         self._free = self._own & (lines["kappa"].fillna(0.0) == 0) & self._limits["epsilon"].isna()
+        self._black_box = BlackBox(lines[self._own])
         self._parts: list[pd.DataFrame] = []
         self._broken: list[pd.DataFrame] = []
 
@@ -73,6 +78,7 @@ class Counts:
         """Yield every batch of rows, with the columns `COLUMNS` and `line`, after it is counted."""
         for batch in batches:
             self._parts.append(self._marks(batch).groupby("line").sum())
+            self._black_box.watch(batch)
             if not self._own.all():
                 self._broken.append(self._breaks(batch))
             yield batch
@@ -81,6 +87,11 @@ class Counts:
     def by_line(self) -> pd.DataFrame:
         """The counts of every line that has rows."""
         return pd.concat(self._parts) if self._parts else pd.DataFrame()
+
+    @property
+    def black_box(self) -> Mapping[str, float]:
+        """:attr:`Evidence.black_box` by cell."""
+        return self._black_box.shares
 
     @property
     def transferred(self) -> Mapping[str, float]:
@@ -154,7 +165,7 @@ def evidence_of(
     known, by_victim = {victim.digest: victim for victim in victims}, counts.transferred
     own = lines[lines["model"] == lines["evaluated_on"]].join(counts.by_line, how="inner")
     rates = asr.drop_duplicates("cell").set_index("cell")
-    drops = _drops(own, rates["all_targets_asr"])
+    drops, black_box = _drops(own, rates["all_targets_asr"]), counts.black_box
     found = {}
     for line in own.to_dict("records"):
         victim, rate = known[line["model"]], rates.loc[line["cell"]]
@@ -170,6 +181,7 @@ def evidence_of(
             hardened=victim.defense not in ("none", "distillation"),
             drop=drops.get(str(line["cell"])),
             transferred=by_victim.get(victim.digest),
+            black_box=black_box.get(str(line["cell"])),
         )
     return found
 

@@ -4,106 +4,30 @@ Every indicator is a line of `INDICATORS`: a figure, computed from the :class:`E
 beyond which it is raised. An indicator that another one explains is not raised beside it.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from eadbench.harness.analysis.evidence import Evidence
-from eadbench.harness.numbers import NO_VALUE
-from eadbench.harness.plan.accuracies import expected_accuracy
+from eadbench.harness.analysis.indicator import (
+    ROUNDING,
+    Finding,
+    Indicator,
+    beyond_kappa,
+    fall,
+    foreign_zero_gradient,
+    if_budget,
+    lacking_accuracy,
+    measured,
+    noise,
+    share,
+)
 
 __all__ = ["INDICATORS", "Finding", "Indicator", "findings", "raised"]
-
-Compute = Callable[[Evidence], float | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Indicator:
-    """A sign that the figures of a cell cannot be trusted."""
-
-    title: str
-    """Its name in words."""
-    figure: str
-    """What is computed, in words."""
-    compute: Compute
-    """Returns the figure; None if it is not known."""
-    threshold: float
-    """It is raised if the figure is greater."""
-    cause: str
-    remedy: str
-    of_victim: bool = False
-    """Whether it is about the victim, whatever the attack."""
-    explains: tuple[str, ...] = ()
-    """Indicators that are not raised beside it, because it is their cause."""
-    said: bool = False
-    """Whether another warning of the report says it, so that it is no warning of its own."""
-
-
-class Finding(NamedTuple):
-    """An indicator of a cell: its name, its figure (None if it is not known), and whether it is raised."""
-
-    name: str
-    figure: float | None
-    raised: bool
-
-    @property
-    def text(self) -> str:
-        """The figure in percent: ``12.5 %``."""
-        return NO_VALUE if self.figure is None else f"{100 * self.figure:.3g} %"
-
-
-def _measured(name: str) -> Compute:
-    return lambda evidence: evidence.victim.get(name)
-
-
-def _share(name: str) -> Compute:
-    """Return the share of a cell's rows that count."""
-    return lambda evidence: evidence.counts[name] / evidence.counts["examples"]
-
-
-def _if_budget(compute: Compute) -> Compute:
-    return lambda evidence: compute(evidence) if evidence.parameters.get("budget") else None
-
-
-def _fall(evidence: Evidence) -> float | None:
-    """The mean fall, if half of the examples have one: the others are failures, which `spent` counts."""
-    traced = evidence.counts["traced"]
-    return evidence.counts["fall"] / traced if traced >= 0.5 * evidence.counts["examples"] else None
-
-
-def _foreign_zero_gradient(evidence: Evidence) -> float | None:
-    """Attacks of other packages may descend the cross-entropy as float32 rounds it; ours do not."""
-    return evidence.victim.get("zero_gradient_cross_entropy") if ":" in evidence.attack else None
-
-
-def _noise(evidence: Evidence) -> float | None:
-    return 1.0 if evidence.counts["random"] else evidence.victim.get("noise")
-
-
-def _beyond_kappa(evidence: Evidence) -> float | None:
-    """The share of failures, where κ exceeds the lead of every image that the victim was measured on."""
-    lead, kappa = evidence.victim.get("greatest_lead"), evidence.parameters["kappa"]
-    if lead is None or not kappa:
-        return None
-    return 1 - evidence.counts["successes"] / evidence.counts["examples"] if kappa > lead else 0.0
-
-
-def _lacking_accuracy(evidence: Evidence) -> float | None:
-    if evidence.accuracy is None:
-        return None
-    allowance = _COST_OF_HARDENING if evidence.hardened else 0.0
-    return max(0.0, expected_accuracy(evidence.dataset, evidence.arch) - allowance - evidence.accuracy)
-
-
-_COST_OF_HARDENING = 0.2
-"""Accuracy that training on adversarial examples may cost."""
-_ROUNDING = 1e-3
 
 INDICATORS: Mapping[str, Indicator] = {
     "training_mode": Indicator(
         title="training mode",
         figure="share of the modules that stay in training mode when the model is put into eval mode",
-        compute=_measured("training"),
+        compute=measured("training"),
         threshold=0.0,
         cause="dropout and batch normalisation behave as in training, so that another model is attacked than deployed",
         remedy="do not override `train` and `eval`, nor call `train()` in `forward`",
@@ -114,8 +38,8 @@ INDICATORS: Mapping[str, Indicator] = {
         title="random victim",
         figure="greatest difference of two runs' logits, relative to the greatest logit; 100 % if successes had to be "
         "tested again",
-        compute=_noise,
-        threshold=_ROUNDING,
+        compute=noise,
+        threshold=ROUNDING,
         said=True,
         cause="a success on one draw of the noise may not last, and one gradient is not the expected one",
         remedy="read the column `survival`, or give the attack the mean over many draws as its victim",
@@ -125,8 +49,8 @@ INDICATORS: Mapping[str, Indicator] = {
     "batch": Indicator(
         title="dependence on the batch",
         figure="greatest difference of an image's logits alone and in a batch, relative to the greatest logit",
-        compute=_measured("batch"),
-        threshold=_ROUNDING,
+        compute=measured("batch"),
+        threshold=ROUNDING,
         cause="an image's class depends on what stands beside it, so that a success holds in its batch alone",
         remedy="give batch normalisation running statistics",
         of_victim=True,
@@ -135,7 +59,7 @@ INDICATORS: Mapping[str, Indicator] = {
     "probabilities": Indicator(
         title="probabilities for logits",
         figure="1 if all outputs are not negative and sum to 1",
-        compute=_measured("probabilities"),
+        compute=measured("probabilities"),
         threshold=0.5,
         said=True,
         cause="a softmax hides gradients and margins from attacks that need logits",
@@ -146,37 +70,40 @@ INDICATORS: Mapping[str, Indicator] = {
     "zero_gradient": Indicator(
         title="zero gradients",
         figure="share of images at which the lead of the logits has no gradient",
-        compute=_measured("zero_gradient"),
+        compute=measured("zero_gradient"),
         threshold=0.05,
         said=True,
         cause="rounding, a threshold or a detached tensor masks the gradient, so that white-box attacks stand still",
         remedy="attack a differentiable stand-in for that part (BPDA), or attack without gradients",
         of_victim=True,
-        explains=("foreign_zero_gradient", "zero_gradient_near", "greatest", "spent", "incomplete", "transfer"),
+        explains=(
+            *("foreign_zero_gradient", "zero_gradient_near", "greatest", "spent", "incomplete"),
+            *("transfer", "black_box"),
+        ),
     ),
     "foreign_zero_gradient": Indicator(
         title="zero gradients of the cross-entropy",
         figure="share of images at which the cross-entropy has no gradient in float32; of attacks of other packages",
-        compute=_foreign_zero_gradient,
+        compute=foreign_zero_gradient,
         threshold=0.05,
         cause="the softmax rounds to 0 and 1, as after distillation at a high temperature, and the loss is flat",
         remedy="use an attack on logits, such as `cw` or `ead`, or one of ours, whose cross-entropy does not round",
-        explains=("spent", "incomplete", "transfer", "saturated"),
+        explains=("spent", "incomplete", "transfer", "black_box", "saturated"),
     ),
     "zero_gradient_near": Indicator(
         title="gradients that vanish near the image",
         figure="share of images with a gradient, but none after a step of 0.03, 0.1 or 0.3 against it",
-        compute=_measured("zero_gradient_near"),
+        compute=measured("zero_gradient_near"),
         threshold=0.2,
         cause="a detector or a switch in front answers changed images with a constant, and the attack does not see it",
         remedy="make the attack adaptive: add the detector's score to its loss, so that both are to be fooled",
         of_victim=True,
-        explains=("greatest", "spent", "incomplete", "silent", "transfer", "kappa"),
+        explains=("greatest", "spent", "incomplete", "silent", "transfer", "black_box", "kappa"),
     ),
     "nonfinite_gradient": Indicator(
         title="gradients that are not finite",
         figure="share of examples whose search met a derivative that is not finite",
-        compute=_share("nonfinite"),
+        compute=share("nonfinite"),
         threshold=0.0,
         said=True,
         cause="a root or a logarithm of 0, or an overflow; such derivatives count as 0",
@@ -194,7 +121,7 @@ INDICATORS: Mapping[str, Indicator] = {
     "incomplete": Indicator(
         title="incomplete optimisation",
         figure="mean relative fall of the least distance over the last half of the budget",
-        compute=_if_budget(_fall),
+        compute=if_budget(fall),
         threshold=0.1,
         cause="the search still gains when its budget ends, so that distances are too great",
         remedy="raise the budget until the figure is small",
@@ -203,7 +130,7 @@ INDICATORS: Mapping[str, Indicator] = {
     "spent": Indicator(
         title="budget used up",
         figure="share of examples that failed with their budget spent",
-        compute=_if_budget(_share("spent")),
+        compute=if_budget(share("spent")),
         threshold=0.05,
         cause="the attack ended before it found anything: failure is no robustness",
         remedy="raise the budget",
@@ -211,7 +138,7 @@ INDICATORS: Mapping[str, Indicator] = {
     "kappa": Indicator(
         title="κ out of reach",
         figure="share of examples that failed, if κ exceeds the lead of every measured image",
-        compute=_beyond_kappa,
+        compute=beyond_kappa,
         threshold=0.5,
         cause="the victim's logits hardly lead by κ on any image, so the margin is not to be had",
         remedy="lower κ below the victim's usual lead",
@@ -220,7 +147,7 @@ INDICATORS: Mapping[str, Indicator] = {
     "greatest": Indicator(
         title="no c succeeded",
         figure="share of examples whose search over c ended at its greatest c, without a success",
-        compute=_share("greatest"),
+        compute=share("greatest"),
         threshold=0.5,
         said=True,
         cause="too few iterations or steps of the search, or a victim without usable gradients",
@@ -229,7 +156,7 @@ INDICATORS: Mapping[str, Indicator] = {
     "silent": Indicator(
         title="silent success",
         figure="share of examples that failed although an adversarial image was queried",
-        compute=_if_budget(_share("silent")),
+        compute=if_budget(share("silent")),
         threshold=0.01,
         cause="the attack met an adversarial image and returned another one",
         remedy="`best_queried: true`, and mend the attack: `eadbench check` tests it",
@@ -237,7 +164,7 @@ INDICATORS: Mapping[str, Indicator] = {
     "over_budget": Indicator(
         title="budget exceeded",
         figure="share of examples that took more passes than their budget",
-        compute=_if_budget(_share("over_budget")),
+        compute=if_budget(share("over_budget")),
         threshold=0.0,
         cause="the attack makes passes that its ledger does not see",
         remedy="call the model that the attack is given, and no other",
@@ -245,7 +172,7 @@ INDICATORS: Mapping[str, Indicator] = {
     "over_epsilon": Indicator(
         title="ε exceeded",
         figure="share of examples that succeed beyond their ε",
-        compute=lambda evidence: _share("over_epsilon")(evidence) if evidence.parameters.get("epsilon") else None,
+        compute=lambda evidence: share("over_epsilon")(evidence) if evidence.parameters.get("epsilon") else None,
         threshold=0.0,
         cause="the attack does not project to its ball",
         remedy="project the last iterate, after the box",
@@ -267,10 +194,18 @@ INDICATORS: Mapping[str, Indicator] = {
         remedy="start from the transferred examples, or attack without gradients",
         of_victim=True,
     ),
+    "black_box": Indicator(
+        title="black box beats white box",
+        figure="share of examples on which the attack failed, and one without gradients succeeded as near, in its norm",
+        compute=lambda evidence: evidence.black_box,
+        threshold=0.05,
+        cause="an attack with gradients sees more and should find more: the victim's gradients mislead it",
+        remedy="look for masked gradients, and take the worst case of all attacks: `eadbench robust`",
+    ),
     "weak_victim": Indicator(
         title="weak victim",
         figure="accuracy that the victim lacks to what its architecture, or any network, reaches on the data set",
-        compute=_lacking_accuracy,
+        compute=lacking_accuracy,
         threshold=0.1,
         said=True,
         cause="the training diverged or ended early, or the inputs are others than those that it learned from",

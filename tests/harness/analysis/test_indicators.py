@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eadbench.attacks import APGD, DDN, EAD, FGM, Budgeted, CarliniWagner, figures_of
+from eadbench.attacks import APGD, DDN, EAD, FGM, AutoAttack, Budgeted, CarliniWagner, figures_of
 from eadbench.attacks.engine.inputs import ArgumentWarning
 from eadbench.harness.analysis.aggregate import summarise
 from eadbench.harness.analysis.evidence import Counts, Evidence, evidence_of
@@ -59,6 +59,18 @@ class Detected(Net):
         levels = 16 * x.flatten(1)
         accepted = ((levels - levels.round()).abs() < 1e-3).all(1)[:, None]
         return torch.where(accepted, self.layers(x), 30 * torch.eye(10)[:1])
+
+
+class Reversed(torch.autograd.Function):
+    """The identity; its gradient points the other way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return -gradients[0]
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +166,8 @@ def evidence(case: Case, weights: Mapping[str, Tensor]) -> Evidence:
     return found
 
 
+EVALUATED = {"norm": "linf", "epsilon": 0.3, "ensemble": ["apgd-ce", "square"]}
+CASCADE = AutoAttack(norm="linf", epsilon=0.3, ensemble=("apgd-ce", "square"), steps=10, queries=100)
 UNTARGETED = EAD(**SEARCH, targeted=False)
 BROKEN: dict[str, tuple[Case, str]] = {
     "masked gradients": (Case(UNTARGETED, victim=lambda: Net(lambda x: (8 * x).round() / 8)), "zero_gradient"),
@@ -187,6 +201,10 @@ BROKEN: dict[str, tuple[Case, str]] = {
         Case(UNTARGETED, victim=lambda: Net(lambda x: x + 0 * x.sqrt())),
         "nonfinite_gradient",
     ),
+    "gradients that mislead": (
+        Case(CASCADE, victim=lambda: Net(Reversed.apply), name="autoattack", parameters=EVALUATED),
+        "black_box",
+    ),
     "five images": (Case(UNTARGETED, images=5), "few_images"),
 }
 HONEST: dict[str, Case] = {
@@ -199,6 +217,7 @@ HONEST: dict[str, Case] = {
     "DDN on a budget": Case(
         Budgeted(attack=DDN(steps=100, targeted=False), budget=200), name="ddn", parameters={"budget": 200}
     ),
+    "a cascade at a fixed ε": Case(CASCADE, name="autoattack", parameters=EVALUATED),
     "APGD": Case(APGD(norm="linf", epsilon=0.3, steps=20, targeted=False), name="apgd", parameters={"epsilon": 0.3}),
 }
 
@@ -295,6 +314,35 @@ def test_transfers_that_break_what_no_attack_breaks_are_counted() -> None:
     rows += line("4", "b", "b", [False] * 4, kappa=5.0) + line("1", "a", "b", [True] * 4)
     _, _, counts = counted(rows)
     assert counts.transferred == {"a": 0.25, "b": 0.0}
+
+
+def test_what_an_attack_without_gradients_breaks_and_one_with_gradients_does_not_is_counted() -> None:
+    fixed = {"norm": "linf", "parameters": '{"epsilon":0.1}'}
+    rows = line("white", "a", "a", [False, False, False, True], attack="apgd", **fixed)
+    rows += line("wider", "a", "a", [False, False, True, True], attack="apgd", norm="linf", parameters="{}")
+    rows += line("other norm", "a", "a", [False] * 4, attack="fmn", norm="l2")
+    rows += line("other κ", "a", "a", [False] * 4, attack="apgd", norm="linf", kappa=1.0)
+    rows += line("other victim", "b", "b", [False] * 4, attack="apgd", norm="linf")
+    rows += line("black", "a", "a", [True, True, True, False], attack="square", **fixed)
+    for row in rows:
+        row["linf"] = 0.1 if row["success"] else None
+    for row, distance in zip(rows[-4:], (0.05, 0.1, 0.2, None), strict=True):
+        row["linf"] = distance
+    _, _, counts = counted(rows)
+    assert counts.black_box == {"white": 0.5, "wider": 0.5}
+
+
+def test_in_an_ensemble_square_counts_behind_a_member_with_gradients_only() -> None:
+    rows = []
+    for cell, members in (("late", '["fab","square"]'), ("first", '["square","fab"]'), ("standard", '"standard"')):
+        parameters = f'{{"epsilon":0.1,"ensemble":{members}}}'
+        rows += line(
+            cell, "a", "a", [True, True, False, False], attack="autoattack", norm="linf", parameters=parameters
+        )
+        for row, member in zip(rows[-4:], ("square", "fab", None, None), strict=True):
+            row["found_by"] = member
+    _, _, counts = counted(rows)
+    assert counts.black_box == {"late": 0.25, "first": 0.0, "standard": 0.25}
 
 
 def victim(digest: str) -> Victim:
