@@ -11,8 +11,8 @@ from eadbench.harness.errors import UserError
 from eadbench.harness.labels import Labels
 from eadbench.harness.parquet.adversarial import Images, read_images
 from eadbench.harness.parquet.originals import file_of
-from eadbench.harness.parquet.query import FILES, Files
-from eadbench.harness.parquet.rows import SCHEMA, WHAT, frame_of, keys_of
+from eadbench.harness.parquet.query import FILES
+from eadbench.harness.parquet.rows import SCHEMA, files_of, frame_of, keys_of
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.snapshot import Snapshot
@@ -97,7 +97,7 @@ def first(results: Results) -> Named:
     part = min(results.examples.glob("[!.]*.parquet"), default=None)
     if part is None:
         raise UserError(f"{results.root}: has no rows yet; run its spec first")
-    rows = frame_of(Files([part], SCHEMA, WHAT).ask(_FIRST))
+    rows = frame_of(files_of([part]).ask(_FIRST))
     if rows.empty:
         raise UserError(f"{part}: has no rows; delete it and run again")
     [(_, image, target)] = keys_of(rows)
@@ -152,7 +152,7 @@ def _rows(results: Results, name: Named, cells: Sequence[str]) -> pd.DataFrame:
     if not parts:
         return frame_of(SCHEMA.empty_table())
     arguments = {"image": name.image, "target": name.target, "cells": list(cells)}
-    rows = frame_of(Files(parts, SCHEMA, WHAT).ask(_OF_EACH_CELL, arguments))
+    rows = frame_of(files_of(parts).ask(_OF_EACH_CELL, arguments))
     order = {digest: number for number, digest in enumerate(cells)}
     transfer = rows["evaluated_on"] != rows["model"]
     rows = rows.assign(order=rows["cell"].map(order), transfer=transfer)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -128,10 +128,10 @@ def _read_note(part: Path, content: str) -> Note:
     return note
 
 
-def check_rows(part: Path, content: str, schema: pa.Schema) -> None:
+def check_rows(part: Path, content: str, schema: pa.Schema, later: Collection[str] = ()) -> None:
     """Read a whole part, and check its columns, the number of its rows and their checksum.
 
-    Only some rows of one column are in memory at a time.
+    Only some rows of one column are in memory at a time. The part may lack columns that came `later`.
 
     Raises
     ------
@@ -140,10 +140,12 @@ def check_rows(part: Path, content: str, schema: pa.Schema) -> None:
     """
     note = _read_note(part, content)
     [path], filesystem = for_arrow([part])
-    texts = [field.name for field in schema if pa.types.is_string(field.type)]
     try:
-        if not pq.read_schema(path, filesystem=filesystem).equals(schema):
+        stored = pq.read_schema(path, filesystem=filesystem)
+        schema = pa.schema([field for field in schema if field.name in stored.names or field.name not in later])
+        if not stored.equals(schema):
             raise DamagedResults.of(part, f"not {content}: its columns are others")
+        texts = [field.name for field in schema if pa.types.is_string(field.type)]
         with pq.ParquetFile(path, filesystem=filesystem, read_dictionary=texts) as file:
             _refuse_large(file.metadata)
             digest = checksum(_columns(file, schema))

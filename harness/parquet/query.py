@@ -5,7 +5,7 @@ memory while it decodes: a file of a few kilobytes can hold pages of gigabytes.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from glob import escape
 from pathlib import Path
 from tempfile import gettempdir
@@ -34,6 +34,19 @@ _SETTINGS = {
 # Without the option, a folder such as `beta=1` would become a column.
 FILES = "read_parquet($files, hive_partitioning = false) AS rows"
 """The source of every query. It adds the columns `file_index` (among the files read) and `file_row_number`."""
+_OF_ALL_VERSIONS = (
+    "(SELECT *, file_index, file_row_number "
+    "FROM read_parquet($files, hive_partitioning = false, union_by_name = true) "
+    "UNION ALL BY NAME SELECT {later} WHERE false) AS rows"
+)
+"""The same source where some files lack columns that came later, which are null then. It is slower."""
+_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.int64(): "BIGINT",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+}
 _EVERY_VALUE = f"SELECT max(COLUMNS(*)) FROM {FILES}"
 
 
@@ -47,13 +60,15 @@ class Files:
     paths
         At least one file.
     schema
-        Columns that every file must have.
+        Columns of the files.
+    later
+        Columns that older files lack, and that are null for them. Every file must have the others.
     content
         Content of the files in words, for error messages: ``the rows of a sweep``.
     """
 
-    def __init__(self, paths: Sequence[Path], schema: pa.Schema, content: str) -> None:
-        self._paths, self._schema, self._content = paths, schema, content
+    def __init__(self, paths: Sequence[Path], schema: pa.Schema, content: str, *, later: Collection[str] = ()) -> None:
+        self._paths, self._schema, self._content, self._later = paths, schema, content, later
         temporary = Path(gettempdir(), f"eadbench-{os.getpid()}-{uuid4().hex[:8]}")  # made if something is too large
         self._connection = duckdb.connect(config={**_SETTINGS, "temp_directory": str(temporary)})
         _, filesystem = for_arrow(paths[:1])
@@ -87,17 +102,25 @@ class Files:
         """
         paths = self._paths if indices is None else [self._paths[index] for index in indices]
         values = {**(parameters or {}), "files": [escape(str(path)) for path in paths]}
-        self._check(paths[0], whole=False)  # DuckDB casts the other files to the types of the first
+        old = not self._check(paths[0], whole=False)  # DuckDB casts the other files to the types of the first
         try:
-            return self._connection.cursor().sql(query, params=values).to_arrow_table()
+            return self._answer(query, values, old=old)
         except (duckdb.Error, OSError) as error:
             suspects = [path for path in paths if str(path) in str(error)]
-            for path in dict.fromkeys([*suspects, *paths]):
-                self._check(path, whole=True)
+            whole = [self._check(path, whole=True) for path in dict.fromkeys([*suspects, *paths])]
+            if not old and not all(whole):
+                return self._answer(query, values, old=True)
             raise EnvironmentFault(f"{paths[0].parent}: cannot be read: {one_line(error)}") from error
 
-    def _check(self, path: Path, *, whole: bool) -> None:
-        """Refuse a file that is missing or damaged, or lacks a column of the schema."""
+    def _answer(self, query: str, values: Mapping[str, Any], *, old: bool) -> pa.Table:
+        """Run a query; if `old`, on files of which some lack columns that came later."""
+        if old:
+            later = (f"NULL::{_TYPES[self._schema.field(name).type]} AS {name}" for name in sorted(self._later))
+            query = query.replace(FILES, _OF_ALL_VERSIONS.format(later=", ".join(later)))
+        return self._connection.cursor().sql(query, params=values).to_arrow_table()
+
+    def _check(self, path: Path, *, whole: bool) -> bool:
+        """Refuse a file that is missing or damaged, or lacks a column that it must have; return whether it has all."""
         refusal = f"not {self._content}"
         [name], filesystem = for_arrow([path])
         try:
@@ -116,6 +139,9 @@ class Files:
             raise DamagedResults.of(path, f"{refusal}: {one_line(error)}") from error
         for field in self._schema:
             if field.name not in schema.names:
+                if field.name in self._later:
+                    continue
                 raise DamagedResults.of(path, f"{refusal}: it has no column {field.name}")
             if (kind := schema.field(field.name).type) != field.type:
                 raise DamagedResults.of(path, f"{refusal}: its column {field.name} is {kind}, not {field.type}")
+        return set(self._schema.names) <= set(schema.names)

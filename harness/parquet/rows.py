@@ -72,6 +72,10 @@ succeeds when it is rounded to 8 bits, and the distances after it are those of t
 `found_by` names the member of an ensemble that broke the example.
 """
 
+LATER = ("found_by",)
+"""Columns that came after the first rows of this format. Rows without them are read and hashed as if they were null. A
+new column belongs here, or nobody's results could be read any more."""
+
 WHAT = "the rows of a sweep"
 """Content of the files, for error messages."""
 
@@ -118,6 +122,11 @@ def encoded(
     return file
 
 
+def files_of(parts: Sequence[Path]) -> Files:
+    """Return at least one file of rows, to query."""
+    return Files(parts, SCHEMA, WHAT, later=LATER)
+
+
 def as_stored(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """Return rows as :func:`read_rows` would read them after :func:`write_rows`."""
     return frame_of(pa.Table.from_pylist(list(rows), schema=SCHEMA))
@@ -139,7 +148,7 @@ def read_rows(
     parameters = {} if cells is None else {"cells": sorted(cells)}
     where = "WHERE cell IN (SELECT unnest($cells))" if parameters else ""
     query = f"SELECT {', '.join(names)} FROM {FILES} {where} ORDER BY file_index, file_row_number"
-    return frame_of(Files(parts, SCHEMA, WHAT).ask(query, parameters))
+    return frame_of(files_of(parts).ask(query, parameters))
 
 
 def parts_by_group(parts: Sequence[Path], groups: Mapping[str, int]) -> dict[int, list[Path]]:
@@ -155,7 +164,7 @@ def parts_by_group(parts: Sequence[Path], groups: Mapping[str, int]) -> dict[int
     UserError
         A part is not a Parquet file with the columns of :data:`SCHEMA`.
     """
-    files = Files(parts, SCHEMA, WHAT)
+    files = files_of(parts)
     files.create_table("groups", pa.table({"cell": [*groups], "group": [*groups.values()]}))
     query = f'SELECT DISTINCT "group", file_index FROM {FILES} JOIN groups USING (cell) ORDER BY ALL'
     pairs = files.ask(query).to_pydict()

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from eadbench.harness.errors import DamagedResults, UserError
 from eadbench.harness.parquet.notes import Note, read_notes
-from eadbench.harness.parquet.query import FILES, Files
-from eadbench.harness.parquet.rows import SCHEMA, WHAT, frame_of
+from eadbench.harness.parquet.query import FILES
+from eadbench.harness.parquet.rows import SCHEMA, WHAT, files_of, frame_of
 
 __all__ = ["SETTING", "StoredRows", "Wanted", "contradictory"]
 
@@ -71,7 +71,7 @@ class StoredRows:
         self._parts, self._notes = parts, read_notes(parts, WHAT)
         self._agreeing: set[int] = set()
         """Lines whose rows of one example have been compared."""
-        self._files = Files(parts, SCHEMA, WHAT)
+        self._files = files_of(parts)
         self._files.create_table("wanted", _lines_table(wanted))
         self._files.create_table("drawn", _images_table(wanted))
         self._line, self._part, rows = self._row_counts() if parts else np.empty((3, 0), np.int64)

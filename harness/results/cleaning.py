@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eadbench.harness.parquet.query import FILES, Files
-from eadbench.harness.parquet.rows import SCHEMA, WHAT
+from eadbench.harness.parquet.query import FILES
+from eadbench.harness.parquet.rows import files_of
 from eadbench.harness.plan.recipes import needs_of
 from eadbench.harness.registry import DEFENSES
 from eadbench.harness.results.folder import Results
@@ -108,7 +108,7 @@ def _parts(snapshot: Snapshot, needed: set[str]) -> list[Path]:
     drawn = {victim.digest: set(victim.images) for victim in snapshot.victims}
     tests = {model: set(tested) for model, tested in results.tests().items()}
     wanted: set[int] = set()
-    rows = Files(parts, SCHEMA, WHAT).ask(_CELLS).to_pydict()
+    rows = files_of(parts).ask(_CELLS).to_pydict()
     for index, cell, tested, image in zip(*rows.values(), strict=True):
         model = snapshot.cells[cell].victim if cell in snapshot.cells else None
         if model is not None and tested in tests.get(model, ()) and image in drawn[model]:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from eadbench.harness import spec as specs
 from eadbench.harness.errors import UserError
-from eadbench.harness.parquet.rows import SCHEMA
+from eadbench.harness.parquet.rows import LATER, SCHEMA
 from eadbench.harness.plan.cells import FORMAT
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.json_files import stored_json, write_text
@@ -114,11 +114,15 @@ def attested(snapshot: Snapshot) -> Attested:
 
 
 def row_contents(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield what is hashed of each row, by column: all but its shard, which follows from how the sweep was cut."""
+    """Yield what is hashed of each row, by column.
+
+    Its shard is left out, which follows from how the sweep was cut, and so is a column that came later if it is null.
+    """
     names = [name for name in sorted(SCHEMA.names) if name in rows and name != "shard"]
     columns = {name: _plain(rows[name]) for name in names}
     for values in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, values, strict=True))
+        content = dict(zip(columns, values, strict=True))
+        yield {name: value for name, value in content.items() if value is not None or name not in LATER}
 
 
 def _plain(column: "pd.Series[Any]") -> list[Any]:

@@ -9,8 +9,8 @@ from threading import Lock
 import pandas as pd
 
 from eadbench.harness.messages import ago
-from eadbench.harness.parquet.query import FILES, Files
-from eadbench.harness.parquet.rows import SCHEMA, WHAT
+from eadbench.harness.parquet.query import FILES
+from eadbench.harness.parquet.rows import files_of
 from eadbench.harness.plan.cells import Victim
 from eadbench.harness.plan.grid import blocks, examples_per_cell, size
 from eadbench.harness.results.folder import Results
@@ -109,7 +109,7 @@ class Watched:
         if not new:
             return
         models, images = [model for model, _ in drawn], [image for _, image in drawn]
-        files = Files([self._results.part(part) for part in new], SCHEMA, WHAT)
+        files = files_of([self._results.part(part) for part in new])
         counts = files.ask(_ROW_COUNTS, {"cells": list(cells), "models": models, "images": images}).to_pydict()
         lines = zip(counts["cell"], counts["evaluated_on"], strict=True)
         self._rows.update(dict(zip(lines, counts["rows"], strict=True)))

@@ -65,7 +65,7 @@ def set_aside(results: Results, damage: Damage) -> bool:
 
 def _parts(results: Results) -> Iterator[Damage]:
     for part in _listed(results.examples, "*.parquet"):
-        yield from _checked([part], partial(check_rows, part, rows.WHAT, rows.SCHEMA))
+        yield from _checked([part], partial(check_rows, part, rows.WHAT, rows.SCHEMA, rows.LATER))
     for part in _listed(results.images, "*.parquet"):
         yield from _checked([part], partial(check_images, part))
     for part in _listed(results.rounded, "*.parquet"):  # written with the rows alone
