@@ -1,5 +1,7 @@
 """What detectors reject: a line per detector and cell, the adaptive attacks beside the oblivious ones."""
 
+from itertools import groupby
+
 import pandas as pd
 from rich import box
 from rich.console import Group
@@ -46,16 +48,23 @@ def detections_texts(summary: Summary) -> tuple[list[str], list[list[str]]]:
 
 
 def detections_terminal(summary: Summary) -> Group | None:
-    """Return the table for a terminal; None without detectors."""
+    """Return a table per detector for a terminal; None without detectors."""
     heads, rows = detections_texts(summary)
-    if not rows:
-        return None
-    table = Table(title="Detectors", title_style="italic", title_justify="left", box=box.SIMPLE_HEAD)
-    for head in heads:
-        table.add_column(head, justify="right" if head in NUMBERS else "left")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return Group(table, Text(MEANING, style="dim"), Text())
+    names = heads.index("attack")
+    tables = []
+    for detector, lines in groupby(rows, key=lambda row: row[:names]):
+        title = f"Detector: {', '.join(reversed(detector))}"
+        table = Table(
+            title=title, title_style="italic", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+        )
+        texts = [row[names:] for row in lines]
+        for i, head in enumerate(heads[names:]):
+            width = max(len(row[i]) for row in texts)
+            table.add_column(head, justify="right" if head in NUMBERS else "left", min_width=width if i else None)
+        for row in texts:
+            table.add_row(*map(Text, row))
+        tables.append(table)
+    return Group(*tables, Text(MEANING, style="dim"), Text()) if tables else None
 
 
 def render_detections(summary: Summary, format: str) -> str:
