@@ -15,7 +15,7 @@ from eadbench.harness.parquet.stored import DISTANCES, contradictory
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Example, Shard
 from eadbench.harness.plan.tasks import Setup, Transfer
-from eadbench.harness.registry import ATTACKS, DEFENSES
+from eadbench.harness.registry import ATTACKS, DEFENSES, DETECTORS
 from eadbench.harness.results.lock import row_contents
 from eadbench.harness.results.model_files import read_model
 from eadbench.harness.results.snapshot import Snapshot
@@ -131,8 +131,10 @@ def idle_worker(
 
 
 def _code(snapshot: Snapshot) -> Iterator[str]:
-    """Yield the names of the code that attacks and victims need."""
+    """Yield the names of the code that attacks, the detectors that they know, and victims need."""
     yield from (entry.name for entry in snapshot.spec.attacks if ATTACKS.is_own(entry.name))
+    known = [entry.parameters["adaptive"]["name"] for entry in snapshot.spec.attacks if "adaptive" in entry.parameters]
+    yield from filter(DETECTORS.is_own, known)
     for victim in snapshot.victims:
         recipe = snapshot.recipes.get(victim.digest)
         for each in _with_members(recipe) if recipe else ():

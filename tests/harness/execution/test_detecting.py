@@ -1,7 +1,7 @@
 """Detectors in a sweep: rows do not change, detections have the same bits again, and verdicts are those of scores."""
 
 import io
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,16 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch import nn
 
 from eadbench.attacks import Adversarial
 from eadbench.dashboards.page.report import page
-from eadbench.defenses.detectors import scores_of
+from eadbench.defenses.detectors import Detector, Fitted, scores_of
 from eadbench.harness.analysis.summary import read
 from eadbench.harness.datasets import load
+from eadbench.harness.errors import UserError
 from eadbench.harness.execution.detecting import detections, fit
+from eadbench.harness.execution.recomputing import recompute
 from eadbench.harness.parquet.adversarial import read_images
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.cells import detector_digest
@@ -175,3 +178,28 @@ def test_the_report_shows_what_each_detector_rejects(judged: Path) -> None:
     metrics = detection_metrics(summary)
     for line in said.dropna(subset=["auc"]).to_dict("records"):
         assert metrics[line["cell"]][f"{line['detector']}/auc"] == pytest.approx(line["auc"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean(Detector):
+    """A detector of one's own."""
+
+    LABEL = "mean"
+    LEARNS = False
+    differentiable = True
+
+    def score(self, model: nn.Module, images: torch.Tensor, learnt: Fitted) -> torch.Tensor:
+        return images.flatten(1).mean(1)
+
+
+def test_ones_own_detector_is_attacked_and_is_code(tmp_path: Path) -> None:
+    own = "tests.harness.execution.test_detecting:Mean"
+    what = spec([own], attacks=[EAD | {"adaptive": own}], images={"count": 4})
+    run(what, tmp_path)
+    said = detected(tmp_path)
+    assert said["success"].any() and not said["rejected"].eq(True).any()
+    [victim] = Results(tmp_path).victims()[1]
+    assert detections_texts(read(Snapshot(Results(tmp_path))))[1][0][0] == "mean" and victim.detectors
+    with pytest.raises(UserError, match="is code"):
+        recompute(Snapshot(Results(tmp_path)), 3)
+    assert recompute(Snapshot(Results(tmp_path), allow_code=True), 3, allow_code=True).others == []
