@@ -24,7 +24,7 @@ import pandas as pd
 from rich.console import Console
 
 from eadbench.harness import spec as specs
-from eadbench.harness.concluding import Ended, conclude, pay, write_page
+from eadbench.harness.concluding import Ended, Show, conclude, pay, write_page
 from eadbench.harness.errors import UserError
 from eadbench.harness.frames import Results
 from eadbench.harness.reporting import report as reports
@@ -209,6 +209,7 @@ def sweep(
     scale: str | None,
     console: Console,
     price: float | None = None,
+    show: Show | None = None,
 ) -> Ended:
     """Run what is left of a sweep as :func:`run` does; return what was done too, and what the workers cost."""
     from eadbench.harness.execution import sweep as sweeps
@@ -225,10 +226,13 @@ def sweep(
         done = sweeps.run(spec, folder, make, progress, owner=owner, models=_place(models))
         ended = Results(folder, allow_code=True, spec=spec)  # its code ran in this process
         if not owner.held:  # nothing to do, and nothing can be written
+            if show is not None:
+                with progress.paused():
+                    show(ended)
             return Ended(results=ended, done=done, warning="")
         owner.check()
         progress.meter.count(0)  # the workers have ended
-        concluded = conclude(ended, done, started, time.perf_counter() - clock, scale, progress)
+        concluded = conclude(ended, done, started, time.perf_counter() - clock, scale, progress, show)
         return replace(concluded, forecast=progress.forecast, cost=progress.meter.cost)
 
 
@@ -243,6 +247,7 @@ def transfer(
     scale: str | None = None,
     overrides: Sequence[str] = (),
     console: Console,
+    show: Show | None = None,
 ) -> Ended:
     """Test the stored images of a finished sweep on other victims.
 
@@ -270,7 +275,8 @@ def transfer(
         target = None if spec is source else spec
         done = sweeps.transfer(target, results, make, progress, owner=owner, models=_place(models), stored=stored)
         owner.check()
-        return conclude(Results(results, allow_code=True), done, started, time.perf_counter() - clock, scale, progress)
+        ended = Results(results, allow_code=True)
+        return conclude(ended, done, started, time.perf_counter() - clock, scale, progress, show)
 
 
 def log(folder: str | Path, *, allow_code: bool = False) -> Any:

@@ -1,5 +1,6 @@
 """What follows the work of a sweep: its report, the record of the invocation, and MLflow's runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from eadbench.harness.execution.progress import Progress
     from eadbench.harness.execution.sweep import Done
 
-__all__ = ["Ended", "conclude", "pay", "write_page"]
+__all__ = ["Ended", "Show", "conclude", "pay", "write_page"]
 
+Show = Callable[[Results], None]
+"""Prints results before MLflow is told, which may take long."""
 LOGGING_SECONDS = 300.0
 """Seconds that a run spends on MLflow; ``eadbench log`` does the rest."""
 
@@ -42,9 +45,15 @@ class Ended:
 
 
 def conclude(
-    results: Results, done: "Done", started: datetime, seconds: float, scale: str | None, progress: "Progress"
+    results: Results,
+    done: "Done",
+    started: datetime,
+    seconds: float,
+    scale: str | None,
+    progress: "Progress",
+    show: Show | None = None,
 ) -> Ended:
-    """Write the report and tell MLflow, if anything is new. The caller owns the folder."""
+    """Write the report, show it, and tell MLflow, if anything is new. The caller owns the folder."""
     from eadbench.harness.tracking import invocation
 
     folder, uri, warning = results.snapshot.folder, default_tracking_uri(results.folder), ""
@@ -55,6 +64,9 @@ def conclude(
             reports.write(folder, results.summary)
             if not (folder.root / LOCK).is_file():  # one that is there is not replaced: rows may have been changed
                 write_lock(folder, attested(results.snapshot))
+    if show is not None:
+        with progress.paused():
+            show(results)
     if not invocation.unlogged(folder):
         return Ended(results=results, done=done, warning="")
     with progress.waiting(f"logging to MLflow at {redact(uri)}"):

@@ -25,7 +25,7 @@ from eadbench.harness.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from eadbench.harness.api import Ended
+    from eadbench.harness.api import Ended, Results
 
 
 def run(
@@ -52,6 +52,7 @@ def run(
         scale=scale,
         console=err,
         price=price,
+        show=_print_table,
     )
     _print_end(ended, price)
 
@@ -88,6 +89,7 @@ def transfer(
         scale=scale,
         overrides=overrides or (),
         console=err,
+        show=_print_table,
     )
     out.print(f"{ended.done.transfers} parts were tested on other victims.")
     _print_end(ended)
@@ -107,14 +109,18 @@ def log(folder: Folder, allow_code: AllowCode = False) -> None:
     out.print(escape(f"MLflow   {page_command(default_tracking_uri(folder))}"), soft_wrap=True)
 
 
-def _print_end(ended: "Ended", price: float | None = None) -> None:
-    """Print the table, the paths of all outputs, the time, and the failures; exit with `SHARDS_FAILED` if any."""
+def _print_table(results: "Results") -> None:
     from eadbench.harness.reporting import report
+
+    out.print(report.terminal(results.summary, width=out.width))
+
+
+def _print_end(ended: "Ended", price: float | None = None) -> None:
+    """Print the paths of all outputs, the time, and the failures; exit with `SHARDS_FAILED` if any."""
     from eadbench.harness.tracking.invocation import REPORT
     from eadbench.harness.tracking.uri import default_tracking_uri, page_command
 
-    results, folder, done = ended.results, ended.results.snapshot.folder, ended.done
-    out.print(report.terminal(results.summary, width=out.width))
+    folder, done = ended.results.snapshot.folder, ended.done
     if done.nothing:
         out.print("Nothing to do: every shard is done.")
     if ended.warning:

@@ -93,6 +93,18 @@ class Progress:
             timer.cancel()
             self._bars.remove_task(task)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to others inside the context, and draw no bar of earlier work after it."""
+        self._bars.stop()
+        for task in self._bars.tasks:
+            self._bars.remove_task(task.id)
+        self._bars.figures, self._sweep, self._current = "", None, None
+        try:
+            yield
+        finally:
+            self._bars.start()
+
     def notice(self, text: str) -> None:
         """Print what the run waits for."""
         self._console.print(Text(text, "dim"), highlight=False, soft_wrap=True)
