@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 COLUMNS = (
     *("success", "const_end", "nonfinite", "survival", "image", "target"),
-    *("iterations", "forward_passes", "l0", "l1", "l2", "linf", "trace", "found_by"),
+    *("iterations", "forward_passes", "l0", "l1", "l2", "linf", "trace", "found_by", "outside"),
 )
 """The columns that are counted."""
 
@@ -127,6 +127,7 @@ class Counts:
             "spent": ~success & (passes >= _SPENT * budget),
             "over_budget": passes > budget,
             "over_epsilon": success & (distance > _ROUNDING * epsilon),
+            "outside": batch["outside"].eq(True),
             "silent": ~success & queried,
             "traced": ~np.isnan(fall),
             "fall": np.nan_to_num(fall),

@@ -177,6 +177,14 @@ INDICATORS: Mapping[str, Indicator] = {
         cause="the attack does not project to its ball",
         remedy="project the last iterate, after the box",
     ),
+    "outside": Indicator(
+        title="outside the box",
+        figure="share of examples whose claimed success has a value outside of [0, 1]; they count as failures",
+        compute=share("outside"),
+        threshold=0.0,
+        cause="the attack does not clip its images, and no camera or file can hold them",
+        remedy="clip to [0, 1] before the last test: `eadbench check` tests it",
+    ),
     "monotone": Indicator(
         title="more that succeeds less",
         figure="by how many points of ASR it falls behind the same attack with a smaller ε, budget or number of steps",

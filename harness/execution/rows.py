@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from eadbench.attacks import Adversarial, AttackResult, Quantised, quantised
 from eadbench.attacks import survival as survival_of
 from eadbench.attacks.criterion import margin, succeeds
+from eadbench.harness.execution.box import Outside
 from eadbench.harness.parquet.rows import Key, keys_of
 from eadbench.harness.plan.grid import Shard, other_parameters
 from eadbench.models import canonical_json
@@ -20,7 +21,7 @@ from eadbench.models import canonical_json
 _QUANTISED = ("quantised", *(f"quantised_{norm}" for norm in ("l0", "l1", "l2", "linf")))
 _SEARCH_COLUMNS = (
     *("iterations", "forward_passes", "margin", "const_end", "nonfinite", "survival", "trace"),
-    *("found_by", *_QUANTISED),
+    *("found_by", "outside", *_QUANTISED),
 )
 """Columns that say how an example was found on its own victim; null where it is tested on another."""
 
@@ -81,10 +82,12 @@ def crafted_rows(
     result: AttackResult,
     survival: Mapping[str | None, Tensor | None],
     rounded: Mapping[str | None, Quantised],
+    outside: Outside,
 ) -> list[dict[str, Any]]:
     """Return the rows of a shard: one for each example and decision rule, in this order.
 
-    `survival` holds by rule what :func:`eadbench.attacks.survival` returns, and `rounded` what :func:`roundings` does.
+    `survival` holds by rule what :func:`eadbench.attacks.survival` returns, `rounded` what :func:`roundings` does, and
+    `outside` what :func:`eadbench.harness.execution.box.in_box` does.
     """
     victim, cells = shard.victim, shard.cell_digests
     shared = {
@@ -103,7 +106,10 @@ def crafted_rows(
         "precision": shard.setting.precision,
         "shard": shard.digest,
     }
-    figures = {rule: _figures(kept, survival.get(rule)) | _rounded(rounded[rule]) for rule, kept in rules.items()}
+    figures = {
+        rule: _figures(kept, survival.get(rule)) | _rounded(rounded[rule]) | {"outside": outside[rule].tolist()}
+        for rule, kept in rules.items()
+    }
     searches = _searches(result, len(shard.examples))
     passes = zip(shard.examples, result.iterations.tolist(), result.forward_passes.tolist(), strict=True)
     return [

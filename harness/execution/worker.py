@@ -22,6 +22,7 @@ from eadbench.harness import datasets
 from eadbench.harness.errors import EnvironmentFault, UserError
 from eadbench.harness.execution.allocator import keep_freed_memory
 from eadbench.harness.execution.attacked import Attacked, shard_record
+from eadbench.harness.execution.box import in_box
 from eadbench.harness.execution.detecting import Detectors
 from eadbench.harness.execution.learning import ready
 from eadbench.harness.execution.making import check_made, ensemble, refuse_own
@@ -265,10 +266,11 @@ class Worker:
                     labels.to(self.device),
                     batch_size=batch_size,
                 )
-            rules = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
+            returned = {rule: result[rule or next(iter(result))] for rule in shard.setting.decision_rules}
+            rules, outside = in_box(returned, images.to(self.device))
             shares = survivals(shard, victim, rules, times=self.setup.confirmations, batch_size=batch_size)
             rounded = roundings(shard, victim, images.to(self.device), rules, batch_size=batch_size)
-        rows = crafted_rows(shard, self.data.name, rules, result, shares, rounded)
+        rows = crafted_rows(shard, self.data.name, rules, result, shares, rounded, outside)
         random = any(share is not None for share in shares.values())
         seconds = time.perf_counter() - clock
         record = shard_record(

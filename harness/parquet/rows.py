@@ -58,6 +58,7 @@ SCHEMA = pa.schema(
         ("quantised_l2", pa.float32()),
         ("quantised_linf", pa.float32()),
         ("found_by", _TEXT),
+        ("outside", pa.bool_()),
     ]
 )
 """One row per example and decision rule. A value is null if it has no meaning for the attack, or the example failed.
@@ -69,7 +70,8 @@ a random victim passes. `nonfinite` counts gradient evaluations with a value tha
 with such logits. `trace` has six values, the least distance by the cell's rule or norm within 1/32, 1/16, 1/8, 1/4, 1/2
 and all of the budget; null before the first success, and without a budget. `quantised` says whether the image still
 succeeds when it is rounded to 8 bits, and the distances after it are those of the rounded image; null in a transfer.
-`found_by` names the member of an ensemble that broke the example.
+`found_by` names the member of an ensemble that broke the example. `outside` says whether the attack claimed a success
+with a value outside of [0, 1], which counts as a failure; null in a transfer.
 """
 
 LATER = ("found_by",)

@@ -17,6 +17,7 @@ from eadbench.harness.analysis.aggregate import summarise
 from eadbench.harness.analysis.evidence import Counts, Evidence, evidence_of
 from eadbench.harness.analysis.indicators import INDICATORS, findings, raised
 from eadbench.harness.datasets import load
+from eadbench.harness.execution.box import in_box
 from eadbench.harness.execution.rows import crafted_rows, roundings, survivals
 from eadbench.harness.parquet.rows import as_stored
 from eadbench.harness.parquet.stored import SETTING
@@ -71,6 +72,17 @@ class Reversed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return -gradients[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unclipped:
+    """Someone's attack: it doubles the changes of some images that FGM finds, and does not clip them."""
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Any:
+        result = FGM(norm="linf", epsilons=(0.1, 0.2, 0.3, 0.5), targeted=False)(model, images, labels)
+        kept = result["linf"]
+        kept.images[:5] = torch.where(kept.images[:5] > 0.5, kept.images[:5] + 1, kept.images[:5])
+        return result
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +167,10 @@ def evidence(case: Case, weights: Mapping[str, Tensor]) -> Evidence:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ArgumentWarning)  # as a worker does
         result = case.attack(model, images[chosen], aims)
-    kept = {None: result[next(iter(result))]}
+    kept, outside = in_box({None: result[next(iter(result))]}, images[chosen])
     shares = survivals(shard, model, kept, times=5, batch_size=64)
     rounded = roundings(shard, model, images[chosen], kept, batch_size=64)
-    rows = as_stored(crafted_rows(shard, "digits", kept, result, shares, rounded)).assign(line=0, targets="x")
+    rows = as_stored(crafted_rows(shard, "digits", kept, result, shares, rounded, outside)).assign(line=0, targets="x")
     lines = rows.iloc[:1].set_index("line")[list(SETTING)]
     counts = Counts(lines)
     list(counts.watched([rows]))
@@ -201,6 +213,7 @@ BROKEN: dict[str, tuple[Case, str]] = {
         Case(UNTARGETED, victim=lambda: Net(lambda x: x + 0 * x.sqrt())),
         "nonfinite_gradient",
     ),
+    "images that are not clipped": (Case(Unclipped(), name="fgm"), "outside"),
     "gradients that mislead": (
         Case(CASCADE, victim=lambda: Net(Reversed.apply), name="autoattack", parameters=EVALUATED),
         "black_box",
@@ -248,7 +261,19 @@ def test_the_page_has_every_indicator() -> None:
 
 def known(**changes: Any) -> Evidence:
     counts = dict.fromkeys(
-        ("successes", "greatest", "nonfinite", "random", "spent", "over_budget", "over_epsilon", "silent", "fall"), 0.0
+        (
+            "successes",
+            "greatest",
+            "nonfinite",
+            "random",
+            "spent",
+            "over_budget",
+            "over_epsilon",
+            "silent",
+            "fall",
+            "outside",
+        ),
+        0.0,
     )
     counts |= {"examples": 100.0, "traced": 100.0, **changes.pop("counts", {})}
     return Evidence(attack="ead", parameters={"kappa": 0.0, "budget": 100, "epsilon": 0.1}, counts=counts, **changes)
@@ -262,6 +287,9 @@ def known(**changes: Any) -> Evidence:
         ({"counts": {"silent": 2.0}}, ["silent"]),
         ({"counts": {"over_budget": 1.0}}, ["over_budget"]),
         ({"counts": {"over_epsilon": 1.0}}, ["over_epsilon"]),
+        ({"counts": {"outside": 1.0}}, ["outside"]),
+        ({"black_box": 0.05}, []),
+        ({"black_box": 0.06}, ["black_box"]),
         ({"drop": 4.0}, []),
         ({"drop": 6.0}, ["monotone"]),
         ({"drop": 6.0, "interval": 30.0}, ["few_images"]),
