@@ -4,7 +4,8 @@ Shape letters: R rows.
 """
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,7 +54,7 @@ class BlackBox:
             line: [*names] for line, each in zip(lines.index, parameters, strict=True) if (names := _members(each))
         }
         self._parts: list[pd.DataFrame] = []
-        self._within: list[pd.Series] = []
+        self._within: list[pd.DataFrame] = []
 
     def watch(self, batch: pd.DataFrame) -> None:
         """Keep what is needed of a batch of rows."""
@@ -63,8 +64,8 @@ class BlackBox:
             distances = rows[[*NORMS]].astype("float64").where(rows["success"].astype(bool), np.inf)
             self._parts.append(distances.assign(line=rows["line"], image=rows["image"].astype("int64"), target=target))
         if self._ensembles:
-            marks = pd.Series(self._late_squares(batch), index=batch["line"].to_numpy())
-            self._within.append(marks[marks.index.isin(self._ensembles)])
+            marks = pd.DataFrame({"line": batch["line"], "late": self._late_squares(batch)})
+            self._within.append(marks[marks["line"].isin(self._ensembles)])
 
     @property
     def shares(self) -> Mapping[str, float]:
@@ -74,21 +75,22 @@ class BlackBox:
         """
         found: dict[str, float] = {}
         if self._within:
-            means = pd.concat(self._within).groupby(level=0).mean()
-            found = {self._lines.loc[line, "cell"]: float(share) for line, share in means.items()}
+            means = pd.concat(self._within).groupby("line")["late"].mean()
+            found = dict(zip(self._lines["cell"].loc[means.index].tolist(), means.tolist(), strict=True))
         if not self._parts:
             return found
         rows = pd.concat(self._parts).set_index(_EXAMPLE)
         by_line = dict(iter(rows.groupby("line")))
         for line, own in by_line.items():
             if (share := self._beaten(line, own, by_line)) is not None:
-                cell = self._lines.loc[line, "cell"]
+                cell = str(self._lines["cell"][line])
                 found[cell] = max(found.get(cell, 0.0), share)
         return found
 
-    def _beaten(self, line: Hashable, own: pd.DataFrame, by_line: Mapping[Hashable, pd.DataFrame]) -> float | None:
+    def _beaten(self, line: Any, own: pd.DataFrame, by_line: Mapping[Any, pd.DataFrame]) -> float | None:
         """Return the share of a line's examples that only attacks without gradients break; None if there are none."""
-        white, lines = self._lines.loc[line], self._lines
+        lines = self._lines
+        [white] = lines.loc[[line]].to_dict("records")
         if white["black"]:
             return None
         others = lines[lines["black"] & (lines["victim"] == white["victim"]) & (lines["kappa"] == white["kappa"])]
@@ -105,7 +107,7 @@ class BlackBox:
     def _late_squares(self, batch: pd.DataFrame) -> NDArray[np.float64]:
         """Mark the rows (R,) that Square broke behind a member with gradients, by 1."""
         late = {line for line, names in self._ensembles.items() if "square" in names[1:]}
-        return ((batch["found_by"] == "square") & batch["line"].isin(late)).to_numpy(dtype=np.float64)
+        return np.asarray((batch["found_by"] == "square") & batch["line"].isin(late), dtype=np.float64)
 
 
 def _members(parameters: Mapping[str, object]) -> list[str]:
