@@ -6,8 +6,8 @@ Shape letters: N images.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,10 @@ class Robustness:
         """What it is about: ``Robust accuracy on MNIST, test split, within L∞ 0.3``."""
         radius = f"{norm_label(self.norm)} {figure_text(self.epsilon)}"
         return f"Robust accuracy on {dataset_label(self.dataset)}, {self.split} split, within {radius}"
+
+    def of_cells(self, cells: Collection[str]) -> "Robustness":
+        """Return the lines of some cells alone, without the worst case."""
+        return replace(self, lines=self.lines[self.lines["cell"].isin(cells)])
 
 
 def fixed_epsilon(parameters: Any) -> float | None:

@@ -50,7 +50,10 @@ def selected(summary: Summary, *, only: str | None, sort: str | None) -> Summary
     counts = summary.counts
     if counts is not None:
         counts = counts[pd.MultiIndex.from_frame(counts[_LINE]).isin(keys)]
-    return replace(summary, lines=kept.iloc[order.argsort(kind="stable")], counts=counts)
+    robust = summary.robust
+    if only is not None:
+        robust = [table for each in robust if len((table := each.of_cells(set(kept["cell"]))).lines)]
+    return replace(summary, lines=kept.iloc[order.argsort(kind="stable")], counts=counts, robust=robust)
 
 
 def _matching(lines: pd.DataFrame, only: str) -> pd.DataFrame:

@@ -103,6 +103,8 @@ def test_formats(folders: tuple[Path, Path], format: str) -> None:
 def test_the_report_has_it_too(folders: tuple[Path, Path]) -> None:
     assert "Robust accuracy on digits, test split, within L∞ 0.06" in eadbench("report", folders[0]).out
     assert "Robust accuracy" not in eadbench("report", folders[1]).out
+    some = eadbench("report", folders[0], "--only", "parameters.str.contains('0.06')").out
+    assert "within L∞ 0.06" in some and "within L∞ 0.03" not in some and EVERY not in some
 
 
 @pytest.mark.parametrize(
