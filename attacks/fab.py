@@ -71,7 +71,7 @@ class FAB(InRounds):
     AXES: ClassVar[tuple[str, ...]] = ("norm", "epsilon", "kappa")
     NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2", "linf")
     TOLERANCE: ClassVar[float | Mapping[str, float]] = 0.01
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 50}
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 15}
 
     norm: Literal["l1", "l2", "linf"]
     epsilon: float | None = None
