@@ -107,7 +107,9 @@ def crafted_rows(
         "shard": shard.digest,
     }
     figures = {
-        rule: _figures(kept, survival.get(rule)) | _rounded(rounded[rule]) | {"outside": outside[rule].tolist()}
+        rule: _figures(kept, survival.get(rule))
+        | _rounded(rounded[rule])
+        | {"outside": [left or None for left in outside[rule].tolist()]}
         for rule, kept in rules.items()
     }
     searches = _searches(result, len(shard.examples))

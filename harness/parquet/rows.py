@@ -70,11 +70,11 @@ a random victim passes. `nonfinite` counts gradient evaluations with a value tha
 with such logits. `trace` has six values, the least distance by the cell's rule or norm within 1/32, 1/16, 1/8, 1/4, 1/2
 and all of the budget; null before the first success, and without a budget. `quantised` says whether the image still
 succeeds when it is rounded to 8 bits, and the distances after it are those of the rounded image; null in a transfer.
-`found_by` names the member of an ensemble that broke the example. `outside` says whether the attack claimed a success
-with a value outside of [0, 1], which counts as a failure; null in a transfer.
+`found_by` names the member of an ensemble that broke the example. `outside` is true if the attack claimed a success
+with a value outside of [0, 1], which counts as a failure, and else null.
 """
 
-LATER = ("found_by",)
+LATER = ("found_by", "outside")
 """Columns that came after the first rows of this format. Rows without them are read and hashed as if they were null. A
 new column belongs here, or nobody's results could be read any more."""
 
