@@ -49,9 +49,10 @@ def plan(
     resolved = spec.load(spec_file, overrides or (), scale=scale)
     planned = api.plan(resolved, results=results, executor=executor.value, address=address, models=models)
     blocks = grid.blocks(resolved, planned.data.identity, planned.victims)
+    victims, cells = len(planned.victims), sum(len(block.cells()) for block in blocks)
     out.print(
-        f"[bold]{resolved.name}[/]: {escape(planned.data.name)}, {len(planned.victims)} victims, "
-        f"{sum(len(block.cells()) for block in blocks)} cells; results in {escape(str(planned.folder))}"
+        f"[bold]{resolved.name}[/]: {escape(planned.data.name)}, {victims} victim{'' if victims == 1 else 's'}, "
+        f"{cells} cell{'' if cells == 1 else 's'}; results in {escape(str(planned.folder))}"
     )
     for recipe in planned.unmade:
         out.print(

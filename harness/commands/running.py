@@ -24,6 +24,9 @@ from eadbench.harness.commands.options import (
     spec_path,
 )
 
+TOLD_FROM = 10.0
+"""Seconds of attacks from which on a run says at its end how long it had expected them to take."""
+
 if TYPE_CHECKING:
     from eadbench.harness.api import Ended, Results
 
@@ -131,7 +134,7 @@ def _print_end(ended: "Ended", price: float | None = None) -> None:
     if (folder.report / REPORT).is_file():
         print_place("Report", folder.report / REPORT)
     print_place("MLflow", page_command(default_tracking_uri(folder.root)))
-    if ended.forecast is not None:
+    if ended.forecast is not None and ended.forecast.took >= TOLD_FROM:
         print_place("Time", ended.forecast)
     if ended.cost is not None:
         print_place("Cost", f"{ended.cost:.2f} at {price:g} per GPU-hour")
