@@ -36,8 +36,8 @@ def table(estimate: "Estimate", plan: "Plan", price: float | None) -> Group:
     if any(not part.measured for part in estimate.parts):
         sums.append(
             Text(
-                f"Trials of seconds on {estimate.device}. Networks that are not trained yet were tried with random "
-                "weights, so attacks on them may take another time, up to the most.",
+                f"Trials of seconds on {estimate.device}. Attacks on networks that are not trained yet were tried "
+                "after some seconds of training, so they may take another time, up to the most.",
                 style="dim",
             )
         )
