@@ -11,7 +11,7 @@ def test_models_are_searched() -> None:
 
 
 def test_the_entries_at_hand_are_those_of_the_registries() -> None:
-    at_hand = {command: entries.built_in(command) for command in ("attacks", "datasets", "defenses", "models")}
+    at_hand = {command: entries.built_in(command) for command in entries.every_built_in()}
     assert at_hand == entries.every_built_in(), "run: python -m eadbench.harness.commands.entries"
 
 
