@@ -45,7 +45,7 @@ def case(name: str, kind: str = "mlp") -> tuple[Batch, CarliniWagner | COV, list
     return batch, attack, [search(tanh_step, model, *row) for row in rows]
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 7, 8])
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
 @pytest.mark.parametrize("name", SETTINGS)
 def test_agrees_with_the_transcription(name: str, batch_size: int) -> None:
     batch, attack, outcomes = case(name)
