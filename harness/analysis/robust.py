@@ -100,12 +100,13 @@ def robustness(
         raise UserError("epsilon: no attack of the sweeps ran at a fixed ε; give --norm and --epsilon")
     least = _least(snapshots, cells)
     sets = cells.drop_duplicates(["dataset", "split"])[["dataset", "split"]].itertuples(index=False, name=None)
-    accuracy, labels = _accuracies(snapshots), Labels(lines=cells, victims=_victims(snapshots))
-    found = [
-        _at(cells[(cells["dataset"] == dataset) & (cells["split"] == split)], least, accuracy, labels, each)
-        for dataset, split in sets
-        for each in chosen
-    ]
+    labels = Labels(lines=cells, victims=_victims(snapshots))
+    found = []
+    for dataset, split in sets:
+        own = cells[(cells["dataset"] == dataset) & (cells["split"] == split)]
+        of_set = [each for each in snapshots if (each.dataset, each.spec.images.split) == (dataset, split)]
+        accuracy = _accuracies(of_set)
+        found += [_at(own, least, accuracy, labels, each) for each in chosen]
     tables = [table for table in found if len(table.lines)]
     if not tables:
         raise UserError("norm: no attack of the sweeps minimises this norm or runs at this ε")
@@ -113,7 +114,7 @@ def robustness(
 
 
 def _cells(snapshot: Snapshot) -> pd.DataFrame:
-    """Return the cells of a sweep on the victims that they attack: their settings, `fixed` (ε), and `norms`."""
+    """Return the cells of a sweep on the victims that they attack: their settings, `fixed` (ε), `norms`, and `run`."""
     lines = snapshot.stored_rows.lines
     own = lines[lines["model"] == lines["evaluated_on"]]
     norms = [minimised(*setting) for setting in own[[*_SETTING[:3]]].itertuples(index=False, name=None)]
@@ -121,6 +122,7 @@ def _cells(snapshot: Snapshot) -> pd.DataFrame:
         series=series_of(own),
         fixed=[np.nan if (each := fixed_epsilon(text)) is None else each for text in own["parameters"]],
         norms=pd.Series(norms, index=own.index, dtype=object),
+        run=[replace(snapshot.cells[cell], decision_rule=None).digest for cell in own["cell"]],
         dataset=snapshot.dataset,
         split=snapshot.spec.images.split,
     )
@@ -153,19 +155,24 @@ def _accuracies(snapshots: Sequence[Snapshot]) -> dict[str, float]:
 
     Attacked images are drawn from those that the victim classifies correctly: of the whole split, or of chosen images.
     Unless all of the chosen ones are attacked, or if they had to be correct on other victims too, they stand for none.
+    Nor do those that several sweeps share, unless the images of each stand for the same ones.
     """
-    found = {}
+    found: dict[str, dict[frozenset[int] | None, float]] = {}
+    unknown = set()
     for snapshot in snapshots:
         images = snapshot.spec.images
-        attacked = [victim for victim in snapshot.victims if victim.attacked]
-        for victim in attacked:
+        for victim in (each for each in snapshot.victims if each.attacked):
+            shares = found.setdefault(victim.digest, {})
             if snapshot.spec.target_file or (images.correct_on == "all" and len(snapshot.victims) > 1):
-                continue
-            if images.indices is None and victim.accuracy is not None:
-                found[victim.digest] = victim.accuracy
+                unknown.add(victim.digest)
+            elif images.indices is None and victim.accuracy is not None:
+                shares[None] = victim.accuracy
             elif images.indices is not None and images.limit is None:
-                found[victim.digest] = len(victim.images) / len(images.indices)
-    return found
+                shares[frozenset(images.indices)] = len(victim.images) / len(images.indices)
+            else:
+                unknown.add(victim.digest)
+    known = {digest: [*shares.values()] for digest, shares in found.items() if digest not in unknown}
+    return {digest: shares[0] for digest, shares in known.items() if len(shares) == 1}
 
 
 def _at(
@@ -202,7 +209,8 @@ def _at(
         if own["cell"].nunique() > 1:
             flags = ~broken.eq(True).any(axis=1).to_numpy(dtype=bool)
             figures = _figures(flags, accuracy.get(str(digest), np.nan))
-            total = float(passes.sum(axis=1).mean())
+            runs = passes.T.groupby(own.drop_duplicates("cell").set_index("cell")["run"]).max()  # rules share a run
+            total = float(runs.sum().mean())
             rows.append({"victim": victim, "attack": EVERY, "model": digest, "cell": None, **figures, "passes": total})
     setting = cells.iloc[0]
     return Robustness(

@@ -88,6 +88,23 @@ def test_accuracy_stands_for_all_images_only_if_the_attacked_ones_are_a_sample(t
     assert line["accuracy"] == pytest.approx(100 * line["images"] / 12)
     sweeps.run(sweeps.small(**what | {"victims": VICTIMS}, images={"count": 4, "correct_on": "all"}), tmp_path / "both")
     assert robust([tmp_path / "both"])[["accuracy", "all"]].isna().all(axis=None)
+    for name, other in (("drawn", {"count": 4}), ("train", {"count": 4, "split": "train"})):
+        sweeps.run(sweeps.small(**what, images=other, targets="untargeted"), tmp_path / name)
+    mixed = robust([tmp_path / "chosen", tmp_path / "drawn"])
+    assert mixed[["accuracy", "all"]].isna().all(axis=None)  # images of two kinds
+    assert robust([tmp_path / "both", tmp_path / "drawn"]).query("victim == 'A'")["all"].isna().all()
+    splits = robust([tmp_path / "drawn", tmp_path / "train"]).set_index("split")["accuracy"]
+    for split, name in (("test", "drawn"), ("train", "train")):
+        assert splits[split] == pytest.approx(100 * Results(tmp_path / name).snapshot.victims[0].accuracy)
+    assert splits["test"] != splits["train"]
+
+
+def test_rules_of_one_run_share_its_passes(tmp_path: Path) -> None:
+    attacks = [{"name": "ead", "beta": 1e-2, "max_iterations": 5, "binary_search_steps": 1, "initial_const": 10}]
+    sweeps.run(sweeps.small(victims=VICTIMS[:1], images={"count": 3}, targets="untargeted", attacks=attacks), tmp_path)
+    rows = sweeps.rows(tmp_path).query("decision_rule == 'l1'")
+    line = robust([tmp_path], norm="l1", epsilon=1.0).set_index("attack").loc[EVERY]
+    assert line["passes"] == pytest.approx((rows["iterations"] + rows["forward_passes"]).mean())
 
 
 @pytest.mark.parametrize("format", ["table", "markdown", "csv", "latex"])
