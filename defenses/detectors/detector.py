@@ -79,20 +79,42 @@ class Detector(ABC):
         return {}
 
     def fit(self, model: nn.Module, images: Tensor, labels: Tensor) -> Fitted:
-        """Learn from training images (X, C, H, W) in random order, and set the threshold."""
+        """Learn from training images (X, C, H, W) in random order, and set the threshold.
+
+        Raises
+        ------
+        ValueError
+            The detector cannot be fitted, or its scores are not a finite number for each image.
+        """
         half = len(images) // 2 if self.LEARNS else 0
         with frozen(model), torch.no_grad():
             learnt = self.learn(model, images[:half], labels[:half])
         scores = scores_of(self, model, images[half:], learnt)
-        threshold = scores.quantile(1 - self.false_positives, interpolation="higher")
+        numbers = scores.nan_to_num(torch.inf, torch.inf, -torch.inf)  # what is no number is rejected
+        threshold = numbers.quantile(1 - self.false_positives, interpolation="higher")
+        if not threshold.isfinite():
+            count = int((~scores.isfinite()).sum())
+            raise ValueError(f"{count} of the {len(scores)} training images have no finite score, so no threshold fits")
         return {**learnt, "threshold": threshold.reshape(1)}
 
 
 def scores_of(detector: Detector, model: nn.Module, images: Tensor, fitted: Fitted, batch_size: int = 256) -> Tensor:
-    """(N,) float64 scores of images (N, C, H, W); of a detector that judges sets, the images are one set."""
+    """(N,) float64 scores of images (N, C, H, W); of a detector that judges sets, the images are one set.
+
+    Raises
+    ------
+    ValueError
+        The detector does not return a score for each image.
+    """
+    scores = []
     with frozen(model), torch.no_grad():
-        parts = [images] if detector.SET_SIZE else torch.split(images, batch_size)
-        scores = [detector.score(model, part, fitted).double() for part in parts if len(part)]
+        for part in (images,) if detector.SET_SIZE else torch.split(images, batch_size):
+            if len(part):
+                score = detector.score(model, part, fitted)
+                if not isinstance(score, Tensor) or score.shape != (len(part),):
+                    given = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+                    raise ValueError(f"score must return a tensor of shape ({len(part)},), got {given}")
+                scores.append(score.double())
     return torch.cat(scores) if scores else images.new_empty(0, dtype=torch.float64)
 
 

@@ -91,10 +91,13 @@ def _order(cells: Mapping[str, Cell]) -> dict[str, int]:
 
 
 def _scores(frame: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Return the scores of the successes of a cell, and those of its originals, each image once."""
-    judged = frame["score"].notna() & frame["success"].astype(bool)
-    clean = frame.dropna(subset=["clean_score"]).drop_duplicates("image")
-    positives, negatives = frame.loc[judged, "score"], clean["clean_score"]
+    """Return the scores of the successes of a cell, and those of its originals, each image once.
+
+    A score that is no number is rejected, so it counts as infinite.
+    """
+    judged = frame["rejected"].notna() & frame["success"].astype(bool)
+    clean = frame.dropna(subset=["clean_rejected"]).drop_duplicates("image")
+    positives, negatives = (each.fillna(np.inf) for each in (frame.loc[judged, "score"], clean["clean_score"]))
     return positives.to_numpy(dtype=np.float64), negatives.to_numpy(dtype=np.float64)
 
 
@@ -107,8 +110,8 @@ def _figures(frame: pd.DataFrame, positives: Floats, negatives: Floats) -> dict[
     """Return the figures of a detector on a cell."""
     success = frame["success"].to_numpy(dtype=np.bool_)
     rejected = frame["rejected"].eq(True).to_numpy(dtype=np.bool_, na_value=False)
-    clean = frame.dropna(subset=["clean_score"]).drop_duplicates("image")
-    judged = (success & frame["score"].notna().to_numpy()).sum()
+    clean = frame.dropna(subset=["clean_rejected"]).drop_duplicates("image")
+    judged = (success & frame["rejected"].notna().to_numpy()).sum()
     return {
         "examples": len(frame),
         "asr": 100 * success.mean(),

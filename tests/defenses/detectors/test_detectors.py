@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn.neighbors import KernelDensity as Reference
 from torch import Tensor, nn
 
 from eadbench.attacks.engine.declaration import dataclass_breaches
-from eadbench.defenses.detectors import DETECTORS, Detector, breaches, scores_of
+from eadbench.defenses.detectors import DETECTORS, Detector, Fitted, breaches, scores_of
 from eadbench.defenses.detectors.crafted import adversarial, noisy
 from eadbench.defenses.detectors.feature_squeezing import FeatureSqueezing
 from eadbench.defenses.detectors.hidden import dropped_out, last_hidden, relu_outputs
@@ -105,6 +106,28 @@ class TestEvery:
                 read()
         with pytest.raises(ValueError, match="no dropout"), dropped_out(bare):
             pass
+
+    @pytest.mark.parametrize(
+        ("score", "text"),
+        [
+            (lambda sums: sums[:, None], r"must return a tensor of shape \(256,\), got \(256, 1\)"),
+            (lambda sums: sums.max(), r"must return a tensor of shape \(256,\), got \(\)"),
+            (lambda sums: sums.numpy(), r"must return a tensor of shape \(256,\), got ndarray"),
+            (lambda sums: torch.where(sums > 18, torch.nan, sums), "training images have no finite score"),
+        ],
+    )
+    def test_refuses_scores_that_are_not_a_number_for_each_image(
+        self, score: Callable[[Tensor], Any], text: str, network: nn.Module
+    ) -> None:
+        @dataclass(frozen=True, kw_only=True)
+        class Own(Detector):
+            LEARNS: ClassVar[bool] = False
+
+            def score(self, model: nn.Module, images: Tensor, learnt: Fitted) -> Any:
+                return score(images.flatten(1).sum(1))
+
+        with pytest.raises(ValueError, match=text):
+            fitted(Own(), network)
 
 
 class TestFeatureSqueezing:

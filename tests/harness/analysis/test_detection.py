@@ -110,5 +110,21 @@ def test_a_detector_of_sets_has_no_curve_and_counts_what_it_judged(tmp_path: Pat
     assert second["asr"] == 100 and np.isnan(second["asr_with_detector"]) and np.isnan(second["auc"])
 
 
+def test_a_score_that_is_no_number_is_rejected_everywhere(tmp_path: Path) -> None:
+    entry = {"name": "kernel_density"}
+    digest = detector_digest(entry)
+    scores = [(np.nan, 0.0), (np.nan, 0.5), (2.0, 0.2), (0.1, np.nan)]
+    rows = [row("plain", i, digest, score, clean) for i, (score, clean) in enumerate(scores)]
+    rows = [
+        each | {"rejected": not each["score"] <= 1, "clean_rejected": not each["clean_score"] <= 1} for each in rows
+    ]
+    write_detections(tmp_path / "detections" / f"shard-{digest}.parquet", rows)
+    said = detections_of(snapshot(tmp_path, {"plain": {}}, [entry]))
+    assert said is not None
+    line = said.lines.iloc[0]
+    assert (line["asr_with_detector"], line["rejected"], line["clean_rejected"]) == (25, 75, 25)
+    assert line["clean_images"] == 4 and line["auc"] == pytest.approx((3.5 + 3.5 + 3 + 1) / 16)
+
+
 def test_none_without_detectors(tmp_path: Path) -> None:
     assert detections_of(snapshot(tmp_path, {"plain": {}}, [])) is None
