@@ -219,7 +219,8 @@ class Labels:
     def series(self) -> Mapping[str, str]:
         """The label of every attack by its series: ``EAD (L1)``.
 
-        Hyperparameters that vary within the sweep for this attack and norm are appended.
+        Hyperparameters that vary within the sweep for this attack and norm are appended, and the detector that an
+        adaptive attack knows.
         """
         return distinct({series: attack.label for series, attack in self.attacks.items()})
 
@@ -237,6 +238,8 @@ class Labels:
             varying = varying_names(parameters)
             if several:  # in the words of every attack, those too that run with one choice alone
                 varying = list(dict.fromkeys([TARGETS, *varying]))
+            if any("adaptive" in values for values in parameters):  # alone it would pass for the attack as published
+                varying = list(dict.fromkeys([*varying, "adaptive"]))
             texts = {name: text_of([values.get(name) for values in parameters]) for name in varying}
             for line, values in zip(part.to_dict("records"), parameters, strict=True):
                 attacks[line["series"]] = Attack(

@@ -58,6 +58,12 @@ def victim_labels(*victims: Victim) -> list[str]:
     return list(Labels.of_victims(victims).victim.values())
 
 
+def test_an_adaptive_attack_names_its_detector_also_where_it_is_alone() -> None:
+    known = {"adaptive": {"name": "mmd"}}
+    assert labels_of(line("cw", parameters=known)) == ["C&W, adaptive mmd"]
+    assert labels_of(line("cw", parameters=known), line("cw", beta=None)) == ["C&W, adaptive mmd", "C&W"]
+
+
 @pytest.mark.parametrize(
     ("setting", "label"),
     [
