@@ -23,6 +23,8 @@ __all__ = ["ACCOUNTING", "Budgeted", "class_within", "defaults_within", "with_bu
 
 ACCOUNTING = ("budget", "best_queried", "published", "quantised", "adaptive", "adaptive_weight")
 """The keys of a spec's attack that are no hyperparameters of its class."""
+ROUNDING = 1e-5
+"""How much longer than ε a perturbation may be by rounding, relatively."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,7 @@ class Budgeted:
         return replace(own, trace=trace.masked_fill(trace.isinf(), torch.nan))
 
     def _nearer(self, ledger: Ledger, rule: str, own: Adversarial, wanted: Tensor, batch_size: int) -> Adversarial:
-        """Return the nearest image queried where it is `wanted` (N,) and nearer than the attack's own."""
+        """Return the nearest image queried within ε where it is `wanted` (N,) and nearer than the attack's own."""
         r = ledger.index(rule)
         if r is None:
             return own
@@ -125,6 +127,9 @@ class Budgeted:
         measure = [*ledger.measures.values()][r]
         distance = measure(own.images - images, torch.arange(len(images), device=images.device))
         nearer = wanted & (ledger.least[:-1, r] < distance.masked_fill(~own.success, torch.inf))
+        radius = getattr(self.attack, "epsilon", None)
+        if isinstance(radius, int | float) and rule == getattr(self.attack, "norm", None):  # a fixed ε
+            nearer &= ledger.least[:-1, r] <= (1 + ROUNDING) * radius
         with torch.inference_mode(False), frozen(ledger.victim):
             queried = confirmed(
                 ledger.victim,

@@ -13,6 +13,7 @@ from eadbench.attacks import (
     COV,
     DDN,
     EAD,
+    FAB,
     FGM,
     FMN,
     IFGM,
@@ -165,6 +166,16 @@ def test_the_nearest_query_may_be_nearer_than_what_is_returned() -> None:
     both = returned.success & nearest.success
     assert both.any() and (nearest.linf[both] < returned.linf[both]).any()
     assert nearest.trace is None
+
+
+@pytest.mark.parametrize("given", [{"best_queried": True}, {"budget": 40}])
+def test_a_query_beyond_a_fixed_epsilon_is_no_success(given: dict[str, Any]) -> None:
+    model, images, labels = problem()
+    free = Budgeted(attack=FAB(norm="l2", steps=20), **given)(model, images, labels)["l2"]
+    epsilon = free.l2[free.success].median().item()
+    bounded = Budgeted(attack=FAB(norm="l2", epsilon=epsilon, steps=20), **given)(model, images, labels)["l2"]
+    assert bounded.success.any() and not bounded.success.all()
+    assert (bounded.l2[bounded.success] <= epsilon * (1 + 1e-5)).all()
 
 
 def test_an_attack_that_the_budget_ends_is_reported_by_its_nearest_query() -> None:
