@@ -157,7 +157,7 @@ def _accuracies(snapshots: Sequence[Snapshot]) -> dict[str, float]:
     Unless all of the chosen ones are attacked, or if they had to be correct on other victims too, they stand for none.
     Nor do those that several sweeps share, unless the images of each stand for the same ones.
     """
-    found: dict[str, dict[frozenset[int] | None, float]] = {}
+    found: dict[str, dict[frozenset[str] | None, float]] = {}
     unknown = set()
     for snapshot in snapshots:
         images = snapshot.spec.images
@@ -168,7 +168,7 @@ def _accuracies(snapshots: Sequence[Snapshot]) -> dict[str, float]:
             elif images.indices is None and victim.accuracy is not None:
                 shares[None] = victim.accuracy
             elif images.indices is not None and images.limit is None:
-                shares[frozenset(images.indices)] = len(victim.images) / len(images.indices)
+                shares[frozenset(map(str, images.indices))] = len(victim.images) / len(images.indices)
             else:
                 unknown.add(victim.digest)
     known = {digest: [*shares.values()] for digest, shares in found.items() if digest not in unknown}
