@@ -62,7 +62,7 @@ def sentences(findings: Findings, lines: pd.DataFrame, labels: Labels, *, said: 
             if indicator.of_victim:
                 where = found[0][1].text
             else:
-                named = [f"{labels.setting(line)} {finding.text}" for line, finding in found[:NAMED]]
+                named = [f"{labels.setting(line)}: {finding.text}" for line, finding in found[:NAMED]]
                 others = len(found) - len(named)
                 where = "; ".join([*named, *([f"{others} more cells"] if others else [])])
             label = labels.victim[str(victim)]

@@ -154,7 +154,7 @@ def test_indicators_are_raised_on_the_cells_of_doubtful_victims(swept: tuple[Res
     assert set(table.loc[table["raised"] & (table["indicator"] == "random"), "victim"]) == {"noisy"}
     assert table["cell"].nunique() == len(own) and table["value"].notna().all()
     warnings = report.warnings(summary)
-    [few] = [text for text in warnings if text.startswith("sound: few images (EAD (EN), β = 1e-3, κ = 0 ")]
+    [few] = [text for text in warnings if text.startswith("sound: few images (EAD (EN), β = 1e-3, κ = 0: ")]
     assert few.endswith("; raise images.count: a quarter of the width needs 16 times as many")
     assert not [text for text in warnings if text.startswith("noisy: random victim")]  # another warning says it
     said = trust.sentences(summary.findings, summary.own, summary.labels, said=True)
