@@ -17,7 +17,7 @@ from eadbench.harness.parquet.rows import SCHEMA
 from eadbench.harness.reporting.tables import CSV_COLUMNS
 from eadbench.harness.results.folder import FORMAT
 from tests.command_lines import command_lines, taken
-from tests.docs.markdown import PAGES, ROOT, Block, anchors, blocks, inline_code, links, name_of, prose
+from tests.docs.markdown import NOTEBOOKS, PAGES, ROOT, Block, anchors, blocks, inline_code, links, name_of, prose
 
 FOLDERS = "attacks|models|defenses|harness|dashboards|sweeps|benchmarks|deploy|docs|tests"
 COMPOSED = {"…: not the rows of a sweep: …"}
@@ -90,7 +90,7 @@ class TestCommands:
 
 
 class TestLinks:
-    @pytest.mark.parametrize("page", PAGES, ids=name_of)
+    @pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=name_of)
     def test_they_lead_to_files_and_headings(self, page: Path) -> None:
         missing = [
             f"{target}#{anchor}"
