@@ -13,7 +13,7 @@ from eadbench.dashboards.tiles import NO_TILE, tile_colours
 from eadbench.harness.analysis.overview import meaning, overview
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.labels import AXES, FIGURES
-from eadbench.harness.numbers import figure_text, parameter_text, rate_text
+from eadbench.harness.numbers import counted, figure_text, parameter_text, rate_text
 from eadbench.harness.reporting.tables.pages import MARK, case_name, missing_text
 
 __all__ = ["overview_html"]
@@ -83,7 +83,7 @@ def _rows(entries: pd.DataFrame, figure: Callable[[_Entry], tuple[str, float]]) 
 def _tile(entry: _Entry, text: str, share: float) -> _Tile:
     background, colour = NO_TILE if isnan(share) else tile_colours(share)
     values = [f"{AXES[name]} = {parameter_text(entry[name])}" for name in ("beta", "kappa") if not isnan(entry[name])]
-    images = f"{entry['images']:,} image{'' if entry['images'] == 1 else 's'}"
+    images = counted(entry["images"], "image")
     return _Tile(
         text=text + (MARK if entry["missing"] else ""),
         background=background,

@@ -3,9 +3,14 @@
 import math
 from decimal import Decimal
 
-__all__ = ["NO_VALUE", "figure_text", "parameter_text", "rate_text"]
+__all__ = ["NO_VALUE", "counted", "figure_text", "parameter_text", "rate_text"]
 
 NO_VALUE = "\N{EN DASH}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless it is 1: ``1 epoch``, ``1,000 images``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def figure_text(value: float) -> str:

@@ -3,7 +3,7 @@
 from eadbench.dashboards.page.section import Section
 from eadbench.dashboards.rendering import render
 from eadbench.harness.analysis.summary import Summary
-from eadbench.harness.numbers import NO_VALUE
+from eadbench.harness.numbers import NO_VALUE, counted
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting import report
 from eadbench.harness.results.snapshot import Snapshot
@@ -52,5 +52,5 @@ def training_text(recipe: Recipe) -> str:
             return f"the ensemble of {', '.join(member.digest for member in recipe.member_recipes())}"
         return f"weights of SHA-256 {recipe.weights or (recipe.hub or {}).get('weights')}"
     optimizer = f"{training.optimizer} at {training.learning_rate:g}"
-    text = f"{training.epochs} epochs, batches of {training.batch_size}, {optimizer}, seed {training.seed}"
+    text = f"{counted(training.epochs, 'epoch')}, batches of {training.batch_size}, {optimizer}, seed {training.seed}"
     return ", ".join([text, *(f"{name} {value}" for name, value in training.options().items())])

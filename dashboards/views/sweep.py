@@ -10,6 +10,7 @@ from eadbench.dashboards.rendering import as_text
 from eadbench.dashboards.sources import Source
 from eadbench.harness.errors import EadbenchError
 from eadbench.harness.labels import defense_label
+from eadbench.harness.numbers import counted
 from eadbench.harness.results.folder import Results
 from eadbench.harness.results.status import Progress, Watched, ago, by_worker, cumulative, models_made, rate
 from eadbench.harness.storage import located
@@ -139,7 +140,7 @@ def _failures(folder: str) -> None:
         return
     if not failures:
         return
-    st.subheader(f"{len(failures):,} failure{'' if len(failures) == 1 else 's'}")
+    st.subheader(counted(len(failures), "failure"))
     st.caption("Failed tasks are tried again when the sweep is run again.")
     for failure in failures[:_FAILURE_LIMIT]:
         with st.expander(as_text(f"{failure.task}: {failure.reason}")):

@@ -13,6 +13,7 @@ from eadbench.dashboards.rendering import as_text
 from eadbench.dashboards.sources import Source
 from eadbench.dashboards.views.parts import rows_or_stop
 from eadbench.harness.analysis.aggregate import CASES, GROUPS, after_rounding
+from eadbench.harness.numbers import counted
 from eadbench.harness.reporting import report, tables
 from eadbench.harness.reporting.tables.pages import group_heads
 
@@ -74,7 +75,7 @@ def show(source: Source) -> None:
 def _lines_text(count: int) -> str:
     if count > LINE_LIMIT:
         return f"The first {LINE_LIMIT} of {count:,} lines"
-    return f"{count:,} line{'' if count == 1 else 's'}"
+    return counted(count, "line")
 
 
 def _downloads(source: Source, lines: pd.DataFrame) -> None:

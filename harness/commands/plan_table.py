@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eadbench.harness.labels import AXES, Labels, choice_text, defense_label, series_of
-from eadbench.harness.numbers import parameter_text
+from eadbench.harness.numbers import counted, parameter_text
 from eadbench.harness.plan.cells import Setting
 from eadbench.harness.plan.grid import Population, Shard
 from eadbench.harness.spec import Spec
@@ -19,7 +19,7 @@ from eadbench.models import Recipe, canonical_json
 if TYPE_CHECKING:
     from eadbench.harness.execution.sweep import Plan
 
-__all__ = ["left_out", "table", "training"]
+__all__ = ["left_out", "table", "training", "unmade"]
 
 
 def table(blocks: Sequence[Shard], planned: "Plan") -> Table:
@@ -87,8 +87,17 @@ def left_out(spec: Spec) -> list[str]:
     return texts
 
 
+def unmade(planned: "Plan") -> list[str]:
+    """Return a line for each model to make, such as ``digits, no defence, 6 epochs (4589a6d0d4e163df, sibling)``."""
+    names = {victim.digest: victim.name for victim in planned.victims if victim.name}
+    return [
+        f"{recipe.arch}, {training(recipe)} ({', '.join(filter(None, (recipe.digest, names.get(recipe.digest))))})"
+        for recipe in planned.unmade
+    ]
+
+
 def training(recipe: Recipe) -> str:
-    """Return a recipe's defence and its number of epochs."""
+    """Return a recipe's defence and its number of epochs: ``no defence, 6 epochs``."""
     parameters = {name: value for name, value in recipe.defense.items() if name != "name"}
     label = defense_label(recipe.defense["name"], parameters)
-    return label if recipe.training is None else f"{label}, {recipe.training.epochs} epochs"
+    return label if recipe.training is None else f"{label}, {counted(recipe.training.epochs, 'epoch')}"

@@ -44,6 +44,7 @@ def plan(
     from eadbench.harness import api, spec
     from eadbench.harness.commands import plan_table, time_table
     from eadbench.harness.execution.estimate import estimate
+    from eadbench.harness.numbers import counted
     from eadbench.harness.plan import grid
 
     resolved = spec.load(spec_file, overrides or (), scale=scale)
@@ -51,13 +52,11 @@ def plan(
     blocks = grid.blocks(resolved, planned.data.identity, planned.victims)
     victims, cells = len(planned.victims), sum(len(block.cells()) for block in blocks)
     out.print(
-        f"[bold]{resolved.name}[/]: {escape(planned.data.name)}, {victims} victim{'' if victims == 1 else 's'}, "
-        f"{cells} cell{'' if cells == 1 else 's'}; results in {escape(str(planned.folder))}"
+        f"[bold]{resolved.name}[/]: {escape(planned.data.name)}, {counted(victims, 'victim')}, "
+        f"{counted(cells, 'cell')}; results in {escape(str(planned.folder))}"
     )
-    for recipe in planned.unmade:
-        out.print(
-            escape(f"  to make first: {recipe.arch}, {plan_table.training(recipe)} ({recipe.digest})"), highlight=False
-        )
+    for text in plan_table.unmade(planned):
+        out.print(f"  to make first: {escape(text)}", highlight=False, soft_wrap=True)
     for text in plan_table.left_out(resolved):
         out.print(f"  left out: {escape(text)}", highlight=False)
     out.print(plan_table.table(blocks, planned))

@@ -11,6 +11,7 @@ from eadbench.harness.execution.victim_checks import check_victims
 from eadbench.harness.execution.victims import VictimPlanner
 from eadbench.harness.labels import Labels
 from eadbench.harness.messages import one_line
+from eadbench.harness.numbers import counted
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.grid import Example, Victim
 from eadbench.harness.results.folder import Results
@@ -82,9 +83,10 @@ def check_image_counts(spec: Spec, victims: Sequence[Victim]) -> None:
                 where += f" in {spec.target_file.file}"
             if spec.images.indices is not None:
                 where += " in images.indices"
+            only = counted(len(victim.images), "image")
             raise UserError(
-                f"images.count: {spec.images.limit or 1} asked for, but {right} only {len(victim.images)} images "
-                f"{where} correctly (victim {victim.digest})"
+                f"images.count: {spec.images.limit or 1} asked for, but {right} only {only} {where} correctly "
+                f"(victim {victim.digest})"
             )
 
 

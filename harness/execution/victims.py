@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from eadbench.defenses.defense import Crafting
 from eadbench.harness.datasets import DataSet
 from eadbench.harness.errors import UserError
+from eadbench.harness.numbers import counted
 from eadbench.harness.plan import grid
 from eadbench.harness.plan.accuracies import usual_accuracy
 from eadbench.harness.plan.grid import Shard, Victim
@@ -185,7 +186,7 @@ class VictimPlanner:
         if len(victim.images) < crafting.images:
             raise UserError(
                 f"victims: {recipe.defense['name']}.images: {crafting.images} asked for, but the {crafting.on} network "
-                f"classifies only {len(victim.images)} images of the train split correctly"
+                f"classifies only {counted(len(victim.images), 'image')} of the train split correctly"
             )
         return list(grid.shards(spec, self._data.identity, self._data.target_classes, [victim]))
 

@@ -32,6 +32,7 @@ from eadbench.harness.execution.training_facts import training_facts, training_s
 from eadbench.harness.execution.versions import device_name
 from eadbench.harness.execution.victim_checks import class_suspicions
 from eadbench.harness.labels import defense_label
+from eadbench.harness.numbers import counted
 from eadbench.harness.parquet.adversarial import read_images, write_images
 from eadbench.harness.parquet.notes import read_notes
 from eadbench.harness.parquet.rows import WHAT, read_rows, write_rows
@@ -183,7 +184,7 @@ class Worker:
         defense = defense_of(recipe)
         epochs = recipe.training.epochs if recipe.training else 0
         label = defense_label(recipe.defense["name"], recipe.defense_parameters)
-        title = f"training {recipe.arch}, {label} ({recipe.digest[:6]}), {epochs} epochs"
+        title = f"training {recipe.arch}, {label} ({recipe.digest[:6]}), {counted(epochs, 'epoch')}"
         fit = partial(
             models.train,
             device=self.device,

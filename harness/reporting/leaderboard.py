@@ -12,7 +12,7 @@ from rich.text import Text
 from eadbench.harness.analysis.leaderboard import Board
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import norm_label
-from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
+from eadbench.harness.numbers import NO_VALUE, counted, figure_text, rate_text
 from eadbench.harness.reporting.tables import latex
 from eadbench.harness.reporting.tables.markdown import escape
 
@@ -67,12 +67,10 @@ def notes(board: Board) -> list[str]:
     sentences = []
     for victim in board.victims:
         examples, images = len(victim.best), len(np.unique(victim.images))
-        counted = f"{images} image{'' if images == 1 else 's'}" + (
-            f", {examples} examples" if examples > images else ""
-        )
+        size = counted(images, "image") + (f", {examples} examples" if examples > images else "")
         unbroken = int(np.isinf(victim.best).sum())
         sentences.append(
-            f"{victim.name}: {counted}"
+            f"{victim.name}: {size}"
             + (f"; {victim.left_out} more that some attack has no row of" if victim.left_out else "")
             + (f"; {unbroken} that no attack breaks" if unbroken else "")
             + "."

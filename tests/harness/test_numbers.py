@@ -6,7 +6,11 @@ import math
 
 import pytest
 
-from eadbench.harness.numbers import NO_VALUE, figure_text, parameter_text, rate_text
+from eadbench.harness.numbers import NO_VALUE, counted, figure_text, parameter_text, rate_text
+
+
+def test_one_thing_is_in_the_singular() -> None:
+    assert [counted(count, "epoch") for count in (0, 1, 1000)] == ["0 epochs", "1 epoch", "1,000 epochs"]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def _block(title: str, part: pd.DataFrame) -> Block:
         else:
             title_parts += [text if head in ("defence", "case") else f"{head} = {text}" for text in distinct]
     least, most = part["images"].min(), part["images"].max()
-    title_parts.append(f"{most} images" if least == most else f"{least} to {most} images")
+    title_parts.append(f"{most} image{'' if most == 1 else 's'}" if least == most else f"{least} to {most} images")
     return Block(
         title=", ".join(title_parts),
         heads=tuple(columns),

@@ -52,7 +52,7 @@ def spec_file(tmp_path: Path) -> Path:
 def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     planned = eadbench("plan", str(spec_file))
     assert planned.code == 0
-    assert "to make first: digits, no defence, 4 epochs" in planned.out
+    assert re.search(r"to make first: digits, no defence, 4 epochs \([0-9a-f]{16}\)\n", planned.out)
     assert re.search(r"EAD\s+4\s+54\s+3\s+≤ 19,764", planned.out)
     assert not Path("results").exists()
 
@@ -119,7 +119,7 @@ def test_a_study_from_run_to_claims(eadbench, tmp_path: Path) -> None:  # type: 
     planned = eadbench("plan", "study.yaml").out
     for made in (
         "no defence, 3 epochs",
-        "no defence, 1 epochs",
+        "no defence, 1 epoch (",
         "distillation teacher T = 100",
         "distillation T = 100",
     ):
