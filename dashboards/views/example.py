@@ -198,7 +198,7 @@ def _show_predictions(
     for digest, label in victims.items():
         outputs = logits(source.folder, digest, np.stack([*shown.values()]))
         if isinstance(outputs, str):
-            st.warning(f"The victim's weights are not here. {as_text(f'{label}: {outputs}')}")
+            st.warning(f"A victim cannot be loaded. {as_text(f'{label}: {outputs}')}")
             continue
         margins = margin(torch.from_numpy(outputs), goal, targeted=targeted).tolist()
         # Without the data set, only the classes of this example have names.

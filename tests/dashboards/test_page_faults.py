@@ -62,7 +62,7 @@ def test_every_page_is_reached_by_its_address(visit: Visit, page: str) -> None:
 
 def test_an_example_without_its_data_set_and_weights(visit: Visit) -> None:
     test = visit(["no_weights"], "images", view="one example")
-    assert messages(test).count("The victim's weights are not here.") == 2
+    assert messages(test).count("A victim cannot be loaded.") == 2
     test = visit(["no_data"], "images", view="one example", setting=f"{LONG}, β = 1e-2, κ = 0")
     assert html(test).tables["Predictions of the victims"][0] == ["victim", "adversarial", "margin"]
 
