@@ -85,7 +85,8 @@ def robustness(
     Raises
     ------
     UserError
-        The sweeps have no rows, or no attack at a fixed ε where none is given; or no victim has the attacks.
+        The sweeps have no rows, or no attack at a fixed ε where none is given; or no victim has the attacks, or no
+        image has rows of all of them.
     """
     cells = pd.concat([_cells(snapshot) for snapshot in snapshots], ignore_index=True)
     if cells.empty:
@@ -110,6 +111,9 @@ def robustness(
     tables = [table for table in found if len(table.lines)]
     if not tables:
         raise UserError("norm: no attack of the sweeps minimises this norm or runs at this ε")
+    if not any(table.lines["images"].any() for table in tables):
+        places = ", ".join(str(snapshot.folder.root) for snapshot in snapshots)
+        raise UserError(f"{places}: no image has rows of all attacks on a victim; give folders with the same images")
     return tables
 
 

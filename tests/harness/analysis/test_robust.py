@@ -9,6 +9,7 @@ import pytest
 from eadbench import robust
 from eadbench.harness.analysis.robust import EVERY, robustness
 from eadbench.harness.api import Results
+from eadbench.harness.errors import UserError
 from tests import sweeps
 from tests.command import eadbench, refusal
 
@@ -97,6 +98,14 @@ def test_accuracy_stands_for_all_images_only_if_the_attacked_ones_are_a_sample(t
     for split, name in (("test", "drawn"), ("train", "train")):
         assert splits[split] == pytest.approx(100 * Results(tmp_path / name).snapshot.victims[0].accuracy)
     assert splits["test"] != splits["train"]
+
+
+def test_folders_without_a_common_image_are_refused(tmp_path: Path) -> None:
+    for name, changes, images in (("first", FIRST, range(4)), ("second", SECOND, range(20, 24))):
+        given = changes | {"victims": VICTIMS[:1], "images": {"indices": [*images]}}
+        sweeps.run(sweeps.small(**given), tmp_path / name)
+    with pytest.raises(UserError, match=r"first, .*second: no image has rows of all attacks on a victim"):
+        robust([tmp_path / "first", tmp_path / "second"])
 
 
 def test_rules_of_one_run_share_its_passes(tmp_path: Path) -> None:
