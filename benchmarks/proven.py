@@ -142,7 +142,7 @@ def trained(data: datasets.DataSet, units: int) -> nn.Sequential:
 
 def contenders(norm: str, targeted: bool) -> dict[str, Any]:
     """Return the attacks that minimise a norm, by name."""
-    same = {"norm": norm, "targeted": targeted}
+    same: dict[str, Any] = {"norm": norm, "targeted": targeted}
     peers = {"FMN": within(attacks.FMN, 2000, **same), "PDPGD": within(attacks.PDPGD, 2000, **same)}
     if norm == "linf":
         return peers | {"APGD, 20 ε of 100 steps": attacks.APGD(**same)}
