@@ -135,8 +135,8 @@ def test_a_broken_victim_is_refused(victim: dict[str, Any], refusal: str, mynets
 
 def test_a_network_that_hangs_is_refused_in_time(mynets: str, tmp_path: Path) -> None:
     what = sweep(arch=f"{mynets}:hanging", training=TRAINING)
-    what = replace(what, resources=what.resources.model_copy(update={"timeout": 15.0}))
-    with pytest.raises(UserError, match=r"^victims\[0\]: .*:hanging: was not built and probed within 15 s"):
+    what = replace(what, resources=what.resources.model_copy(update={"timeout": 10.0}))
+    with pytest.raises(UserError, match=r"^victims\[0\]: .*:hanging: was not built and probed within 10 s"):
         run(what, tmp_path / "results")
 
 
