@@ -99,6 +99,8 @@ def test_the_cluster_tutorial_runs(tmp_path: Path) -> None:
         for words in commands(page):
             if words[:2] in (["ray", "get-auth-token"], ["ray", "start"], ["ray", "stop"]):
                 continue
+            if words[0] == "eadbench" and "auto" in words:  # what the job runs
+                continue
             ended = subprocess.run(
                 [here.get(word, word) for word in words],
                 cwd=tmp_path,
