@@ -23,6 +23,8 @@ SILENT = 5.0
 """Seconds after which a run says what it waits for."""
 LINE_SECONDS = 60.0
 """Seconds between two lines of a run without a terminal."""
+WARM_UP = 10.0
+"""Seconds of work before the time left is told: what the first batches take says nothing of the others."""
 
 
 class Progress:
@@ -244,10 +246,10 @@ class _SweepCounts:
                 self._cells += len(shard.setting.decision_rules)
 
     def seconds_left(self, workers: int) -> float | None:
-        """Return the seconds that the examples left take; keep the first figure for the end of the run."""
-        left = self.pace.seconds_left(workers)
+        """Return the seconds that the examples left take, once it can be told; keep the first figure for the end."""
+        after = time.monotonic() - self._started
+        left = self.pace.seconds_left(workers) if after >= WARM_UP else None
         if left is not None and workers and self._expected is None:
-            after = time.monotonic() - self._started
             self._expected = after, after + left
         return left
 

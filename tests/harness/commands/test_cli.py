@@ -11,6 +11,7 @@ import pytest
 
 from eadbench.harness import cli, datasets
 from eadbench.harness.commands import options, running
+from eadbench.harness.execution import progress
 from eadbench.harness.reporting.tables import CSV_COLUMNS
 from tests.sweeps import SMALL
 
@@ -57,6 +58,7 @@ def test_a_sweep_from_plan_to_report(eadbench, spec_file: Path, tmp_path: Path, 
     assert not Path("results").exists()
 
     monkeypatch.setattr(running, "TOLD_FROM", 0.0)
+    monkeypatch.setattr(progress, "WARM_UP", 0.0)
     first = eadbench("run", str(spec_file), "--executor", "serial", "--price", "2.5")
     assert first.code == 0
     assert re.search(r"Time +\d+ s for the attacks; after \d+ s, \d+ s were expected", first.out)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console
 
+from eadbench.harness.execution import progress as progress_module
 from eadbench.harness.execution.executor import Outcome
 from eadbench.harness.execution.forecast import Forecast
 from eadbench.harness.execution.pace import Pace, kind_of, span_text, work_of
@@ -25,6 +26,12 @@ SPEC = small(
 VICTIMS = [victim("a" * 16, 3)]
 SHARDS = [*grid.shards(SPEC, "digits", range(10), VICTIMS)]
 WORK = work_of(SPEC, "digits", 10, VICTIMS)
+
+
+@pytest.fixture(autouse=True)
+def warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time left is told at once."""
+    monkeypatch.setattr(progress_module, "WARM_UP", 0.0)
 
 
 def record(shard: Shard, seconds: float) -> ShardRecord:
@@ -80,6 +87,7 @@ def test_the_bar_moves_within_a_shard_and_counts_it_once() -> None:
 
 
 def test_it_says_at_the_end_how_far_off_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "WARM_UP", 10.0)
     now = [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
@@ -87,10 +95,14 @@ def test_it_says_at_the_end_how_far_off_it_was(monkeypatch: pytest.MonkeyPatch) 
     progress.begin_sweep(grid.size(SPEC, 10, VICTIMS), grid.examples_per_cell(SPEC, 10, VICTIMS), Pace(WORK))
     progress.workers_ready(2)
     assert progress.forecast is None
-    now[0] += 10
+    now[0] += 9
+    progress.advanced(SHARDS[0], 0.4, 9.0)
+    assert " left" not in "".join(drawn(console, progress)) and progress.forecast is None
+    now[0] += 1
     progress.advanced(SHARDS[0], 0.5, 10.0)
     left = re.findall(r"cost 0.20 of about (\S+)", drawn(console, progress)[1])
     pace = Pace(WORK)
+    pace.advanced(SHARDS[0], 0.4, 9.0)
     pace.advanced(SHARDS[0], 0.5, 10.0)
     expected = 10 + (pace.seconds_left(2) or 0)
     assert [float(each) for each in left] == pytest.approx([0.02 * expected], abs=0.01)
