@@ -69,6 +69,8 @@ class Files:
 
     def __init__(self, paths: Sequence[Path], schema: pa.Schema, content: str, *, later: Collection[str] = ()) -> None:
         self._paths, self._schema, self._content, self._later = paths, schema, content, later
+        self._old = False
+        """Whether a file is known to lack a column that came later."""
         temporary = Path(gettempdir(), f"eadbench-{os.getpid()}-{uuid4().hex[:8]}")  # made if something is too large
         self._connection = duckdb.connect(config={**_SETTINGS, "temp_directory": str(temporary)})
         _, filesystem = for_arrow(paths[:1])
@@ -102,25 +104,30 @@ class Files:
         """
         paths = self._paths if indices is None else [self._paths[index] for index in indices]
         values = {**(parameters or {}), "files": [escape(str(path)) for path in paths]}
-        old = not self._check(paths[0], whole=False)  # DuckDB casts the other files to the types of the first
+        self._check(paths[0], whole=False)  # DuckDB casts the other files to the types of the first
+        old = self._old
         try:
-            return self._answer(query, values, old=old)
+            return self._answer(query, values)
         except (duckdb.Error, OSError) as error:
+            if self._later and not old:
+                for path in paths:
+                    self._check(path, whole=False)
+                if self._old:
+                    return self.ask(query, parameters, indices=indices)
             suspects = [path for path in paths if str(path) in str(error)]
-            whole = [self._check(path, whole=True) for path in dict.fromkeys([*suspects, *paths])]
-            if not old and not all(whole):
-                return self._answer(query, values, old=True)
+            for path in dict.fromkeys([*suspects, *paths]):
+                self._check(path, whole=True)
             raise EnvironmentFault(f"{paths[0].parent}: cannot be read: {one_line(error)}") from error
 
-    def _answer(self, query: str, values: Mapping[str, Any], *, old: bool) -> pa.Table:
-        """Run a query; if `old`, on files of which some lack columns that came later."""
-        if old:
+    def _answer(self, query: str, values: Mapping[str, Any]) -> pa.Table:
+        """Run a query, with nulls for columns that some files lack because they came later."""
+        if self._old:
             later = (f"NULL::{_TYPES[self._schema.field(name).type]} AS {name}" for name in sorted(self._later))
             query = query.replace(FILES, _OF_ALL_VERSIONS.format(later=", ".join(later)))
         return self._connection.cursor().sql(query, params=values).to_arrow_table()
 
-    def _check(self, path: Path, *, whole: bool) -> bool:
-        """Refuse a file that is missing or damaged, or lacks a column that it must have; return whether it has all."""
+    def _check(self, path: Path, *, whole: bool) -> None:
+        """Refuse a file that is missing or damaged, or lacks a column that it must have; note one that came later."""
         refusal = f"not {self._content}"
         [name], filesystem = for_arrow([path])
         try:
@@ -140,8 +147,8 @@ class Files:
         for field in self._schema:
             if field.name not in schema.names:
                 if field.name in self._later:
+                    self._old = True
                     continue
                 raise DamagedResults.of(path, f"{refusal}: it has no column {field.name}")
             if (kind := schema.field(field.name).type) != field.type:
                 raise DamagedResults.of(path, f"{refusal}: its column {field.name} is {kind}, not {field.type}")
-        return set(self._schema.names) <= set(schema.names)
