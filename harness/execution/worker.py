@@ -86,6 +86,8 @@ class Worker:
         self.weights: dict[str, str] = {}
         """The SHA-256 of the weights of each victim that was loaded."""
         self.batch_size = cache(self._batch_size)
+        self.code = cache(partial(code_of, results=self.results))
+        """The user's own code behind an attack on a victim, as this process first met it: modules stay imported."""
         self.detectors = Detectors(self.results, self.device, lambda: self.data, self.notice)
 
     @cached_property
@@ -245,7 +247,8 @@ class Worker:
                 write_images(self.results.rounded_part(shard.digest), *crafted_images(shard, attacked.rounded))
         self.detectors.judge(shard, attacked.rules, self.victim(shard.victim.digest))
         weights = {shard.victim.digest: self.weights[shard.victim.digest]}
-        self.results.commit(shard, attacked.rows, attacked.record, weights, code_of(shard, self.results))
+        code = self.code(shard.setting.attack, shard.victim.digest)
+        self.results.commit(shard, attacked.rows, attacked.record, weights, code)
         return attacked.record
 
     def attacked(self, shard: Shard) -> Attacked:

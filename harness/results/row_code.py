@@ -7,7 +7,6 @@ stay when it changes. What can be known is said.
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from eadbench.harness.plan.grid import Shard
 from eadbench.harness.results.folder import Results
 from eadbench.harness.spec.stored import texts_in
 from eadbench.models.code import module_hashes
@@ -15,10 +14,9 @@ from eadbench.models.code import module_hashes
 __all__ = ["changed_code", "code_of"]
 
 
-def code_of(shard: Shard, results: Results) -> Mapping[str, str]:
-    """Return the SHA-256 of the files of the user's own code that computes a shard's rows, by the module's name."""
-    recipe = results.recipe(shard.victim.digest).to_json()
-    return module_hashes([shard.setting.attack, *texts_in(recipe)])
+def code_of(attack: str, victim: str, results: Results) -> Mapping[str, str]:
+    """Return the SHA-256 of the files of the user's own code behind an attack's rows on a victim, by module."""
+    return module_hashes([attack, *texts_in(results.recipe(victim).to_json())])
 
 
 def changed_code(results: Results) -> list[str]:
