@@ -1,14 +1,18 @@
 """The commands that compare attacks and victims over sweeps: leaderboard, robust."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from fractions import Fraction
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eadbench.harness.commands.options import AllowCode, Folders, end_incomplete, out, warn, write_text
 from eadbench.harness.errors import UserError
 from eadbench.harness.messages import shown
+
+if TYPE_CHECKING:
+    from eadbench.harness.results.snapshot import Snapshot
 
 
 class Format(StrEnum):
@@ -41,10 +45,8 @@ def leaderboard(
     allow_code: AllowCode = False,
 ) -> None:
     """Rank the attacks of sweeps by how near they come to the least distances that any of them finds."""
-    from eadbench.harness.analysis.completeness import missing_rows
     from eadbench.harness.analysis.leaderboard import boards
     from eadbench.harness.api import Results
-    from eadbench.harness.parquet.notes import mixture
     from eadbench.harness.reporting import leaderboard as reports
 
     snapshots = [Results(folder, allow_code=allow_code).snapshot for folder in folders]
@@ -53,11 +55,7 @@ def leaderboard(
         out.print(reports.terminal(ranked, width=out.width))
     else:
         write_text(reports.render(ranked, format.value))
-    if (mixed := mixture([note for each in snapshots for note in each.stored_rows.notes])) is not None:
-        warn(mixed)
-    missing = {str(each.folder.root): text for each in snapshots if (text := missing_rows(each)) is not None}
-    if missing:
-        end_incomplete(missing)
+    _print_doubts(snapshots)
 
 
 def robust(
@@ -71,10 +69,8 @@ def robust(
     allow_code: AllowCode = False,
 ) -> None:
     """Print robust accuracy at a fixed ε, by attack and by the worst case of all attacks of some sweeps."""
-    from eadbench.harness.analysis.completeness import missing_rows
     from eadbench.harness.analysis.robust import robustness
     from eadbench.harness.api import Results
-    from eadbench.harness.parquet.notes import mixture
     from eadbench.harness.reporting import robust as reports
     from eadbench.harness.reporting.report import NEEDS
 
@@ -84,6 +80,14 @@ def robust(
         out.print(reports.terminal(tables))
     else:
         write_text((NEEDS if format is Format.latex else "") + reports.render(tables, format.value))
+    _print_doubts(snapshots)
+
+
+def _print_doubts(snapshots: "Sequence[Snapshot]") -> None:
+    """Warn of rows that were computed differently, and exit as for incomplete results if rows are missing."""
+    from eadbench.harness.analysis.completeness import missing_rows
+    from eadbench.harness.parquet.notes import mixture
+
     if (mixed := mixture([note for each in snapshots for note in each.stored_rows.notes])) is not None:
         warn(mixed)
     missing = {str(each.folder.root): text for each in snapshots if (text := missing_rows(each)) is not None}
