@@ -30,7 +30,7 @@ equal attackbenchlib's to 1e-6. In brackets: 95 % intervals over images. Attacks
 Victims, all on MNIST: `undefended`, the C&W network (`cw_mnist`, 3 epochs, batches of 128, learning rate 2e-3,
 onecycle, seed 0; accuracy 99.3 %); `ddn` and `trades`, the robust SmallCNNs that
 [sigma-zero](https://github.com/sigma0-advx/sigma-zero) publishes. Images are those of the test split from index 1,000
-on; of each victim and table, those that every attack has run on. attackbenchlib seeds torch with 42 before each image.
+on. A table counts the images that all its attacks have run on. attackbenchlib seeds torch with 42 before each image.
 Settings of EAD within the budget were chosen on training images and on other networks. Seconds are those of one busy
 core, and not comparable. With as few images as here, LO is coarse: a distance counts at most as the greatest of the
 least ones, so the image that this is of counts for no attack.

@@ -50,8 +50,8 @@ class Proven(NamedTuple):
 def nearest(network: nn.Sequential, image: Tensor, targets: Sequence[int], norm: str) -> Proven | None:
     """Find the nearest point to an image (1, C, H, W), by "l1" or "linf", that is in one of the classes `targets`.
 
-    `network` is Flatten, Linear, ReLU, Linear. Each class is searched only as far as the nearest point of those before
-    it. Return None if there is no such point in [0, 1]ᴰ.
+    `network` is Flatten, Linear, ReLU, Linear. Classes are searched in turn, each no farther than the nearest point so
+    far. Return None if there is no such point in [0, 1]ᴰ.
     """
     network = copy.deepcopy(network).double()
     best, bound = None, np.inf

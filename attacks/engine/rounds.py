@@ -61,7 +61,7 @@ class Rounds:
         self.found_by: list[str | None] | None = None
         """The member that broke each example, if the attack is an ensemble."""
         self.left = torch.ones_like(self.labels, dtype=torch.bool)
-        """(N,) bool: the examples that the attack plays on; a cascade takes out those that are broken."""
+        """(N,) bool: the examples that are still attacked. A cascade takes broken ones out."""
         self.room = room
         """The most images that pass through the model at a time."""
 
@@ -122,7 +122,7 @@ class Rounds:
         return self._told(rows, self.exact_model(x), x, x.new_empty(len(x), 0))
 
     def look(self, rows: Tensor) -> Answer:
-        """Test the images of `rows` (B,) themselves; take out those that need no change, or have no finite margin."""
+        """Test the unchanged images of `rows` (B,). Take out those that succeed already, or have no finite margin."""
         images = self.images[rows]
         answer = self.test(rows, images)
         self.claim(rows, images, answer.adversarial)

@@ -22,7 +22,7 @@ def adversarial(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tenso
     Returns
     -------
     tuple of Tensor
-        The originals and the adversarial images of those that are classified correctly and can be attacked.
+        Originals and adversarial images (S, C, H, W) of the S images that are classified correctly and can be attacked.
 
     Raises
     ------

@@ -66,7 +66,7 @@ class Detector(ABC):
 
     @abstractmethod
     def score(self, model: nn.Module, images: Tensor, learnt: Fitted) -> Tensor:
-        """(N,) the scores of images (N, C, H, W) in [0, 1], greater for those that look adversarial."""
+        """(N,) the scores of images (N, C, H, W) in [0, 1]. A greater score means that an image looks adversarial."""
 
     def learn(self, model: nn.Module, images: Tensor, labels: Tensor) -> Fitted:
         """Learn from training images (X, C, H, W) with their labels (X,); the model is in eval mode.
