@@ -99,7 +99,8 @@ def _run(arguments: argparse.Namespace) -> None:
                 print(f"image {row['image']}, {count} rows, {time.perf_counter() - started:.0f} s", flush=True)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def pair(text: str) -> tuple[str, str]:
+    """Split NAME=PATH."""
     name, _, place = text.partition("=")
     return name, place
 
@@ -109,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     run = commands.add_parser("run", help="attack, and append rows to a file")
-    run.add_argument("--victim", action="append", type=_pair, metavar="NAME=PATH", required=True)
+    run.add_argument("--victim", action="append", type=pair, metavar="NAME=PATH", required=True)
     run.add_argument("--data", default="mnist", help="mnist, or parquet")
     run.add_argument("--place", type=Path, default=Path("data"), help="the root or the path of the data set")
     run.add_argument("--norm", nargs="+", choices=list(NORMS), default=list(NORMS))

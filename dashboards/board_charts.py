@@ -3,31 +3,17 @@
 from collections.abc import Mapping
 
 import altair as alt
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from eadbench.dashboards.charts import Layers
 from eadbench.dashboards.style import encodings, legend_columns
-from eadbench.harness.analysis.optimality import security_curve
 from eadbench.harness.labels import norm_label
 from eadbench.harness.styles import Style
 
-__all__ = ["against_passes", "security", "steps"]
+__all__ = ["against_passes", "security"]
 
 _HEIGHT = 330
 _LEGEND_ROW = 24
-_STEP_LIMIT = 400
-"""Steps of a curve: more than a chart has pixels to show."""
-
-
-def steps(distances: NDArray[np.float64], end: float) -> pd.DataFrame:
-    """Return the steps of a security curve up to `end`: `distance`, and `share`, in percent of all examples."""
-    sizes, rates = security_curve(distances)
-    if len(sizes) > _STEP_LIMIT:
-        keep = np.unique(np.linspace(0, len(sizes) - 1, _STEP_LIMIT).round().astype(np.int64))
-        sizes, rates = sizes[keep], rates[keep]
-    return pd.DataFrame({"distance": np.append(sizes, end), "share": 100.0 * np.append(rates, rates[-1])})
 
 
 def security(points: pd.DataFrame, norm: str, series: Mapping[str, Style]) -> Layers:

@@ -1,6 +1,6 @@
 """What follows the work of a sweep: its report, the record of the invocation, and MLflow's runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +17,12 @@ from eadbench.harness.results.owner import FolderInUse, Owner
 from eadbench.harness.tracking.uri import default_tracking_uri
 
 if TYPE_CHECKING:
+    from eadbench.harness.analysis.leaderboard import Board
     from eadbench.harness.execution.forecast import Forecast
     from eadbench.harness.execution.progress import Progress
     from eadbench.harness.execution.sweep import Done
 
-__all__ = ["Ended", "Show", "conclude", "pay", "write_page"]
+__all__ = ["Ended", "Show", "conclude", "leaderboard_page", "pay", "write_page"]
 
 Show = Callable[[Results], None]
 """Prints results before MLflow is told, which may take long."""
@@ -119,3 +120,10 @@ def write_page(results: Results) -> Path:
     from eadbench.dashboards import page
 
     return page.write(results.snapshot, results.summary)
+
+
+def leaderboard_page(boards: "Sequence[Board]") -> str:
+    """Return leaderboards as one HTML file."""
+    from eadbench.dashboards.page import leaderboard
+
+    return leaderboard.page(boards)

@@ -10,6 +10,7 @@ from eadbench.dashboards.page import (
     failures,
     galleries,
     header,
+    leaderboard,
     reproduction,
     robust,
     seeds,
@@ -54,7 +55,7 @@ def page(snapshot: Snapshot, summary: Summary) -> str:
     overview = study.section(summary)
     first = [
         *(overview, victims.section(snapshot, summary), tables.attacks(summary)),
-        *(robust.section(summary), trust.section(summary), seeds.section(summary)),
+        *(leaderboard.section(snapshot), robust.section(summary), trust.section(summary), seeds.section(summary)),
         detectors.section(summary),
     ]
     transfers = tables.transfer(summary)

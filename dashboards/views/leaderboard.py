@@ -5,25 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
-from eadbench.attacks.engine.ledger import SHARES
 from eadbench.dashboards import board_charts, choices
 from eadbench.dashboards.rendering import render
 from eadbench.dashboards.sources import Source, names, source
 from eadbench.dashboards.views.parts import rows_or_stop
-from eadbench.harness.analysis.leaderboard import Board, OnVictim, boards
-from eadbench.harness.analysis.optimality import local_optimality
+from eadbench.harness.analysis import board_curves
+from eadbench.harness.analysis.leaderboard import Board, boards
 from eadbench.harness.labels import norm_label
 from eadbench.harness.numbers import NO_VALUE, figure_text, rate_text
 from eadbench.harness.reporting import leaderboard as reports
+from eadbench.harness.reporting.figures.board import MOST_CURVES, board_styles
 from eadbench.harness.reporting.leaderboard import optimality_text
-from eadbench.harness.styles import Style, styles
-
-_ENVELOPE = "least of all attacks"
-_MOST_CURVES = 8
-"""Curves that are drawn at first, of the attacks that lead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,54 +110,19 @@ def _curves(board: Board) -> None:
         victims = {victim.name: victim for victim in board.victims}
         victim = victims[choices.select("Victim", list(victims), key="victim", width=choices.WIDE)]
         shown = st.multiselect(
-            "Attacks", labels, default=labels[:_MOST_CURVES], key="attacks", bind="query-params", width=choices.WIDE
+            "Attacks", labels, default=labels[:MOST_CURVES], key="attacks", bind="query-params", width=choices.WIDE
         )
-    series = _series(board, shown)
+    series = board_styles(board, shown)
     left, right = st.columns(2)
     with left:
-        chart = board_charts.security(_steps(board, victim, shown), board.norm, series)
+        chart = board_charts.security(board_curves.steps(board, victim, shown), board.norm, series)
         st.altair_chart(chart, alt=f"robust accuracy over {norm_label(board.norm)}, of {', '.join(series)}")
         st.caption("ρ(ε): the share of examples that an attack does not break within ε. The lower, the stronger.")
     with right:
-        points = _points(board, victim, shown)
+        points = board_curves.points(board, victim, shown)
         chart = board_charts.against_passes(points, {name: series[name] for name in shown})
         st.altair_chart(chart, alt=f"local optimality over passes, of {', '.join(shown)}")
         st.caption(
             "Local optimality on this victim over the passes of an example, forward and backward: within 1/32, 1/16, … "
             "of a budget, and for an attack without a budget at its end."
         )
-
-
-def _series(board: Board, shown: list[str]) -> dict[str, Style]:
-    """Return the style of each curve by its label, the envelope's last."""
-    attacks = board.attacks.assign(series=board.attacks["label"])
-    own = styles(attacks)
-    return {label: own[label] for label in shown} | {_ENVELOPE: Style("#808080", "dotted", "square")}
-
-
-def _steps(board: Board, victim: OnVictim, shown: list[str]) -> pd.DataFrame:
-    """Return the steps of the security curves: `series`, `distance` and `share`, in percent."""
-    labels = board.attacks["label"].tolist()
-    distances = {label: victim.distances[labels.index(label)] for label in shown} | {_ENVELOPE: victim.best}
-    ends = [each[np.isfinite(each)].max(initial=0.0) for each in distances.values()]
-    parts = [
-        board_charts.steps(each, max(ends)).assign(series=label)
-        for label, each in distances.items()
-        if not np.isnan(each).all()
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def _points(board: Board, victim: OnVictim, shown: list[str]) -> pd.DataFrame:
-    """Return the points of the attacks: `series`, `passes` and `lo`, the local optimality within these passes."""
-    labels, budgets = board.attacks["label"].tolist(), board.attacks["budget"].tolist()
-    ends = local_optimality(victim.distances, victim.best)
-    found = []
-    for label in shown:
-        at = labels.index(label)
-        traced = victim.within_budget(at)
-        if np.isnan(traced).all():
-            found.append((label, float(victim.passes[at].mean()), float(ends[at])))
-        else:
-            found += [(label, budgets[at] * share, float(value)) for share, value in zip(SHARES, traced, strict=True)]
-    return pd.DataFrame(found, columns=["series", "passes", "lo"]).dropna()

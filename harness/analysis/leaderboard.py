@@ -11,6 +11,7 @@ Shape letters:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,12 +22,13 @@ from numpy.typing import NDArray
 from eadbench.harness.analysis.attack_rows import EXAMPLE, NORMS, WITHIN, AttackRows
 from eadbench.harness.analysis.intervals import rate_interval, ratio_interval
 from eadbench.harness.analysis.optimality import Optimality, VictimDistances, envelope, local_optimality, optimality
+from eadbench.harness.analysis.summary import AT_ONCE
 from eadbench.harness.errors import UserError
 from eadbench.harness.labels import dataset_label, norm_label
 from eadbench.harness.numbers import parameter_text
 from eadbench.harness.results.snapshot import Snapshot
 
-__all__ = ["NORMS", "Board", "OnVictim", "boards"]
+__all__ = ["NORMS", "Board", "OnVictim", "boards", "compared"]
 
 Floats = NDArray[np.float64]
 
@@ -164,6 +166,18 @@ def boards(snapshots: Sequence[Snapshot], *, norms: Sequence[str] = (), all_atta
             "rank every attack by --all-attacks"
         )
     return found
+
+
+def compared(snapshot: Snapshot) -> list[Board]:
+    """Return the boards of one sweep that have an attack to compare with.
+
+    There are none while attacks share no example, and in sweeps of more than ``AT_ONCE`` rows.
+    """
+    if snapshot.stored_rows.lines["rows"].sum() > AT_ONCE:
+        return []
+    with suppress(UserError):
+        return [board for board in boards([snapshot]) if len(board.attacks) > 1]
+    return []
 
 
 def _victims(pool: AttackRows, attacks: pd.Index, ranked: pd.DataFrame, norm: str) -> Iterator[OnVictim]:

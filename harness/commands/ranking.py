@@ -16,12 +16,22 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
+    """The formats of robust accuracy."""
+
+    table = "table"
+    markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
+
+
+class BoardFormat(StrEnum):
     """The formats of a leaderboard."""
 
     table = "table"
     markdown = "markdown"
     csv = "csv"
     latex = "latex"
+    html = "html"
 
 
 class Norm(StrEnum):
@@ -41,18 +51,23 @@ def leaderboard(
     all_attacks: Annotated[
         bool, typer.Option("--all-attacks", help="Rank attacks that minimise another norm too.")
     ] = False,
-    format: Annotated[Format, typer.Option(help="table prints to the terminal.")] = Format.table,
+    format: Annotated[
+        BoardFormat, typer.Option(help="table prints to the terminal; html, a page with curves, to redirect to a file.")
+    ] = BoardFormat.table,
     allow_code: AllowCode = False,
 ) -> None:
     """Rank the attacks of sweeps by how near they come to the least distances that any of them finds."""
     from eadbench.harness.analysis.leaderboard import boards
     from eadbench.harness.api import Results
+    from eadbench.harness.concluding import leaderboard_page
     from eadbench.harness.reporting import leaderboard as reports
 
     snapshots = [Results(folder, allow_code=allow_code).snapshot for folder in folders]
     ranked = boards(snapshots, norms=[each.value for each in norm or ()], all_attacks=all_attacks)
-    if format is Format.table:
+    if format is BoardFormat.table:
         out.print(reports.terminal(ranked, width=out.width))
+    elif format is BoardFormat.html:
+        write_text(leaderboard_page(ranked))
     else:
         write_text(reports.render(ranked, format.value))
     _print_doubts(snapshots)

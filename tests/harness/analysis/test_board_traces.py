@@ -6,10 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eadbench.attacks.engine.ledger import SHARES
+from eadbench.harness import api
+from eadbench.harness.analysis import board_curves
 from eadbench.harness.analysis.leaderboard import Board, boards
 from eadbench.harness.analysis.optimality import local_optimality
 from eadbench.harness.api import Results
+from eadbench.harness.reporting import leaderboard as reports
 from tests import sweeps
+from tests.command import eadbench
+from tests.dashboards.reading import Parsed
 
 ATTACKS = [
     {"name": "fmn", "norm": "l1", "budget": 64, "best_queried": True},
@@ -58,3 +64,37 @@ def test_the_last_share_is_what_best_queried_reports(board: Board) -> None:
     [at] = [at for at, attack in enumerate(board.attacks["attack"]) if attack == "fmn"]
     reported = victim.distances[at]
     assert victim.traces[-1, at][np.isfinite(reported)] == pytest.approx(reported[np.isfinite(reported)], rel=1e-4)
+
+
+def test_curves_have_the_shares_of_a_budget_or_the_end(board: Board) -> None:
+    [victim] = board.victims
+    labels = board.attacks["label"].tolist()
+    points = board_curves.points(board, victim, labels)
+    for at, (label, budget) in enumerate(zip(labels, board.attacks["budget"], strict=True)):
+        own = points[points["series"] == label]
+        if np.isnan(victim.traces[:, at]).all():
+            assert own["passes"].tolist() == [victim.passes[at].mean()]
+            assert own["lo"].tolist() == [local_optimality(victim.distances[at], victim.best)]
+        else:
+            assert own["passes"].tolist() == [budget * share for share in SHARES]
+            assert own["lo"].tolist() == victim.within_budget(at).tolist()
+    steps = board_curves.steps(board, victim, labels)
+    for label, distances in {
+        **dict(zip(labels, victim.distances, strict=True)),
+        board_curves.ENVELOPE: victim.best,
+    }.items():
+        own = steps[steps["series"] == label]
+        for distance, share in zip(own["distance"], own["share"], strict=True):
+            assert share == pytest.approx(100 * (distances > distance).mean())
+
+
+def test_the_report_and_the_page_show_the_board(board: Board, folder: Path) -> None:
+    rows = [[name, rank, *rest] for rank, name, *rest in reports.texts(board)]
+    for html in (
+        eadbench("leaderboard", folder, "--norm", "l1", "--format", "html").out,
+        api.write_page(Results(folder)).read_text(),
+    ):
+        page = Parsed(html)
+        assert page.tables[board.title][1:] == rows
+        drawings = [attributes["aria-label"] for tag, attributes in page.elements if tag == "svg"]
+        assert any("local optimality over" in label for label in drawings), drawings
