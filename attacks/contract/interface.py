@@ -14,7 +14,7 @@ def declares_the_protocol(subject: Subject) -> None:
 
 def works_in_its_modes(subject: Subject) -> None:
     """Targeted and untargeted, as far as it supports them, the attack breaks images close to a boundary."""
-    for trial in subject.trials:
+    for trial in subject.solvable:
         if trial.name.startswith("half-space"):
             broken = any(kept.success.any() for kept in trial.result.values())
             require(broken, f"{trial.name}: no success on images that are 0.005 (L∞) from the boundary")

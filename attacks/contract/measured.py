@@ -65,7 +65,7 @@ def stays_within_a_budget(subject: Subject) -> None:
 
     The result counts what the victim sees.
     """
-    mode, images = subject.modes[0], small_images(3)
+    mode, images = subject.modes[0], small_images(2)
     labels = labels_to_attack(small_net(), images, targeted=mode)
     attack = Budgeted(attack=subject.variant(targeted=mode), budget=BUDGET)
     attack = subject.ready(attack, small_net(), images)

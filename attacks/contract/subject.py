@@ -47,6 +47,8 @@ class Trial:
     labels: Tensor
     targeted: bool
     result: AttackResult
+    given: tuple[Tensor, Tensor]
+    """The copies of `images` and `labels` that the attack was given."""
 
     def entries(self) -> Iterator[tuple[str, Adversarial]]:
         """What each decision rule kept, and words for it: ``small net, targeted, rule l1``."""
@@ -102,23 +104,28 @@ class Subject:
 
     @cached_property
     def trials(self) -> list[Trial]:
-        """Runs in every supported mode: on a small network, on an easy half-space, and on a constant model."""
+        """Runs in every supported mode: the solvable and the hopeless ones."""
+        return [*self.solvable, *self.hopeless]
+
+    @cached_property
+    def solvable(self) -> list[Trial]:
+        """Runs on a small network and on an easy half-space."""
         plane, near_images, _ = half_space("linf", self.kappa, distance=0.005)
-        cases: list[tuple[str, nn.Module, Tensor]] = [
-            ("small net", small_net(), small_images()),
-            ("half-space", plane, near_images),
-            ("constant model", Constant(torch.tensor([1.0, 0.0, 0.5])), small_images(3)),
-        ]
         return [
-            self.run(name, victim, images, labels_to_attack(victim, images, targeted=mode), targeted=mode)
-            for mode in self.modes
-            for name, victim, images in cases
+            *self._in_every_mode("small net", small_net(), small_images()),
+            *self._in_every_mode("half-space", plane, near_images),
         ]
+
+    @cached_property
+    def hopeless(self) -> list[Trial]:
+        """Runs on a constant model."""
+        constant = Constant(torch.tensor([1.0, 0.0, 0.5]))
+        return self._in_every_mode("constant model", constant, small_images(3))
 
     @cached_property
     def counted(self) -> list[tuple[Counting, Trial]]:
         """Runs on one image each, with victims that count their passes."""
-        mode, images = self.modes[0], small_images(3)
+        mode, images = self.modes[0], small_images(2)
         labels = labels_to_attack(small_net(), images, targeted=mode)
         runs = []
         for row in range(len(images)):
@@ -148,9 +155,19 @@ class Subject:
     ) -> Trial:
         """Run the attack on copies of `images` and `labels`."""
         attack = self.ready(self.variant(targeted=targeted), victim, images)
-        result = attack(victim, images.clone(), labels.clone(), batch_size=batch_size)
+        given = images.clone(), labels.clone()
+        result = attack(victim, *given, batch_size=batch_size)
         name = f"{name}, {'targeted' if targeted else 'untargeted'}"
-        return Trial(name=name, victim=victim, images=images, labels=labels, targeted=targeted, result=result)
+        return Trial(
+            name=name, victim=victim, images=images, labels=labels, targeted=targeted, result=result, given=given
+        )
+
+    def _in_every_mode(self, name: str, victim: nn.Module, images: Tensor) -> list[Trial]:
+        """Run the attack targeted and untargeted, as far as it supports them."""
+        return [
+            self.run(name, victim, images, labels_to_attack(victim, images, targeted=mode), targeted=mode)
+            for mode in self.modes
+        ]
 
     @staticmethod
     def ready(attack: Any, victim: nn.Module, images: Tensor) -> Any:
