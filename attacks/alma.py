@@ -52,7 +52,7 @@ class ALMA(MinimumNorm):
     AXES: ClassVar[tuple[str, ...]] = ("norm", "kappa")
     NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2")
     TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 0.3, "l2": 0.7}  # at 1,000 steps: below 0.001
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 150, "first_distance": 0.5}
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 120, "first_distance": 0.5}
 
     norm: Literal["l1", "l2"]
     steps: int = 1000

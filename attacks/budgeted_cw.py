@@ -36,7 +36,7 @@ class BudgetedCarliniWagner(MinimumNorm):
     AXES: ClassVar[tuple[str, ...]] = ("kappa",)
     NORMS: ClassVar[tuple[str, ...]] = ("l2",)
     TOLERANCE: ClassVar[float | Mapping[str, float]] = 0.02
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 200}
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 100}
 
     steps: int = 1000
     searches: int | None = None

@@ -97,7 +97,7 @@ class BudgetedEAD(MinimumNorm):
     AXES: ClassVar[tuple[str, ...]] = ("norm", "kappa")
     NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2")
     TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 0.05, "l2": 0.02}
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 200}
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 100}
 
     norm: Literal["l1", "l2"] = "l1"
     steps: int = 1000

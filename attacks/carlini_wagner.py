@@ -58,7 +58,7 @@ class CarliniWagner(Attack):
     NORMS: ClassVar[tuple[str, ...]] = ("l2",)
     TOLERANCE: ClassVar[float | Mapping[str, float]] = 0.1
     CHECKED_WITH: ClassVar[Mapping[str, Any]] = {
-        "binary_search_steps": 4,
+        "binary_search_steps": 3,
         "max_iterations": 50,
         "initial_const": 0.1,
         "learning_rate": 0.03,
@@ -137,7 +137,7 @@ class COV(Attack):
     NORMS: ClassVar[tuple[str, ...]] = ("l1", "l2")
     TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l1": 1.8, "l2": 0.1}  # no pixel returns to its original value
     CHECKED_WITH: ClassVar[Mapping[str, Any]] = {
-        "binary_search_steps": 4,
+        "binary_search_steps": 3,
         "max_iterations": 50,
         "initial_const": 0.1,
         "learning_rate": 0.03,

@@ -43,7 +43,7 @@ class DDN(MinimumNorm):
     AXES: ClassVar[tuple[str, ...]] = ("kappa",)
     NORMS: ClassVar[tuple[str, ...]] = ("l2",)
     TOLERANCE: ClassVar[float | Mapping[str, float]] = 0.05
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 200, "levels": None}
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 100, "levels": None}
 
     steps: int = 1000
     gamma: float = 0.05

@@ -46,7 +46,7 @@ class FMN(MinimumNorm):
     AXES: ClassVar[tuple[str, ...]] = ("norm", "kappa")
     NORMS: ClassVar[tuple[str, ...]] = ("l0", "l1", "l2", "linf")
     TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l0": 0.0, "l1": 0.3, "l2": 0.05, "linf": 0.05}
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 100}
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 50}
 
     norm: Literal["l0", "l1", "l2", "linf"]
     steps: int = 1000

@@ -41,7 +41,7 @@ class SigmaZero(MinimumNorm):
     AXES: ClassVar[tuple[str, ...]] = ("kappa",)
     NORMS: ClassVar[tuple[str, ...]] = ("l0",)
     TOLERANCE: ClassVar[float | Mapping[str, float]] = 0.34
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 200}
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 130}
 
     steps: int = 1000
     learning_rate: float = 1.0

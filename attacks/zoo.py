@@ -61,7 +61,7 @@ class ZOO(InRounds):
     TOLERANCE: ClassVar[float | Mapping[str, float]] = 0.1
     CHECKED_WITH: ClassVar[Mapping[str, Any]] = {
         "binary_search_steps": 3,
-        "max_iterations": 60,
+        "max_iterations": 40,
         "initial_const": 0.3,
         "learning_rate": 0.03,
         "h": 1e-3,
