@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Driver", "Point", "start"]
+__all__ = ["Driver", "Point", "forks", "start"]
 
 PRELOADED = (
     *("eadbench.harness.cli", "eadbench.harness.api", "eadbench.dashboards.page", "sklearn.datasets"),
@@ -90,14 +91,19 @@ def start(
     stop
         The signal that it stops by.
     """
+    file = folder / log
+    arguments = (folder, file, [*map(str, words)], dict(environment or {}), point, stop, after)
+    process = forks().Process(target=_run, args=arguments)
+    process.start()
+    return Driver(process=process, log=file)
+
+
+def forks() -> ForkServerContext:
+    """Return the context whose processes are forked from one that has imported everything."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a thread, in the process to fork from
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOADED])
-    file = folder / log
-    arguments = (folder, file, [*map(str, words)], dict(environment or {}), point, stop, after)
-    process = context.Process(target=_run, args=arguments)
-    process.start()
-    return Driver(process=process, log=file)
+    return context
 
 
 def _run(

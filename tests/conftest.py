@@ -40,6 +40,15 @@ def shared_models(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ[MODELS] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models")
 
 
+@pytest.fixture
+def forks() -> Iterator[None]:
+    """Networks of other people's code are checked in forks."""
+    from tests.forked_checks import forked_checks
+
+    with forked_checks():
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_ray_folder() -> Iterator[None]:
     """Ray's sockets need a short path, so not pytest's temporary folder."""

@@ -158,6 +158,7 @@ def test_what_fails_is_not_stored(tmp_path: Path, how: str, message: str) -> Non
     assert not list(tmp_path.glob("**/weights.safetensors")) and not list(tmp_path.glob("**/recipe.json"))
 
 
+@pytest.mark.usefixtures("forks")
 def test_a_training_that_fails_otherwise_can_be_tried_again(tmp_path: Path) -> None:
     net = {"arch": f"{__name__}:fragile", "training": TRAINING}
     with pytest.raises(VictimFailed, match="cannot be trained; run again to retry it") as caught:

@@ -19,7 +19,7 @@ FILES = {block.needs: block.text for block in blocks(PAGE, "python", "yaml") if 
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: None) -> Iterator[Path]:
     """A working folder with the page's files, which is not on the import path yet."""
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)

@@ -1,6 +1,9 @@
 """The tutorials, run from an empty folder."""
 
+import contextlib
+import io
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,7 +34,7 @@ def test_the_tutorials_are_these() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: None) -> Iterator[Path]:
     """An empty working folder, whose modules can be imported."""
     monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # a store that is away at once
@@ -43,20 +46,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_own_model(folder: Path) -> None:
     page = ROOT / "docs/tutorials/own-model.md"
     write_files(page, folder)
-    python(folder, "prepare.py")
+    python("prepare.py")
     run_commands(page)
     rows = Results("results/own").rows()
     assert len(rows) == 5 * 3 * 3 and rows["success"].mean() > 0.5
     aimed = Results("results/aimed").rows()
     pairs = sorted(zip(aimed["label"], aimed["target"], strict=True))
     assert pairs == [(6, 0), (7, 1), (7, 3), (7, 9)] and aimed["success"].any()
-    assert "True" in python(folder, "attack.py")
+    assert "True" in python("attack.py")
 
 
 def test_hubs_and_attacks(folder: Path) -> None:
     page = ROOT / "docs/tutorials/hubs-and-attacks.md"
     write_files(page, folder)
-    python(folder, "prepare_hub.py")
+    python("prepare_hub.py")
     run_commands(page)
     table = Results("results/hubs").table()
     assert all("few images" in text for text in report.warnings(Results("results/hubs").summary))
@@ -140,14 +143,12 @@ def run_python(page: Path) -> dict[str, Any]:
     return names
 
 
-def python(folder: Path, script: str) -> str:
-    """Run a script of the page; return what it prints."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    done = subprocess.run(
-        [sys.executable, script], cwd=folder, env=environment, capture_output=True, text=True, timeout=200
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def python(script: str) -> str:
+    """Run a script of the page, with the working folder on the import path; return what it prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed, pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path.cwd())
+        runpy.run_path(script, run_name="__main__")
+    return printed.getvalue()
 
 
 def commands(page: Path) -> list[list[str]]:

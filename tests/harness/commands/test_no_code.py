@@ -58,6 +58,7 @@ PLACES: dict[str, tuple[str, Any]] = {
 }
 
 
+@pytest.mark.usefixtures("forks")
 @pytest.mark.parametrize(("said", "place"), PLACES.items(), ids=[f"{name}" for name in PLACES])
 def test_code_in_a_spec(said: str, place: tuple[str, Any], mark: Path) -> None:
     path, value = place
