@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests import MODELS
+from tests.tracking_store import copied_stores
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,13 @@ def shared_models(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The sweeps of the tests train the same few networks."""
     base = tmp_path_factory.getbasetemp()
     os.environ[MODELS] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "models")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_tracking_tables(shared_models: None) -> Iterator[None]:
+    """MLflow makes the tables of a new store once; every store of the tests begins as a copy."""
+    with copied_stores():
+        yield
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tracking_store import make_store
+
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
@@ -14,6 +16,7 @@ NOTEBOOK = Path(__file__).parents[2] / "docs" / "tutorials" / "notebook.ipynb"
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MPLBACKEND", raising=False)  # streamlit sets it for the whole process
+    make_store(tmp_path / "results" / "mlflow.db")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
     executed = client.execute()

@@ -4,18 +4,18 @@ No file is written outside, no code is run, no request is made, memory stays bel
 anything.
 """
 
-import multiprocessing
 import resource
 import shutil
 import socket
 import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
+from benchmarks.points import forks
 from eadbench.harness.registry import ATTACKS as KNOWN
 from eadbench.harness.registry import DEFENSES
 from eadbench.harness.results.folder import Results
@@ -24,6 +24,7 @@ from tests.command import Ended, eadbench
 from tests.harness.commands.hostile import ATTACKS, BOMBS, CONTROL, Target
 from tests.harness.commands.test_no_code import MODULE
 from tests.sweeps import run, small
+from tests.tracking_store import make_store
 
 COMMANDS = {
     "report": [],
@@ -52,7 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     failed = Failed(task="a", ended="2026-01-01T00:00:00+00:00", workers=["w"], error="Error: b")
     Results(folder).write_failure("a", failed)
     assert eadbench("report", folder, "--format", "html").code == 0
-    MlflowClient(f"sqlite:///{folder.parent}/mlflow.db").search_experiments()  # copied: making it takes seconds
+    make_store(folder.parent / "mlflow.db")
     return folder
 
 
@@ -129,7 +130,7 @@ def _build(bomb: str, target: Target) -> None:
     BOMBS[bomb].build(target)
 
 
-def _peak(target: Target, command: str, results: "multiprocessing.SimpleQueue[tuple[int, int]]") -> None:
+def _peak(target: Target, command: str, results: "SimpleQueue[tuple[int, int]]") -> None:
     """Open the folder in a process of its own; put the exit code and the greatest memory into a queue."""
     ended = opened(target, [], command)
     results.put((ended.code, 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
@@ -137,8 +138,7 @@ def _peak(target: Target, command: str, results: "multiprocessing.SimpleQueue[tu
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_memory_is_bounded(bomb: str, target: Target) -> None:
-    context = multiprocessing.get_context("forkserver")  # a fork of this process would have DuckDB without its threads
-    context.set_forkserver_preload([__name__])
+    context = forks()  # a fork of this process would have DuckDB without its threads
     build = context.Process(target=_build, args=(bomb, target))  # whose memory is not counted
     build.start()
     build.join(SECONDS)

@@ -17,8 +17,10 @@ import pytest
 
 from eadbench.harness.errors import EnvironmentFault, TrackingFault
 from eadbench.harness.messages import redact
+from eadbench.harness.tracking import store as stores
 from eadbench.harness.tracking.store import open_store
 from eadbench.harness.tracking.uri import default_tracking_uri, page_command
+from tests import tracking_store
 from tests.harness.tracking.sample_records import a_sweep, a_victim, children, client, log_sweep, models_of, runs_of
 
 
@@ -32,6 +34,7 @@ def free_port() -> int:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A real MLflow server with one worker on the loopback interface; the test may stop it."""
     folder = tmp_path_factory.mktemp("server")
+    tracking_store.make_store(folder / "mlflow.db")
     port = free_port()
     options = {
         "--backend-store-uri": f"sqlite:///{folder / 'mlflow.db'}",
@@ -136,8 +139,9 @@ with open_store(sys.argv[1], print) as client:
 """
 
 
-def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path) -> None:
+def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLflow itself refuses a store with some of its tables for ever."""
+    monkeypatch.setattr(stores, "_create", tracking_store.CREATE)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     killed = subprocess.run([sys.executable, "-c", KILLED, uri], capture_output=True, text=True, timeout=200)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

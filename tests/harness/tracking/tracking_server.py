@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.tracking_store import make_store
+
 
 class TrackingServer:
     """A server that keeps its runs in `folder`.
@@ -35,6 +37,7 @@ class TrackingServer:
             importlib.import_module("mlflow.server.fastapi_app")  # or it would warn when it is first asked
 
             (folder / "artifacts").mkdir(parents=True)
+            make_store(folder / "mlflow.db")
             handlers.initialize_backend_stores(
                 f"sqlite:///{folder}/mlflow.db", default_artifact_root=str(folder / "artifacts")
             )
