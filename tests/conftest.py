@@ -13,6 +13,25 @@ import torch
 from tests import MODELS
 from tests.tracking_store import copied_stores
 
+FIRST = (
+    *("docs/test_tutorials", "docs/test_notebook", "docs/test_extending", "harness/commands/test_cli"),
+    *("harness/execution/ray/test_hanging", "harness/commands/test_stopping", "harness/execution/test_studies"),
+    *("harness/execution/test_evaluate", "harness/execution/test_disturbed", "harness/execution/test_victim_checks"),
+    "harness/commands/test_hostile_results",
+)
+"""Modules whose tests take ten seconds, or fork processes.
+
+They run first, one module after the other. So a worker of pytest-xdist ends with short tests while another still runs,
+and one worker alone starts the process to fork from.
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the slow modules to the front."""
+    here = Path(__file__).parent
+    places = {here / f"{name}.py": place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(FIRST)))
+
 
 @pytest.fixture(autouse=True)
 def one_thread_and_seed() -> None:
