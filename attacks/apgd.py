@@ -61,7 +61,7 @@ class APGD(InRounds):
     AXES: ClassVar[tuple[str, ...]] = ("norm", "epsilon", "loss", "kappa")
     NORMS: ClassVar[tuple[str, ...]] = ("l2", "linf")
     TOLERANCE: ClassVar[float | Mapping[str, float]] = 0.01
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 12, "search_steps": 12, "random_start": False}
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"steps": 8, "search_steps": 9, "random_start": False}
 
     norm: Literal["l2", "linf"]
     epsilon: float | None = None
