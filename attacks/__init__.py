@@ -36,6 +36,7 @@ from eadbench.attacks.pdpgd import PDPGD
 from eadbench.attacks.result import Adversarial, AttackResult
 from eadbench.attacks.sigma_zero import SigmaZero
 from eadbench.attacks.square import Square
+from eadbench.attacks.substitute import Substitute
 from eadbench.attacks.superdeepfool import SuperDeepFool
 from eadbench.attacks.universal import Universal
 from eadbench.attacks.zoo import ZOO
@@ -65,6 +66,7 @@ ATTACKS: Mapping[str, Callable[..., Attack]] = {
     "square": Square,
     "autoattack": AutoAttack,
     "universal": Universal,
+    "substitute": Substitute,
 }
 """Attacks by their names in a spec. The paper's come first, in the order of its tables."""
 
@@ -100,6 +102,7 @@ __all__ = [
     "Quantised",
     "SigmaZero",
     "Square",
+    "Substitute",
     "SuperDeepFool",
     "Traits",
     "Universal",

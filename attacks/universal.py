@@ -56,7 +56,12 @@ class Universal(InRounds):
     NORMS: ClassVar[tuple[str, ...]] = ("l2", "linf")
     TARGETED: ClassVar[bool] = False
     TOLERANCE: ClassVar[float | Mapping[str, float]] = {"l2": 0.5, "linf": 3.5}  # one v for all, made of steps in L2
-    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {"radius": 1.0, "fooling_rate": 0.9, "passes": 2}
+    CHECKED_WITH: ClassVar[Mapping[str, Any]] = {
+        "images": 4,
+        "radius": 1.0,
+        "fooling_rate": 0.9,
+        "passes": 2,
+    }
 
     norm: Literal["l2", "linf"]
     radius: float | None = None
@@ -90,28 +95,36 @@ class Universal(InRounds):
         """Two tests of the image with v. What v takes to learn is not an example's."""
         return 2
 
-    def learn(self, model: nn.Module, images: Tensor, *, batch_size: int = BATCH_SIZE) -> Tensor:
-        """(C, H, W) v, learnt from training images (X, C, H, W) in [0, 1] by algorithm 1."""
+    def learn(self, model: nn.Module, images: Tensor, *, batch_size: int = BATCH_SIZE) -> Mapping[str, Tensor]:
+        """Learn v from training images (X, C, H, W) in [0, 1] by algorithm 1.
+
+        Returns
+        -------
+        mapping of str to Tensor
+            `learnt`, which is v (C, H, W), and `fooling_rate`, the share of the training images that v fools.
+        """
         radius = torch.tensor(RADIUS[self.norm] if self.radius is None else self.radius).view(1, 1, 1, 1).to(images)
         chosen: Any = DeepFool
         deepfool = chosen(norm="l2", steps=self.steps, classes=self.classes, overshoot=self.overshoot)
         classes = predicted(model, images, batch_size)
         v = torch.zeros_like(images[:1])
         order = torch.Generator().manual_seed(self.seed)
+        rate = torch.tensor(0.0)
         for _ in range(self.passes):
             for i in torch.randperm(len(images), generator=order).tolist():
                 x = (images[i : i + 1] + v).clamp(0, 1)
                 kept = deepfool(model, x, classes[i : i + 1])["l2"]  # nothing is added where v fools already
                 if kept.success:
                     v = project(v + kept.images - x, radius, self.norm)
-            if (predicted(model, (images + v).clamp(0, 1), batch_size) != classes).double().mean() >= self.fooling_rate:
+            rate = (predicted(model, (images + v).clamp(0, 1), batch_size) != classes).double().mean()
+            if rate >= self.fooling_rate:
                 break
-        return v[0]
+        return {"learnt": v[0], "fooling_rate": rate}
 
-    def adding(self, v: Tensor) -> "Perturbed":
-        """The attack that adds v (C, H, W)."""
+    def adding(self, learnt: Mapping[str, Tensor]) -> "Perturbed":
+        """The attack that adds a v that :meth:`learn` has learnt."""
         made: Any = Perturbed
-        perturbed: Perturbed = made(norm=self.norm, perturbation=v, kappa=self.kappa)
+        perturbed: Perturbed = made(norm=self.norm, perturbation=learnt["learnt"], kappa=self.kappa)
         return perturbed
 
     def play(self, rounds: Rounds, batch_size: int) -> int:

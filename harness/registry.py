@@ -161,6 +161,7 @@ ATTACKS = Registry(
         "zoo": "#A14E2E",
         "hopskipjump": "#5B8C2A",
         "universal": "#994E95",
+        "substitute": "#7A8B99",
         "fab": "#1F6E8C",
         "square": "#B5651D",
         "autoattack": "#2E4057",

@@ -13,9 +13,11 @@ from eadbench.attacks.attack import BATCH_SIZE, Attack, Traits, traits_of
 from eadbench.attacks.contract.victims import (
     Constant,
     Counting,
+    Linear,
     Watched,
     half_space,
     labels_to_attack,
+    mirrored,
     small_images,
     small_net,
 )
@@ -173,9 +175,12 @@ class Subject:
     def ready(attack: Any, victim: nn.Module, images: Tensor) -> Any:
         """Return the attack, which has learnt what it learns on a copy of the victim, where no pass is counted.
 
-        On the half-space it learns from the images themselves; elsewhere always from the same ones.
+        On the half-space it learns from the images themselves, and then from their mirror images beyond the plane;
+        elsewhere always from the same ones.
         """
-        if learner(attack) is None:
+        own = learner(attack)
+        if own is None:
             return attack
-        training = small_images().to(images) if images.shape[2] == 4 else images
-        return with_learnt(attack, learner(attack).learn(deepcopy(victim), training))  # type: ignore[union-attr]
+        plane = isinstance(victim, Linear)
+        training = torch.cat([images, mirrored(victim, images)]) if plane else small_images().to(images)
+        return with_learnt(attack, own.learn(deepcopy(victim), training[: own.images]))

@@ -136,6 +136,13 @@ def labels_to_attack(model: nn.Module, images: Tensor, *, targeted: bool) -> Ten
     return (predicted + away) % logits.shape[1] if targeted else predicted
 
 
+def mirrored(plane: Linear, images: Tensor) -> Tensor:
+    """(N, C, H, W) images of one class mirrored at the plane of two, on which both logits are equal."""
+    with torch.no_grad():
+        lead, weight = plane(images).diff(dim=1), plane.weight.diff(dim=0)
+        return (images - 2 * lead.view(-1, 1, 1, 1) * weight / weight.square().sum()).clamp(0, 1)
+
+
 HALF_SPACE_DISTANCES = {"l0": 3, "l1": 0.3, "l2": 0.5, "linf": 0.1}
 """By norm, how far the images of :func:`half_space` are from a success by default; their way stays inside [0, 1]."""
 

@@ -16,7 +16,7 @@ from eadbench.harness.analysis.norms import NORMS, minimised
 
 __all__ = ["BLACK_BOX", "BlackBox"]
 
-BLACK_BOX = ("zoo", "hopskipjump", "square")
+BLACK_BOX = ("zoo", "hopskipjump", "square", "substitute")
 """The attacks that see the victim's outputs alone."""
 _ROUNDING = 1.001
 """A distance may exceed an ε by this factor, in float32."""

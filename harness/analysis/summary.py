@@ -19,6 +19,7 @@ from eadbench.harness.labels import Labels
 from eadbench.harness.parquet.notes import mixture
 from eadbench.harness.parquet.stored import SETTING
 from eadbench.harness.plan.grid import Victim
+from eadbench.harness.results.learnt import Learnt, learnt_by_attacks
 from eadbench.harness.results.snapshot import Snapshot
 from eadbench.harness.spec import Spec
 
@@ -48,6 +49,8 @@ class Summary:
     """What differed when the rows were computed, in a sentence; None if nothing did."""
     detections: Detections | None = None
     """What the victims' detectors say; None without detectors."""
+    learnt: Sequence[Learnt] = ()
+    """What attacks have learnt of the victims."""
 
     @cached_property
     def labels(self) -> Labels:
@@ -100,6 +103,7 @@ def read(snapshot: Snapshot) -> Summary:
         missing=missing_text(snapshot, {(cell, tested): numbers[line] for line, cell, tested in keys}),
         mixture=mixture(rows.notes),
         detections=detections_of(snapshot),
+        learnt=learnt_by_attacks(snapshot.folder.root),
     )
 
 

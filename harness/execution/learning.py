@@ -1,5 +1,6 @@
 """What attacks and detectors learn of a victim before it is attacked: learnt once, and stored in `DIR/learnt`."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -53,9 +54,11 @@ def ready(
             raise UserError(f"{shard.setting.attack} learns from training images, and {data.name} has none")
         order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(own.seed))
         images = data.train.images(order[: own.images].tolist()).to(device)
-        return {"learnt": own.learn(victim, images)}
+        tensors: Mapping[str, Tensor] = own.learn(victim, images)
+        return tensors
 
-    return with_learnt(attack, learnt(recipe, learn, results, notice)["learnt"].to(device))
+    tensors = learnt(recipe, learn, results, notice)
+    return with_learnt(attack, {name: values.to(device) for name, values in tensors.items()})
 
 
 def learnt(
@@ -69,5 +72,7 @@ def learnt(
     with models.lock(path, notice):
         if not path.is_file():
             tensors = {name: values.cpu().contiguous() for name, values in learn().items()}
-            replace_file(path, safetensors.torch.save(tensors, {"recipe": canonical_json(recipe)}))
+            figures = {name: values.item() for name, values in tensors.items() if not values.ndim}
+            metadata = {"recipe": canonical_json(recipe), "figures": json.dumps(figures)}
+            replace_file(path, safetensors.torch.save(tensors, metadata))
     return read_safetensors(str(path), path.read_bytes())

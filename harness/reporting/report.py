@@ -10,6 +10,7 @@ from rich.text import Text
 from eadbench.harness.analysis import cautions, transfer, trust
 from eadbench.harness.analysis.summary import Summary
 from eadbench.harness.errors import UserError
+from eadbench.harness.labels import attack_label, value_text, varying_names
 from eadbench.harness.messages import printable
 from eadbench.harness.parquet.adversarial import Images
 from eadbench.harness.parquet.stored import SETTING, StoredRows
@@ -25,7 +26,7 @@ from eadbench.harness.spec import Spec
 NEEDS = "% needs \\usepackage{booktabs}\n"
 """The first line of tables in LaTeX."""
 
-__all__ = ["compared", "draw", "examples_texts", "images_text", "terminal", "text", "warnings", "write"]
+__all__ = ["compared", "draw", "examples_texts", "images_text", "learnt_texts", "terminal", "text", "warnings", "write"]
 
 
 def terminal(summary: Summary, *, width: int, layout: Layout | None = None, quantised: bool = False) -> RenderableType:
@@ -47,7 +48,10 @@ def terminal(summary: Summary, *, width: int, layout: Layout | None = None, quan
     matrix = transfer.terminal(summary.lines, summary.victims, summary.labels, summary.spec)
     seeds = tables.seeds_terminal(summary.lines, summary.victims)
     parts += [part for part in (seeds, matrix, detections_terminal(summary)) if part is not None]
-    parts += [Text(text, style="dim") for text in (images_text(summary.spec), *examples_texts(summary))]
+    parts += [
+        Text(text, style="dim")
+        for text in (images_text(summary.spec), *examples_texts(summary), *learnt_texts(summary))
+    ]
     return Group(*parts, *(Text(f"Warning: {text}", style="yellow") for text in warnings(summary)), Text())
 
 
@@ -74,7 +78,8 @@ def text(summary: Summary, format: str, layout: Layout | None = None, *, quantis
     rendered = printable(rendered)
     if format != "markdown":
         return rendered
-    notes = [images_text(summary.spec), *examples_texts(summary), *(f"Warning: {text}" for text in warnings(summary))]
+    notes = [images_text(summary.spec), *examples_texts(summary), *learnt_texts(summary)]
+    notes += [f"Warning: {text}" for text in warnings(summary)]
     return "\n".join([rendered, *(f"{printable(note)}\n" for note in notes)])
 
 
@@ -105,6 +110,23 @@ def examples_texts(summary: Summary) -> list[str]:
         for victim in summary.victims
         if victim.examples
     ]
+
+
+def learnt_texts(summary: Summary) -> list[str]:
+    """Return a sentence for each attack that has learnt something of a victim: its figures."""
+    victims = summary.labels.victim
+    learnt = [each for each in summary.learnt if each.figures and each.victim in victims]
+    texts = []
+    for each in sorted(learnt, key=lambda one: (one.attack, one.victim)):
+        alike = varying_names([one.parameters for one in learnt if one.attack == each.attack])
+        details = [f"{name} {value_text(each.parameters[name])}" for name in alike if name in each.parameters]
+        label = ", ".join([attack_label(each.attack), *details])
+        figures = ", ".join(
+            f"{name.replace('_', ' ')} {f'{value:,}' if isinstance(value, int) else f'{value:.3g}'}"
+            for name, value in each.figures.items()
+        )
+        texts.append(f"{label} on {victims[each.victim]}: {figures}.")
+    return texts
 
 
 def warnings(summary: Summary) -> list[str]:

@@ -85,6 +85,7 @@ def test_attacks_declare_themselves() -> None:
         "Square",
         "AutoAttack",
         "universal",
+        "substitute",
     ]
     for name in ("ead", "cov"):
         assert traits[name].axes == ("beta", "kappa")

@@ -1,14 +1,17 @@
 """ZOO against a slow transcription, and against C&W, which sees the gradients that ZOO estimates."""
 
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from eadbench.attacks import ZOO, Budgeted, CarliniWagner
 from eadbench.attacks.contract.victims import Counting, labels_to_attack, small_images, small_net
 from eadbench.attacks.engine.draws import generator, seeds_of
+from eadbench.attacks.zoo_descent import importance
 from tests.attacks.models import Crowded
 
 FEW: dict[str, Any] = {"binary_search_steps": 1, "initial_const": 3.0, "abort_early": False, "coordinates": 5}
@@ -59,6 +62,70 @@ def test_every_iterate_is_that_of_the_slow_transcription() -> None:
     for image, label in zip(images, labels, strict=True):
         seen, expected = seen_by(attack, model, image, label), by_hand(attack, model, image, label)
         torch.testing.assert_close(seen, expected, rtol=0, atol=2e-6)  # at 0 and 1 the differences are one-sided
+
+
+def reduced_by_hand(attack: ZOO, model: nn.Module, image: Tensor, label: Tensor) -> Tensor:
+    """The iterates in an attack space that grows, with the slopes of autograd through bilinear interpolation."""
+    assert attack.size is not None
+    y, h = torch.zeros(1, 1, attack.size, attack.size).double(), image.shape[1]
+    mean, square, taken = (torch.zeros(y.numel()).double() for _ in range(3))
+    [seed] = seeds_of(image[None], label[None], attack.seed)
+    iterates = []
+    for k in range(attack.max_iterations):
+        if k in attack.grow_at:
+            y = functional.interpolate(y, scale_factor=2, mode="bilinear")
+            mean, square, taken = (torch.zeros(y.numel()).double() for _ in range(3))
+        leaf = y.clone().requires_grad_()
+        x = image + functional.interpolate(leaf, (h, h), mode="bilinear")
+        iterates.append(x.detach()[0])
+        logarithms = model(x).softmax(1).log()[0]
+        others = torch.cat([logarithms[:label], logarithms[label + 1 :]]).max()
+        f = (others - logarithms[label]).clamp(min=0)
+        (slopes,) = torch.autograd.grad(attack.initial_const * f + (x - image).square().sum(), leaf)
+        order = torch.randperm(y.numel(), generator=generator(seed, k))
+        if attack.importance and k >= attack.grow_at[0]:  # a region is a pixel here
+            uniform = torch.rand(y.numel(), generator=generator(seed, k)).double()
+            order = (uniform.log() / y.abs().flatten().clamp(min=1e-12)).argsort(descending=True)
+        for i in order[: attack.coordinates].tolist():
+            slope, taken[i] = slopes.flatten()[i], taken[i] + 1
+            mean[i] = 0.9 * mean[i] + 0.1 * slope
+            square[i] = 0.999 * square[i] + 0.001 * slope**2
+            root = (square[i] / (1 - 0.999 ** taken[i])) ** 0.5 + 1e-8
+            y.view(-1)[i] -= attack.learning_rate * mean[i] / (1 - 0.9 ** taken[i]) / root
+    return torch.stack(iterates)
+
+
+@pytest.mark.parametrize("more", [{"size": 2}, {"size": 2, "grow_at": (6,), "importance": True}])
+def test_a_smaller_attack_space_is_that_of_the_slow_transcription(more: dict[str, Any]) -> None:
+    model, images = small_net().double(), 0.3 + 0.4 * small_images(3).double()
+    labels = labels_to_attack(model, images, targeted=True)
+    attack = ZOO(**FEW | {"coordinates": 3}, max_iterations=12, learning_rate=0.02, **more)
+    for image, label in zip(images, labels, strict=True):
+        seen, expected = seen_by(attack, model, image, label), reduced_by_hand(attack, model, image, label)
+        torch.testing.assert_close(seen, expected, rtol=0, atol=2e-6)
+
+
+def test_rows_of_different_attack_spaces_do_not_depend_on_their_batch() -> None:
+    """The abort ends searches at different times, so that rows of one batch are in different spaces."""
+    model, images = small_net().double(), small_images(4).double()
+    labels = labels_to_attack(model, images, targeted=True)
+    settings: dict[str, Any] = {"size": 1, "grow_at": [5, 11], "importance": True, "coordinates": 4}
+    attack = ZOO(binary_search_steps=3, max_iterations=20, learning_rate=0.1, initial_const=1.0, **settings)
+    whole = attack(model, images, labels)
+    for i in range(4):
+        alone = attack(model, images[i : i + 1], labels[i : i + 1])
+        assert alone.forward_passes == whole.forward_passes[i]
+        torch.testing.assert_close(alone["l2"].images[0], whole["l2"].images[i])
+
+
+def test_weights_are_the_greatest_change_in_each_region() -> None:
+    y = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    y[0, 1, :4] = 0
+    weights = importance(y)
+    for image, channel, row, column in product(range(2), range(3), range(16), range(16)):
+        down, across = row - row % 2, column - column % 2
+        expected = y[image, channel, down : down + 2, across : across + 2].abs().max().clamp(min=1e-12)
+        assert weights[image, channel, row, column] == expected
 
 
 def test_it_comes_near_the_distance_of_cw() -> None:
@@ -118,6 +185,10 @@ def test_memory_for_few_images_gives_the_same_rows() -> None:
         ({"coordinates": 0}, "coordinates must be at least 1, got 0"),
         ({"h": 0.0}, r"h must be in \(0, 1\), got 0.0"),
         ({"max_iterations": 0}, "max_iterations must be at least 1, got 0"),
+        ({"size": 0}, "size must be at least 1, got 0"),
+        ({"size": 2, "grow_at": [5, 5]}, r"grow_at must ascend from above 0, got \[5, 5\]"),
+        ({"grow_at": [5]}, "grow_at needs a size"),
+        ({"size": 2, "importance": True}, "importance needs grow_at"),
     ],
 )
 def test_mistakes(wrong: dict[str, Any], message: str) -> None:

@@ -94,7 +94,7 @@ def test_hyperparameters_are_changed() -> None:
             ["nothing"],
             "must name a known attack: cw, fgm, ifgm, cov, ead, ddn, alma, fmn, pdpgd, sigma_zero, deepfool, "
             "superdeepfool, fab, apgd, apgd_l1, jsma, mi_fgm, di_fgm, ti_fgm, zoo, hopskipjump, square, autoattack, "
-            "universal, or package.module:name; got 'nothing'",
+            "universal, substitute, or package.module:name; got 'nothing'",
         ),
         (
             ["no_such_module:Attack"],
