@@ -255,12 +255,12 @@ def slopes(losses: Tensor, apart: Tensor) -> Tensor:
 
 def enlarged(y: Tensor, shape: Sequence[int]) -> Tensor:
     """Enlarge perturbations (B, C, s, s) to a shape (H, W) by bilinear interpolation."""
-    return functional.interpolate(y, tuple(shape), mode="bilinear", align_corners=False)
+    return functional.interpolate(y, list(shape), mode="bilinear", align_corners=False)
 
 
 def importance(y: Tensor) -> Tensor:
     """(B, C, s, s) float64 weights of coordinates: the greatest |y| in their region of 8 × 8."""
     height, width = y.shape[2:]
     regions = functional.adaptive_max_pool2d(y.abs().double(), (min(REGIONS, height), min(REGIONS, width)))
-    weights = functional.interpolate(regions, (height, width), mode="nearest")
+    weights = functional.interpolate(regions, [height, width], mode="nearest")
     return weights.clamp(min=LEAST_WEIGHT)

@@ -181,6 +181,7 @@ class Subject:
         own = learner(attack)
         if own is None:
             return attack
-        plane = isinstance(victim, Linear)
-        training = torch.cat([images, mirrored(victim, images)]) if plane else small_images().to(images)
+        training = small_images().to(images)
+        if isinstance(victim, Linear):
+            training = torch.cat([images, mirrored(victim, images)])
         return with_learnt(attack, own.learn(deepcopy(victim), training[: own.images]))

@@ -76,7 +76,7 @@ def reduced_by_hand(attack: ZOO, model: nn.Module, image: Tensor, label: Tensor)
             y = functional.interpolate(y, scale_factor=2, mode="bilinear")
             mean, square, taken = (torch.zeros(y.numel()).double() for _ in range(3))
         leaf = y.clone().requires_grad_()
-        x = image + functional.interpolate(leaf, (h, h), mode="bilinear")
+        x = image + functional.interpolate(leaf, [h, h], mode="bilinear")
         iterates.append(x.detach()[0])
         logarithms = model(x).softmax(1).log()[0]
         others = torch.cat([logarithms[:label], logarithms[label + 1 :]]).max()
