@@ -6,6 +6,7 @@ from eadbench.defenses.detectors.detector import Detector, Fitted, breaches, sco
 from eadbench.defenses.detectors.feature_squeezing import FeatureSqueezing
 from eadbench.defenses.detectors.kernel_density import KernelDensity
 from eadbench.defenses.detectors.mmd import MMD
+from eadbench.defenses.detectors.outlier_class import OutlierClass
 from eadbench.defenses.detectors.safetynet import SafetyNet
 
 __all__ = ["DETECTORS", "Detector", "Fitted", "breaches", "scores_of"]
@@ -14,6 +15,7 @@ DETECTORS: Mapping[str, Callable[..., Detector]] = {
     "feature_squeezing": FeatureSqueezing,
     "kernel_density": KernelDensity,
     "mmd": MMD,
+    "outlier_class": OutlierClass,
     "safetynet": SafetyNet,
 }
 """Detectors by the names that a spec gives them."""

@@ -19,6 +19,7 @@ from eadbench.defenses.detectors.feature_squeezing import FeatureSqueezing
 from eadbench.defenses.detectors.hidden import dropped_out, last_hidden, relu_outputs
 from eadbench.defenses.detectors.kernel_density import KernelDensity, likeliest, log_density
 from eadbench.defenses.detectors.mmd import MMD, squared_mmd
+from eadbench.defenses.detectors.outlier_class import OutlierClass
 from eadbench.defenses.detectors.safetynet import SafetyNet, codes
 from eadbench.defenses.squeezers import bit_depth, median, non_local_means
 
@@ -58,7 +59,8 @@ class TestEvery:
         assert dataclass_breaches(DETECTORS[name]) == []
 
     @pytest.mark.parametrize(
-        "detector", [FeatureSqueezing(), KernelDensity(), KernelDensity(dropout=4), SafetyNet(layers=2)]
+        "detector",
+        [FeatureSqueezing(), KernelDensity(), KernelDensity(dropout=4), SafetyNet(layers=2), OutlierClass(epochs=4)],
     )
     def test_rejects_the_share_of_unseen_clean_images_that_is_asked_for(
         self, detector: Detector, network: nn.Module
@@ -71,7 +73,9 @@ class TestEvery:
         deviation = math.sqrt(0.05 * 0.95 * (1 / 2000 + 1 / count))
         assert abs((clean > learnt["threshold"]).double().mean().item() - 0.05) < 3 * deviation
 
-    @pytest.mark.parametrize("detector", [FeatureSqueezing(), KernelDensity(), SafetyNet(), MMD()])
+    @pytest.mark.parametrize(
+        "detector", [FeatureSqueezing(), KernelDensity(), OutlierClass(epochs=1), SafetyNet(), MMD()]
+    )
     def test_is_fitted_alike_twice_and_leaves_the_model_as_it_was(self, detector: Detector, network: nn.Module) -> None:
         first, again = fitted(detector, network, 200), fitted(detector, network, 200)
         assert first.keys() == again.keys()
@@ -90,6 +94,8 @@ class TestEvery:
             (lambda: FeatureSqueezing(false_positives=1), "false_positives must be between 0 and 1"),
             (lambda: MMD(reference=2), "reference must be at least 10"),
             (lambda: MMD(permutations=5), "permutations must be at least 20"),
+            (lambda: OutlierClass(epochs=0), "epochs must be at least 1"),
+            (lambda: OutlierClass(learning_rate=0), "learning_rate must be above 0"),
             (lambda: SafetyNet(layers=0), "layers must be at least 1"),
             (lambda: SafetyNet(levels=1), "levels must be 2 to 256"),
             (lambda: SafetyNet(penalty=0), "penalty must be above 0"),
@@ -272,3 +278,52 @@ class TestSafetyNet:
         code = SafetyNet().codes(network, images(600), learnt["thresholds"])
         shares = [(code == level / 3).double().mean().item() for level in (1, 2, 3)]
         assert max(shares) - min(shares) < 0.1 * sum(shares)
+
+
+class TestOutlierClass:
+    def test_scores_by_the_lead_of_the_class_added(self, network: nn.Module) -> None:
+        learnt = fitted(OutlierClass(epochs=2), network)
+        given = images(5, seed=3)
+        first, hidden, last = ((learnt[str(at)], learnt[str(at + 1)]) for at in (0, 2, 4))
+        z = given.flatten(1) @ first[0].T + first[1]
+        z = z.clamp(min=0) @ hidden[0].T + hidden[1]
+        z = z.clamp(min=0) @ last[0].T + last[1]
+        assert z.shape == (5, 4)
+        expected = z[:, 3] - z[:, :3].max(1).values
+        torch.testing.assert_close(OutlierClass().score(network, given, learnt), expected)
+        torch.testing.assert_close(OutlierClass().score(nn.Sequential(network), given, learnt), expected)
+
+    def test_begins_as_the_victim_with_an_output_of_zero(self, network: nn.Module) -> None:
+        learnt = fitted(OutlierClass(epochs=1, learning_rate=1e-12), network)
+        given = images(5, seed=3)
+        expected = -network(given).amax(1)
+        torch.testing.assert_close(OutlierClass().score(network, given, learnt), expected, rtol=1e-4, atol=1e-4)
+
+    def test_tells_images_off_the_plane_of_clean_ones(self, network: nn.Module) -> None:
+        """Every other column of a clean image is black, and an attack moves these too."""
+
+        def striped(count: int, seed: int) -> Tensor:
+            return images(count, seed=seed) * torch.tensor([1.0, 0.0]).repeat(3)
+
+        known, unseen = striped(800, 1), striped(200, 5)
+        with torch.no_grad():
+            learnt = OutlierClass(epochs=40).fit(network, known, network(known).argmax(1))
+            originals, attacked = adversarial(network, unseen, network(unseen).argmax(1))
+        clean, fooling = (scores_of(OutlierClass(), network, each, learnt) for each in (originals, attacked))
+        assert (fooling[:, None] > clean).double().mean() > 0.8  # the AUC
+
+    def test_learns_the_same_twice_and_leaves_the_victim(self, network: nn.Module) -> None:
+        before = [each.clone() for each in network.parameters()]
+        first, second = (fitted(OutlierClass(epochs=2), network) for _ in range(2))
+        assert all(torch.equal(first[name], second[name]) for name in first)
+        assert all(map(torch.equal, before, network.parameters()))
+
+    def test_refuses_a_network_whose_logits_are_of_no_linear_layer(self) -> None:
+        network = nn.Sequential(nn.Flatten(), nn.Linear(36, 3), nn.LogSoftmax(1), _Doubled()).eval()
+        with pytest.raises(ValueError, match="takes no further class"):
+            fitted(OutlierClass(), network)
+
+
+class _Doubled(nn.Module):
+    def forward(self, logits: Tensor) -> Tensor:
+        return 2 * logits[:, :3]
