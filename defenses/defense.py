@@ -56,10 +56,13 @@ class Defense(Protocol):
         The name in tables and figures; the class's name by default.
     AXES : tuple of str
         Parameters that a spec may give as lists: each value makes a victim of its own.
+    LATER : tuple of str
+        Parameters that earlier versions lacked. A recipe leaves them out at their defaults, so that its digest stays.
     """
 
     LABEL: ClassVar[str]
     AXES: ClassVar[tuple[str, ...]] = ()
+    LATER: ClassVar[tuple[str, ...]] = ()
 
     def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
         """The models that must be trained before the model of `recipe`, by the part that they play.
@@ -115,10 +118,11 @@ def breaches(defense: object) -> list[str]:
     problems = dataclass_breaches(defense)
     if not isinstance(defense, type) or problems:
         return problems
-    if (line := wrong_names(defense, "AXES", "must declare AXES")) is not None:
-        problems.append(line)
-    elif unknown := unknown_fields(defense, getattr(defense, "AXES", ())):
-        problems.append(f"must name its own fields in AXES, got {', '.join(unknown)}")
+    for variable in ("AXES", "LATER"):
+        if (line := wrong_names(defense, variable, f"must declare {variable}")) is not None:
+            problems.append(line)
+        elif unknown := unknown_fields(defense, getattr(defense, variable, ())):
+            problems.append(f"must name its own fields in {variable}, got {', '.join(unknown)}")
     if not isinstance(getattr(defense, "LABEL", ""), str):
         problems.append(f"must declare LABEL as text, got {defense.LABEL!r}")  # type: ignore[attr-defined]
     problems += _method_breaches(defense, "needs", "needs(recipe)", "recipe")

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from eadbench.attacks.engine.frozen import frozen
 from eadbench.defenses.defense import Loss
-from eadbench.defenses.trained_anew import TrainedAnew
+from eadbench.defenses.in_ball import InBall, Norm
 
 __all__ = ["Trades", "divergence"]
 
@@ -23,8 +23,11 @@ START = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trades(TrainedAnew):
-    """Training on the cross-entropy of images and, β times, the divergence of the worst outputs in their L∞ balls.
+class Trades(InBall):
+    """Training on the cross-entropy of images and, β times, the divergence of the worst outputs in their balls.
+
+    With `training.held_out`, the weights of the epoch with the best robust accuracy on the held-out images are kept
+    (Rice et al. 2020): the share of them that are right, and stay so under PGD on the cross-entropy in the same ball.
 
     Parameters
     ----------
@@ -37,23 +40,24 @@ class Trades(TrainedAnew):
         10 of 2/255 on CIFAR-10.
     beta
         β = 1/λ, the weight of the divergence.
+    norm
+        Norm of the ball: "linf" as in the paper, "l2" or "l1".
     """
 
     LABEL: ClassVar[str] = "TRADES"
     AXES: ClassVar[tuple[str, ...]] = ("epsilon", "beta")
+    LATER: ClassVar[tuple[str, ...]] = ("norm",)
 
     epsilon: float
     steps: int = 10
     step_size: float | None = None
     beta: float = 6.0
+    norm: Norm = "linf"
 
     def __post_init__(self) -> None:
-        for name in ("epsilon", "step_size", "beta"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be above 0 and finite, got {value!r}")
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps!r}")
+        super().__post_init__()
+        if not 0 < self.beta < math.inf:
+            raise ValueError(f"beta must be above 0 and finite, got {self.beta!r}")
 
     def objective(self, model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
         """CE(f(x), y) + β·KL(f(x) ‖ f(x')), x' the worst of the ball (equation 5 and algorithm 1)."""
@@ -62,18 +66,11 @@ class Trades(TrainedAnew):
         return loss(logits, labels) + self.beta * divergence(logits, model(worst))
 
     def perturb(self, model: nn.Module, images: Tensor) -> Tensor:
-        """Raise KL(f(x) ‖ f(x')) over x' in the ball by signed steps, from torch's global random state."""
-        step = 2.5 * self.epsilon / self.steps if self.step_size is None else self.step_size
-        with frozen(model):
-            with torch.no_grad():
-                natural = model(images)
-            x = images + START * torch.randn_like(images)
-            for _ in range(self.steps):
-                x = x.detach().requires_grad_()
-                [gradient] = torch.autograd.grad(divergence(natural, model(x)), x)
-                delta = (x.detach() + step * gradient.sign() - images).clamp(-self.epsilon, self.epsilon)
-                x = (images + delta).clamp(0, 1)
-        return x.detach()
+        """Raise KL(f(x) ‖ f(x')) over x' in the ball, from torch's global random state."""
+        with frozen(model), torch.no_grad():
+            natural = model(images)
+        start = images + START * torch.randn_like(images)
+        return self.ascend(model, images, start, lambda x: divergence(natural, model(x)))
 
 
 def divergence(logits: Tensor, others: Tensor) -> Tensor:

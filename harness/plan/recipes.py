@@ -129,7 +129,8 @@ def _ensemble(
 
 def _name(victim: VictimEntry, recipe: Recipe) -> str | None:
     """Return the victim's name, with the value of every axis that has several."""
-    values = {axis: recipe.defense[axis] for axis, values in victim.defense.axes.items() if len(values) > 1}
+    parameters = {**victim.defense.later, **recipe.defense}
+    values = {axis: parameters[axis] for axis, values in victim.defense.axes.items() if len(values) > 1}
     if victim.training is not None:
         axes = [axis for axis, values in victim.training.axes.items() if len(values) > 1]
         values |= {axis: getattr(recipe.training, axis) for axis in axes}

@@ -1,6 +1,7 @@
 """From the spec as written to the spec as resolved: names are looked up, defaults filled in, every value tried."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from itertools import product
 from typing import Any
@@ -238,10 +239,12 @@ def _defense(given: str | Mapping[str, Any], where: str, *, code: bool) -> Defen
             resolved_attack(attack, f"{where}.attacks[{i}]", code=code).written()
             for i, attack in enumerate(values["attacks"])
         ]
+    later: Sequence[str] = getattr(defense, "LATER", ())
     entry = DefenseEntry(
         name=name,
         parameters={key: value for key, value in values.items() if key not in names},
         axes={key: values[key] for key in names},
+        later={field.name: field.default for field in fields(defense) if field.name in later},
     )
     for instance in each_made(defense, entry.parameters, entry.axes, where):
         _check_crafting(instance, where, code)

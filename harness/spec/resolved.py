@@ -65,11 +65,21 @@ class DefenseEntry:
     name: str
     parameters: Parameters
     axes: Axes
+    later: Parameters = field(default_factory=dict)
+    """The defaults of parameters that earlier versions lacked."""
 
     def combinations(self) -> list[dict[str, Any]]:
-        """Return the defence's parameters with one value of each axis, for every combination."""
+        """Return the defence's parameters with one value of each axis, for every combination.
+
+        Parameters that earlier versions lacked are left out at their defaults, so that recipes keep their digests.
+        """
         return [
-            {**self.parameters, **dict(zip(self.axes, values, strict=True))} for values in product(*self.axes.values())
+            {
+                name: value
+                for name, value in {**self.parameters, **dict(zip(self.axes, values, strict=True))}.items()
+                if name not in self.later or value != self.later[name]
+            }
+            for values in product(*self.axes.values())
         ]
 
     def written(self) -> dict[str, Any]:

@@ -74,6 +74,7 @@ CRAFTS = "must have a method crafts(), such as that of eadbench.defenses.Defense
             [f"{TRAIN}: got an unexpected keyword argument 'examples'"],
         ),
         (type("Axes", (Inherited,), {"AXES": ("length",)}), ["must name its own fields in AXES, got length"]),
+        (type("Later", (Inherited,), {"LATER": ("length",)}), ["must name its own fields in LATER, got length"]),
         (
             type("Text", (Inherited,), {"AXES": "strength"}),
             ["must declare AXES as a tuple of texts, such as (\"beta\",), got 'strength'"],

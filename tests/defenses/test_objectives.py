@@ -1,7 +1,7 @@
 """TRADES, stability training, bounded ReLUs and ensemble adversarial training: their losses on fixed tensors."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -78,6 +78,18 @@ def test_the_inner_problem_of_trades_ends_at_the_worst_of_two_opposite_corners()
     assert torch.allclose(ways.abs(), torch.ones(40, 2), atol=1e-5)
     assert (ways[:, 0] == -ways[:, 1]).all() or torch.allclose(ways[:, 0], -ways[:, 1], atol=1e-5)
     assert 0 < (ways[:, 0] > 0).sum() < 40
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_the_inner_problem_of_trades_ends_at_the_ends_of_the_ball_of_its_norm(norm: Literal["l1", "l2"]) -> None:
+    """Of a linear model, the divergence grows along the difference of its weights, (0.5, -5)."""
+    images, epsilon = torch.full((40, 1, 1, 2), 0.5), 0.2
+    with models.seeded(0):
+        worst = Trades(norm=norm, epsilon=epsilon, steps=50, step_size=0.05).perturb(Seen(), images)
+    way = {"l1": torch.tensor([0.0, 1.0]), "l2": torch.tensor([-0.5, 5.0]) / math.hypot(0.5, 5.0)}[norm]
+    ends = (worst - images).flatten(1) / epsilon
+    assert torch.allclose(ends @ way, (ends @ way).sign(), atol=1e-3) and 0 < (ends @ way > 0).sum() < 40
+    assert torch.allclose(ends, (ends @ way)[:, None] * way, atol=1e-3)
 
 
 def test_stability_training_keeps_noise_out_of_the_cross_entropy() -> None:

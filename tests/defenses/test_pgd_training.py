@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 from eadbench import models
@@ -13,7 +14,7 @@ from eadbench.defenses.pgd_training import PGDTraining
 from eadbench.models import Training
 from tests.models.test_training import recipe
 
-NORMS = ["linf", "l2"]
+NORMS = ["linf", "l2", "l1"]
 LABELS = torch.tensor([0, 1, 0, 1])
 
 
@@ -35,7 +36,7 @@ def uphill(model: nn.Sequential) -> Tensor:
 
 
 def lengths(delta: Tensor, norm: str) -> Tensor:
-    return delta.flatten(1).abs().amax(1) if norm == "linf" else delta.flatten(1).norm(dim=1)
+    return delta.flatten(1).norm(p={"linf": torch.inf, "l2": 2, "l1": 1}[norm], dim=1)
 
 
 def perturbed(defense: PGDTraining, model: nn.Module, given: Tensor, labels: Tensor = LABELS, seed: int = 0) -> Tensor:
@@ -58,7 +59,31 @@ def test_l2_reaches_the_point_of_the_ball_along_the_gradient() -> None:
     torch.testing.assert_close(x, expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("norm", NORMS)
+def test_l1_spends_the_ball_on_the_greatest_derivative() -> None:
+    """One value of 64 has room for all of ε."""
+    model, given = linear(), images(0.4, 0.6)
+    x = perturbed(PGDTraining(norm="l1", epsilon=0.3, steps=200, step_size=0.05), model, given)
+    along = uphill(model).flatten(1)
+    greatest = functional.one_hot(along.abs().argmax(1), 64)
+    expected = given + 0.3 * (greatest * along.sign()).view_as(given)
+    torch.testing.assert_close(x, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 3.0, 20.0])
+def test_l1_goes_on_to_values_with_room(epsilon: float) -> None:
+    """The best is greedy: change the values of the greatest derivatives as far as [0, 1] allows, until ε is spent."""
+    model, given = linear(), images()
+    x = perturbed(PGDTraining(norm="l1", epsilon=epsilon, steps=400, step_size=0.02 * epsilon), model, given)
+    along = uphill(model).flatten(1)
+    order = along.abs().argsort(dim=1, descending=True)
+    room = torch.where(along > 0, 1 - given.flatten(1), given.flatten(1)).gather(1, order)
+    spent = torch.minimum(room, (epsilon - (room.cumsum(1) - room)).clamp_min(0))
+    best = (along.abs().gather(1, order) * spent).sum(1)
+    gained = ((x - given).flatten(1) * along).sum(1)
+    assert (gained <= best * (1 + 1e-5)).all() and (gained >= 0.99 * best).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_step_is_as_long_as_it_should_be(norm: Any) -> None:
     """Check the length of a step from the same start, for gradients of any length."""
     model, given = linear(), images(0.4, 0.6)

@@ -80,6 +80,27 @@ def test_a_victim_s_lists_make_victims(victim: dict[str, Any], names: list[str])
     assert victims[-1].recipe == alone[0].recipe
 
 
+@pytest.mark.parametrize(
+    ("norm", "names", "recipes"),
+    [
+        ({}, ["net"], [{}]),
+        ({"norm": ["linf"]}, ["net"], [{}]),
+        ({"norm": ["l2", "linf"]}, ["net, norm l2", "net, norm linf"], [{"norm": "l2"}, {}]),
+    ],
+)
+def test_recipes_leave_out_what_earlier_versions_lacked(
+    norm: dict[str, Any], names: list[str], recipes: list[dict[str, Any]]
+) -> None:
+    """TRADES had no norm: a recipe without it keeps its digest."""
+    defense = {"trades": {"epsilon": 0.3, **norm}}
+    sweep = small(victims=[{"arch": "digits", "name": "net", "training": TRAINING, "defense": defense}])
+    victims = planned(sweep, load("digits"))
+    earlier = {"name": "trades", "epsilon": 0.3, "steps": 10, "step_size": None, "beta": 6.0}
+    assert [each.name for each in victims] == names
+    assert [each.recipe.defense for each in victims] == [{**earlier, **recipe} for recipe in recipes]
+    assert spec.parse(spec.written(sweep)) == sweep
+
+
 def test_transfer_to_a_name_is_to_all_its_victims() -> None:
     net = {"arch": "digits", "name": "net", "training": {**TRAINING, "seed": [0, 1]}, "attacked": False}
     source = {"arch": "digits", "training": {**TRAINING, "seed": 5}, "evaluated_on": ["net"]}
