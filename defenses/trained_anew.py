@@ -14,7 +14,10 @@ __all__ = ["TrainedAnew"]
 
 
 class TrainedAnew(Defense):
-    """A defence that needs no other model; its `objective`, or else `perturb`, is an argument of `models.train`."""
+    """A defence that needs no other model.
+
+    Its `objective`, or else `perturb`, and its `attack`, if it has one, are arguments of `models.train`.
+    """
 
     def needs(self, recipe: Recipe) -> Mapping[str, Recipe]:
         """Nothing."""
@@ -34,5 +37,5 @@ class TrainedAnew(Defense):
         """The trained network."""
         model = initial_model(recipe)
         hook = "objective" if hasattr(self, "objective") else "perturb"
-        fit(model, data, recipe.training, **{hook: getattr(self, hook)})
+        fit(model, data, recipe.training, attack=getattr(self, "attack", None), **{hook: getattr(self, hook)})
         return model

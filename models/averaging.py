@@ -26,7 +26,7 @@ class Kept(nn.Module):
     def __init__(self, model: nn.Module, training: Training) -> None:
         super().__init__()
         self.average = None if training.ema is None else _moving_average(model, training.ema)
-        self.best = _BestEpoch(self.latest(model)) if training.held_out else None
+        self.best = _BestEpoch(self.latest(model), training.epochs) if training.held_out else None
         self._patience = training.patience
 
     def latest(self, model: nn.Module) -> nn.Module:
@@ -42,7 +42,12 @@ class Kept(nn.Module):
         """Compare an epoch with the best by its correct held-out images. Return whether the training should stop."""
         assert self.best is not None
         self.best.update(self.latest(model), epoch, correct)
-        return self._patience is not None and epoch - int(self.best.epoch) >= self._patience
+        return self._patience is not None and epoch - self.best.epoch >= self._patience
+
+    def shares(self, epoch: int, held_out: int) -> list[float]:
+        """Return the share of the held-out images that were correct after each epoch up to this one."""
+        assert self.best is not None
+        return [correct / held_out for correct in self.best.correct[: epoch + 1].tolist()]
 
     def load_into(self, model: nn.Module) -> None:
         """Give the model the weights that are kept."""
@@ -52,23 +57,32 @@ class Kept(nn.Module):
 
 
 class _BestEpoch(nn.Module):
-    """The network after the epoch with the most correct held-out images, the first of equals; epochs from 0."""
+    """The network after the epoch with the most correct held-out images, the first of equals; epochs from 0.
+
+    Attributes
+    ----------
+    correct : Tensor
+        int64 (epochs,), the correct held-out images after each epoch; -1 after those to come.
+    """
 
     correct: Tensor
-    epoch: Tensor
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, epochs: int) -> None:
         super().__init__()
         self.network = copy.deepcopy(model)
         device = next((parameter.device for parameter in model.parameters()), None)
-        self.register_buffer("correct", torch.tensor(-1, device=device))
-        self.register_buffer("epoch", torch.tensor(-1, device=device))
+        self.register_buffer("correct", torch.full((epochs,), -1, device=device))
+
+    @property
+    def epoch(self) -> int:
+        """The best epoch."""
+        counts = self.correct.tolist()
+        return counts.index(max(counts))
 
     def update(self, model: nn.Module, epoch: int, correct: int) -> None:
-        if correct > int(self.correct):
+        if correct > int(self.correct.max()):
             self.network.load_state_dict(model.state_dict())
-            self.correct.fill_(correct)
-            self.epoch.fill_(epoch)
+        self.correct[epoch] = correct
 
 
 def _moving_average(model: nn.Module, decay: float) -> AveragedModel:

@@ -47,7 +47,7 @@ class Checkpoint:
         self._path, self._optimizer, self._schedule = path, optimizer, schedule
         self._networks = {"model": model, "kept": kept}
         self._generator, self._device = generator, device
-        shapes = {name: [*tensor.shape] for name, tensor in model.state_dict().items()}
+        shapes = {name: [*tensor.shape] for network in (model, kept) for name, tensor in network.state_dict().items()}
         self._identity = digest_of([asdict(training), shapes, device.type])
 
     def write(self, epochs: int) -> None:

@@ -55,9 +55,9 @@ class Training:
         as they are.
     held_out
         Share of the training images, in [0, 1), that are not trained on. The weights after the epoch with the best
-        accuracy on them are kept.
+        accuracy on them are kept; with the defences pgd_training and trades, the best robust accuracy.
     patience
-        Epochs without a better accuracy on the held-out images, after which the training stops.
+        Epochs without a better such accuracy on the held-out images, after which the training stops.
     ema
         Decay of an exponential moving average of the weights, in (0, 1), which is kept in their place. At step n it is
         at most (1 + n) / (10 + n), so that the initial weights are forgotten.

@@ -4,7 +4,7 @@ Shape letters: N images, B images of a batch, C channels, H rows, W columns, K c
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from eadbench.models.training_data import augmented, smoothed, split
 __all__ = ["Diverged", "accuracy", "predictions", "seeded", "train"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Perturb = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""The model, a batch's images and its labels to other images."""
 Objective = Callable[[nn.Module, Tensor, Tensor, Loss], Tensor]
 
 
@@ -42,10 +44,12 @@ def train(
     training: Training,
     *,
     loss: Loss = functional.cross_entropy,
-    perturb: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+    perturb: Perturb | None = None,
     objective: Objective | None = None,
+    attack: Perturb | None = None,
     device: str | torch.device = "cpu",
     on_batch: Callable[[int, int, float], None] | None = None,
+    on_epoch: Callable[[Sequence[float]], None] | None = None,
     checkpoint: Path | None = None,
 ) -> None:
     """Train a model in place, and leave it on `device` in eval mode.
@@ -66,8 +70,13 @@ def train(
     objective
         Maps the model, a batch's images, its labels and `loss` to the scalar to descend; unless given, `loss` of the
         model's logits and the labels.
+    attack
+        Maps the model, held-out images and their labels to attacked images. If given, the best epoch is that of the
+        most held-out images that are correct both before and after it. It draws the same random numbers each epoch.
     on_batch
         Called after each batch with the number of images done, the number in all, and the batch's loss.
+    on_epoch
+        Called after each epoch, if images are held out, with the share of them that were correct after each epoch.
     checkpoint
         File of the training's state after each epoch. If it holds the state of the same training, continue from there,
         to the same weights. It is deleted when the training ends.
@@ -122,8 +131,12 @@ def train(
                 if on_batch is not None:
                     on_batch(images_done, training.epochs * images_per_epoch, batch_loss.item())
             if held_out is not None:
-                done = kept.after_epoch(model, epoch, _correct(kept.latest(model), held_out, device))
+                with seeded(training.seed, device):
+                    correct = _correct(kept.latest(model), held_out, device, attack)
+                done = kept.after_epoch(model, epoch, correct)
                 model.train()
+                if on_epoch is not None:
+                    on_epoch(kept.shares(epoch, len(held_out)))  # type: ignore[arg-type]
                 if done:
                     break
             if epoch + 1 < training.epochs:
@@ -170,13 +183,20 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
 
 
 def _predictions_and_labels(
-    model: nn.Module, data: Dataset[Any], batch_size: int, device: str | torch.device
+    model: nn.Module,
+    data: Dataset[Any],
+    batch_size: int,
+    device: str | torch.device,
+    perturb: Perturb | None = None,
 ) -> tuple[Tensor, Tensor]:
     # Without its own generator even an unshuffled loader draws from the global random state.
     loader = DataLoader(data, batch_size=batch_size, generator=torch.Generator())
     model.to(device).eval()
-    with torch.inference_mode():
-        batches = [(_classes(model(images.to(device))).cpu(), labels) for images, labels in loader]
+    batches = []
+    for images, labels in loader:
+        x = images.to(device) if perturb is None else perturb(model, images.to(device), labels.to(device))
+        with torch.inference_mode():
+            batches.append((_classes(model(x)).cpu(), labels))
     return torch.cat([predicted for predicted, _ in batches]), torch.cat([labels for _, labels in batches])
 
 
@@ -185,10 +205,16 @@ def _classes(logits: Tensor) -> Tensor:
     return logits.argmax(1).masked_fill(~logits.isfinite().all(1), -1)
 
 
-def _correct(model: nn.Module, data: Dataset[Any], device: torch.device) -> int:
-    """Return how many images are classified as their labels say, or as the most probable class of soft labels."""
-    predicted, labels = _predictions_and_labels(model, data, 512, device)
-    return int((predicted == (labels.argmax(1) if labels.is_floating_point() else labels)).sum())
+def _correct(model: nn.Module, data: Dataset[Any], device: torch.device, attack: Perturb | None) -> int:
+    """Return how many images are classified as their labels say, or as the most probable class of soft labels.
+
+    With an attack, those that are so after it too.
+    """
+    correct = torch.tensor(True)
+    for perturb in (None, attack) if attack else (None,):
+        predicted, labels = _predictions_and_labels(model, data, 512, device, perturb)
+        correct = correct & (predicted == (labels.argmax(1) if labels.is_floating_point() else labels))
+    return int(correct.sum())
 
 
 def _plain(model: nn.Module, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:

@@ -33,7 +33,9 @@ def _row(victim: Victim, label: str, recipe: Recipe | None) -> list[str]:
         NO_VALUE if victim.accuracy is None else f"{100 * victim.accuracy:.2f}",
         f"{len(victim.images):,}" if victim.attacked else NO_VALUE,
         victim.trained_on,
-        NO_VALUE if recipe is None else training_text(recipe) + _examples_text(victim),
+        NO_VALUE
+        if recipe is None
+        else ", ".join([training_text(recipe) + _examples_text(victim), *report.held_out_texts(victim)]),
     ]
 
 

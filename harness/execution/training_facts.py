@@ -8,10 +8,11 @@ from torch import nn
 from torch.utils.data import Subset
 
 from eadbench import models
+from eadbench.defenses import Defense
 from eadbench.harness.datasets import Split
 from eadbench.harness.results.records import ShardRecord
 
-__all__ = ["training_facts", "training_suspicions"]
+__all__ = ["held_out_facts", "training_facts", "training_suspicions"]
 
 START = "initial"
 """The part of :meth:`Defense.needs` whose weights a training starts from."""
@@ -49,6 +50,12 @@ def training_facts(
         asked = sum(record.examples * len(record.successes) for record in crafted)
         facts["examples"] = [sum(sum(record.successes.values()) for record in crafted), asked]
     return facts
+
+
+def held_out_facts(defense: Defense, shares: Sequence[float]) -> dict[str, Any]:
+    """Return how held-out images did after each epoch, by what was measured; nothing if none were held out."""
+    measured = "accuracy" if getattr(defense, "attack", None) is None else "robust accuracy"
+    return {"held_out": {measured: [*shares]}} if shares else {}
 
 
 def training_suspicions(facts: Mapping[str, Any], classes: int) -> Iterator[str]:

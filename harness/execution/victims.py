@@ -215,6 +215,7 @@ class VictimPlanner:
             attacked=attacked,
             warnings=_suspicions(evaluation, recipe, self._data.name) if evaluation else (),
             examples=evaluation.examples if evaluation else (),
+            held_out=evaluation.held_out if evaluation else {},
             figures=evaluation.figures if evaluation else {},
         )
 

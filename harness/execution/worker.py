@@ -28,7 +28,7 @@ from eadbench.harness.execution.learning import ready
 from eadbench.harness.execution.making import check_made, ensemble, refuse_own
 from eadbench.harness.execution.probing import MEASURED, probed, sample
 from eadbench.harness.execution.rows import crafted_images, crafted_rows, roundings, survivals, transferred_rows
-from eadbench.harness.execution.training_facts import training_facts, training_suspicions
+from eadbench.harness.execution.training_facts import held_out_facts, training_facts, training_suspicions
 from eadbench.harness.execution.versions import device_name
 from eadbench.harness.execution.victim_checks import class_suspicions
 from eadbench.harness.labels import defense_label
@@ -162,6 +162,7 @@ class Worker:
             nonfinite=int((predicted < 0).sum()),
             warnings=[*suspicions, *class_suspicions(self.data), *training_suspicions(facts, recipe.num_classes)],
             examples=facts.get("examples", ()),
+            held_out=facts.get("held_out", {}),
             figures=figures,
         )
 
@@ -187,10 +188,16 @@ class Worker:
         epochs = recipe.training.epochs if recipe.training else 0
         label = defense_label(recipe.defense["name"], recipe.defense_parameters)
         title = f"training {recipe.arch}, {label} ({recipe.digest[:6]}), {counted(epochs, 'epoch')}"
+        epochs_held_out: list[float] = []
+
+        def look(shares: Sequence[float]) -> None:
+            epochs_held_out[:] = shares
+
         fit = partial(
             models.train,
             device=self.device,
             on_batch=lambda done, total, _: self.report(title, done, total),
+            on_epoch=look,
             checkpoint=checkpoint,
         )
         needed = {part: self._needed(needed.digest) for part, needed in needs_of(recipe).items()}
@@ -209,7 +216,7 @@ class Worker:
         except Exception as error:
             refuse_own(recipe, error)
             raise
-        return model, facts
+        return model, facts | held_out_facts(defense, epochs_held_out)
 
     def _examples(self, shards: Sequence[str]) -> datasets.Split:
         """Return the adversarial images of shards of the training split, with their true labels."""

@@ -70,6 +70,8 @@ class Victim:
     """What is suspicious about it, each in one line with cause and remedy."""
     examples: Sequence[int] = ()
     """How many adversarial examples it learned from, and how many its training asked for; empty for other trainings."""
+    held_out: Mapping[str, Sequence[float]] = field(default_factory=dict, repr=False)
+    """The accuracy or robust accuracy on held-out images after each epoch, in [0, 1]; empty if none were held out."""
     figures: Mapping[str, float] = field(default_factory=dict, repr=False)
     """What :func:`eadbench.attacks.figures_of` measured on it; empty if it was tested by an earlier version."""
 

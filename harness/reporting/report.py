@@ -14,6 +14,7 @@ from eadbench.harness.labels import attack_label, value_text, varying_names
 from eadbench.harness.messages import printable
 from eadbench.harness.parquet.adversarial import Images
 from eadbench.harness.parquet.stored import SETTING, StoredRows
+from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting import robust, tables
 from eadbench.harness.reporting.tables import grid, overview
 from eadbench.harness.reporting.tables.detections import detections_csv, detections_terminal, render_detections
@@ -26,7 +27,18 @@ from eadbench.harness.spec import Spec
 NEEDS = "% needs \\usepackage{booktabs}\n"
 """The first line of tables in LaTeX."""
 
-__all__ = ["compared", "draw", "examples_texts", "images_text", "learnt_texts", "terminal", "text", "warnings", "write"]
+__all__ = [
+    "compared",
+    "draw",
+    "held_out_texts",
+    "images_text",
+    "learnt_texts",
+    "terminal",
+    "text",
+    "training_texts",
+    "warnings",
+    "write",
+]
 
 
 def terminal(summary: Summary, *, width: int, layout: Layout | None = None, quantised: bool = False) -> RenderableType:
@@ -48,10 +60,7 @@ def terminal(summary: Summary, *, width: int, layout: Layout | None = None, quan
     matrix = transfer.terminal(summary.lines, summary.victims, summary.labels, summary.spec)
     seeds = tables.seeds_terminal(summary.lines, summary.victims)
     parts += [part for part in (seeds, matrix, detections_terminal(summary)) if part is not None]
-    parts += [
-        Text(text, style="dim")
-        for text in (images_text(summary.spec), *examples_texts(summary), *learnt_texts(summary))
-    ]
+    parts += [Text(text, style="dim") for text in _notes(summary)]
     return Group(*parts, *(Text(f"Warning: {text}", style="yellow") for text in warnings(summary)), Text())
 
 
@@ -78,8 +87,7 @@ def text(summary: Summary, format: str, layout: Layout | None = None, *, quantis
     rendered = printable(rendered)
     if format != "markdown":
         return rendered
-    notes = [images_text(summary.spec), *examples_texts(summary), *learnt_texts(summary)]
-    notes += [f"Warning: {text}" for text in warnings(summary)]
+    notes = [*_notes(summary), *(f"Warning: {text}" for text in warnings(summary))]
     return "\n".join([rendered, *(f"{printable(note)}\n" for note in notes)])
 
 
@@ -101,14 +109,33 @@ def images_text(spec: Spec) -> str:
     return f"Images: {printable(which)}."
 
 
-def examples_texts(summary: Summary) -> list[str]:
-    """Return a sentence for each victim that was trained on adversarial examples: how many of them there were."""
+def _notes(summary: Summary) -> list[str]:
+    """Return what a reader must know of images, trainings, and what attacks have learnt."""
+    return [images_text(summary.spec), *training_texts(summary), *learnt_texts(summary)]
+
+
+def training_texts(summary: Summary) -> list[str]:
+    """Return sentences about trainings: how many adversarial examples there were, and how held-out images did."""
     labels = summary.labels.victim
-    return [
+    examples = [
         f"{labels[victim.digest]}: trained on {victim.examples[0]:,} of the {victim.examples[1]:,} adversarial "
         "examples that it asked for."
         for victim in summary.victims
         if victim.examples
+    ]
+    held_out = [f"{labels[victim.digest]}: {text}." for victim in summary.victims for text in held_out_texts(victim)]
+    return examples + held_out
+
+
+def held_out_texts(victim: Victim) -> list[str]:
+    """Return a victim's figures on held-out images, of its best epoch and of its last, if any were held out.
+
+    A robust accuracy that falls after the best epoch is robust overfitting (Rice et al. 2020).
+    """
+    return [
+        f"{measured} on held-out images {100 * max(shares):.1f} % after epoch {shares.index(max(shares)) + 1}, "
+        f"which is kept, and {100 * shares[-1]:.1f} % after epoch {len(shares)}, the last"
+        for measured, shares in victim.held_out.items()
     ]
 
 

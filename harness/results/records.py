@@ -83,6 +83,8 @@ class Evaluation:
     """What is suspicious about the victim, each in one line."""
     examples: Sequence[int] = ()
     """How many adversarial examples it learned from, and how many its training asked for; empty for other trainings."""
+    held_out: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """The accuracy or robust accuracy on held-out images after each epoch, in [0, 1]; empty if none were held out."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """What :func:`eadbench.attacks.figures_of` measured on some images of the split; empty for earlier evaluations."""
 

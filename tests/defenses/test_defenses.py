@@ -1,6 +1,7 @@
 """Defences: what each trains on, and that its victims behave as in the literature."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from eadbench.attacks import IFGM
 from eadbench.defenses import DEFENSES
 from eadbench.defenses.distillation import Distillation, DistillationTeacher, SoftLabels
 from eadbench.defenses.pgd_training import PGDTraining
+from eadbench.defenses.trades import Trades
 from eadbench.harness import datasets
 from eadbench.models import Recipe, Training
 from tests.models.test_training import recipe
@@ -118,24 +120,30 @@ class TestPGD:
         assert models.accuracy(hard, digits.test) > 0.85
 
 
-def test_interrupted_training_on_perturbed_images_ends_with_the_same_weights(tmp_path: Path) -> None:
-    """The random starts of PGD continue from the checkpoint."""
+@pytest.mark.parametrize("held_out", [0.0, 0.2])
+@pytest.mark.parametrize("defense", [PGDTraining(epsilon=0.1, steps=2), Trades(norm="l1", epsilon=1, steps=2)], ids=str)
+def test_interrupted_training_ends_with_the_same_weights_and_figures(
+    tmp_path: Path, defense: PGDTraining | Trades, held_out: float
+) -> None:
+    """The random starts of PGD, and the best epoch on held-out images, continue from the checkpoint."""
     generator = torch.Generator().manual_seed(0)
     data = TensorDataset(torch.rand(90, 1, 8, 8, generator=generator), torch.randint(10, (90,), generator=generator))
-    training = Training(epochs=4, batch_size=20, learning_rate=1e-2)
+    wanted = recipe(Training(epochs=4, batch_size=20, learning_rate=1e-2, held_out=held_out))
     file = tmp_path / "checkpoint.safetensors"
 
-    def weights(**options: Any) -> list[Tensor]:
-        with models.seeded(1):
-            model = models.build("digits", num_classes=10)
-        models.train(model, data, training, perturb=PGDTraining(epsilon=0.1, steps=2).perturb, **options)
-        return [*model.state_dict().values()]
+    def ended(**options: Any) -> tuple[list[Tensor], list[float]]:
+        shares: list[float] = []
+        fit = partial(models.train, on_epoch=lambda found: shares.__setitem__(slice(None), found), **options)
+        return [*defense.train(wanted, data, fit=fit).state_dict().values()], shares
 
-    def cut(done: int, *_: object) -> None:
-        if done > 2.5 * 90:
+    def cut(done: int, total: int, _: float) -> None:
+        if done > total * 2.5 / 4:
             raise KeyboardInterrupt
 
-    whole = weights()
+    weights, shares = ended()
+    assert len(shares) == (4 if held_out else 0)
     with pytest.raises(KeyboardInterrupt):
-        weights(checkpoint=file, on_batch=cut)
-    assert all(torch.equal(a, b) for a, b in zip(whole, weights(checkpoint=file), strict=True))
+        ended(checkpoint=file, on_batch=cut)
+    assert file.exists()
+    again, figures = ended(checkpoint=file)
+    assert figures == shares and all(torch.equal(a, b) for a, b in zip(weights, again, strict=True))

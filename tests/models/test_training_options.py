@@ -1,7 +1,7 @@
 """Options of a training: schedules, augmentation, label smoothing, held-out images and the moving average."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -186,3 +186,30 @@ def test_held_out_images_choose_the_epoch(patience: int | None, soft: bool) -> N
     kept = weights(model)
     assert all(torch.equal(kept[name], epochs[best][name]) for name in kept)
     assert not model.training
+
+
+def test_an_attack_on_held_out_images_chooses_the_epoch() -> None:
+    """An attack that spoils all but a few images: its numbers go up and down, and its random numbers repeat."""
+    model, epochs, noises = network(), list[dict[str, Tensor]](), list[float]()
+    kept = iter([1, 4, 3, 4, 2])
+    shares: list[float] = []
+
+    def attack(attacked: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        assert not attacked.training
+        noises.append(torch.rand(()).item())
+        with torch.no_grad():
+            right = (attacked(images).argmax(1) == labels).nonzero().squeeze(1)[: next(kept)]
+        spoilt = torch.full_like(images, torch.nan)
+        spoilt[right] = images[right]
+        return spoilt
+
+    def on_epoch(found: Sequence[float]) -> None:
+        epochs.append(weights(model))
+        shares[:] = found
+
+    training = Training(epochs=5, batch_size=10, learning_rate=0.05, schedule="constant", held_out=0.5)
+    models.train(model, DATA, training, attack=attack, on_epoch=on_epoch)
+    assert shares == [1 / 20, 4 / 20, 3 / 20, 4 / 20, 2 / 20]
+    assert len(set(noises)) == 1
+    chosen = weights(model)
+    assert all(torch.equal(chosen[name], epochs[1][name]) for name in chosen)

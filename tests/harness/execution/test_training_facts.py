@@ -6,28 +6,34 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from torch.utils.data import DataLoader
 
 from eadbench import models
 from eadbench.dashboards import page
+from eadbench.defenses.pgd_training import PGDTraining
 from eadbench.harness import datasets, frames
 from eadbench.harness.execution.training_facts import training_suspicions
 from eadbench.harness.plan.grid import Victim
 from eadbench.harness.reporting import report
 from eadbench.harness.results.folder import Results
+from eadbench.models.training_data import split
 from tests.harness.execution.test_studies import STUDY, study
 from tests.sweeps import run
+
+PGD = {"epsilon": 0.1, "steps": 2}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of a distilled and an adversarially trained network."""
+    """A sweep of a distilled and an adversarially trained network, and of one of PGD training with held-out images."""
     _, distilled, trained = yaml.safe_load(STUDY)["victims"]
     distilled["defense"]["distillation"]["temperature"] = [20]
     for victim in (distilled, trained):
         victim["training"] = {"epochs": 2, "batch_size": 32, "learning_rate": 3e-3}
+    pgd = {"training": {**trained["training"], "held_out": 0.1}, "defense": {"pgd_training": {**PGD}}}
     attacks = [{"name": "fgm", "norm": "linf", "epsilons": [0.5]}]
     folder = tmp_path_factory.mktemp("trainings") / "study"
-    assert not run(study(victims=[distilled, trained], attacks=attacks), folder).failures
+    assert not run(study(victims=[distilled, trained, {"arch": "digits", **pgd}], attacks=attacks), folder).failures
     return folder
 
 
@@ -68,6 +74,27 @@ def test_distillation_stores_the_accuracy_of_its_start(finished: Path) -> None:
     network = {"shape": [1, 8, 8], "layout": "CHW", "range": [0, 1], "preprocessing": "subtracts 0.5 from every pixel"}
     assert facts == {"start_accuracy": pytest.approx(right.item()), "input": network}
     assert bool(victim.warnings) == (right < 0.2)  # twice chance
+
+
+def test_pgd_training_reports_the_robust_accuracy_of_its_best_and_its_last_epoch(finished: Path) -> None:
+    """On the held-out images; the best is that of the weights that are kept, attacked from the same starts."""
+    victim = victim_of(finished, "pgd_training")
+    model, recipe, facts = models.load(Results(finished).model(victim.digest))
+    [(measured, shares)] = victim.held_out.items()
+    assert measured == "robust accuracy" and len(shares) == 2 and facts["held_out"] == {measured: shares}
+    assert recipe.training is not None
+    _, held_out = split(datasets.load("digits").train, recipe.training)
+    assert held_out is not None
+    images, labels = next(iter(DataLoader(held_out, batch_size=len(held_out))))  # type: ignore[arg-type]
+    with models.seeded(recipe.training.seed):
+        attacked = PGDTraining(**PGD).attack(model, images, labels)  # type: ignore[arg-type]
+    right = [model(x).argmax(1) == labels for x in (images, attacked)]
+    assert max(shares) == (right[0] & right[1]).double().mean() < right[0].double().mean()
+    best = f"robust accuracy on held-out images {100 * max(shares):.1f} % after epoch {1 + shares.index(max(shares))}"
+    last = f"{100 * shares[-1]:.1f} % after epoch 2, the last"
+    summary = frames.Results(finished).summary
+    for text in (report.text(summary, "markdown"), page.write(frames.Results(finished).snapshot, summary).read_text()):
+        assert f"{best}, which is kept, and {last}" in text
 
 
 @pytest.mark.parametrize(
