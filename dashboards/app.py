@@ -7,7 +7,7 @@ import streamlit as st
 
 from eadbench.dashboards import sources
 from eadbench.dashboards.sources import Source
-from eadbench.dashboards.views import compare, curves, images, leaderboard, sweep, table, transfer, trust
+from eadbench.dashboards.views import compare, curves, detectors, images, leaderboard, sweep, table, transfer, trust
 from eadbench.harness.errors import EadbenchError
 
 _HERE = Path(__file__).parent
@@ -18,6 +18,7 @@ _PAGES: dict[str, Callable[[Source], None]] = {
     "Curves": curves.show,
     "Leaderboard": leaderboard.show,
     "Transfer": transfer.show,
+    "Detectors": detectors.show,
     "Images": images.show,
     "Trust": trust.show,
     "Sweep": sweep.show,

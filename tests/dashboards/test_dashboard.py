@@ -224,7 +224,17 @@ def test_tab_reaches_every_control_and_frames_it(visitor: Visitor) -> None:
         name, framed = page.evaluate(STOP)
         assert framed, f"{name} after {stops}"
         stops.append(name)
-    assert stops[2:10] == ["Table", "Curves", "Leaderboard", "Transfer", "Images", "Trust", "Sweep", "Compare"]
+    assert stops[2:11] == [
+        "Table",
+        "Curves",
+        "Leaderboard",
+        "Transfer",
+        "Detectors",
+        "Images",
+        "Trust",
+        "Sweep",
+        "Compare",
+    ]
     assert [name for name in stops if name in CONTROLS] == CONTROLS, stops
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Predictions of the victims").wait_for()
