@@ -18,6 +18,8 @@ __all__ = ["BLACK_BOX", "BlackBox"]
 
 BLACK_BOX = ("zoo", "hopskipjump", "square", "substitute")
 """The attacks that see the victim's outputs alone."""
+_FOR_ALL_IMAGES = ("universal",)
+"""Attacks with gradients that do not search for the image itself, so that their failures say nothing of its gradients."""
 _ROUNDING = 1.001
 """A distance may exceed an ε by this factor, in float32."""
 _EXAMPLE = ["image", "target"]
@@ -43,6 +45,7 @@ class BlackBox:
                 "victim": lines["model"],
                 "kappa": lines["kappa"].fillna(0.0),
                 "black": lines["attack"].isin(BLACK_BOX),
+                "for_all": lines["attack"].isin(_FOR_ALL_IMAGES),
                 "norms": pd.Series([minimised(*each) for each in setting], index=lines.index, dtype=object),
                 "radius": radii,
             },
@@ -91,7 +94,7 @@ class BlackBox:
         """Return the share of a line's examples that only attacks without gradients break; None if there are none."""
         lines = self._lines
         [white] = lines.loc[[line]].to_dict("records")
-        if white["black"]:
+        if white["black"] or white["for_all"]:
             return None
         others = lines[lines["black"] & (lines["victim"] == white["victim"]) & (lines["kappa"] == white["kappa"])]
         beaten, met = (pd.Series(False, index=own.index) for _ in range(2))

@@ -351,6 +351,7 @@ def test_what_an_attack_without_gradients_breaks_and_one_with_gradients_does_not
     rows += line("other norm", "a", "a", [False] * 4, attack="fmn", norm="l2")
     rows += line("other κ", "a", "a", [False] * 4, attack="apgd", norm="linf", kappa=1.0)
     rows += line("other victim", "b", "b", [False] * 4, attack="apgd", norm="linf")
+    rows += line("for all images", "a", "a", [False] * 4, attack="universal", norm="linf")
     rows += line("black", "a", "a", [True, True, True, False], attack="square", **fixed)
     for row in rows:
         row["linf"] = 0.1 if row["success"] else None
