@@ -156,7 +156,7 @@ class Substitute(InRounds):
         """Train a substitute further, on images (S, C, H, W) and the victim's classes (S,)."""
         adam = torch.optim.Adam(substitute.parameters(), lr=LEARNING_RATE)
         for _ in range(self.epochs):
-            for batch in torch.randperm(len(images)).to(classes).split(BATCH):
+            for batch in torch.split(torch.randperm(len(images)).to(classes), BATCH):
                 adam.zero_grad()
                 functional.cross_entropy(substitute(images[batch]), classes[batch]).backward()  # type: ignore[no-untyped-call]
                 adam.step()
@@ -239,7 +239,7 @@ def attack_on_substitute(entry: Mapping[str, Any], norm: str, *, targeted: bool)
         The attack is unknown, does not minimise the norm, or refuses a hyperparameter.
     """
     settings = {name: value for name, value in entry.items() if name != "name"}
-    check_choice("attack.name", entry.get("name"), tuple(ON_SUBSTITUTE))
+    check_choice("attack.name", entry.get("name", ""), tuple(ON_SUBSTITUTE))
     chosen: Any = ON_SUBSTITUTE[entry["name"]]
     if norm not in traits_of(chosen).norms:
         raise ValueError(f"norm must be one that {entry['name']} minimises, {', '.join(chosen.NORMS)}, got {norm!r}")

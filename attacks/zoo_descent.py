@@ -213,7 +213,7 @@ class ReducedDescent(Descent):
     def step(self, rows: Tensor) -> Tensor:
         """Take an iteration of each row in its attack space; grow that of rows whose time has come."""
         done, before = torch.zeros_like(rows, dtype=torch.bool), self.level(rows)
-        for level in before.unique().tolist():
+        for level in sorted(set(before.tolist())):
             self.shape = self.shapes[level]
             here = before == level
             done[here] = self.move(rows[here], self.states[level])

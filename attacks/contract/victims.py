@@ -140,7 +140,8 @@ def mirrored(plane: Linear, images: Tensor) -> Tensor:
     """(N, C, H, W) images of one class mirrored at the plane of two, on which both logits are equal."""
     with torch.no_grad():
         lead, weight = plane(images).diff(dim=1), plane.weight.diff(dim=0)
-        return (images - 2 * lead.view(-1, 1, 1, 1) * weight / weight.square().sum()).clamp(0, 1)
+        twice: Tensor = 2 * lead.view(-1, 1, 1, 1) * weight / weight.square().sum()
+        return (images - twice).clamp(0, 1)
 
 
 HALF_SPACE_DISTANCES = {"l0": 3, "l1": 0.3, "l2": 0.5, "linf": 0.1}

@@ -58,7 +58,7 @@ class OutlierClass(Detector):
 
     def score(self, model: nn.Module, images: Tensor, learnt: Fitted) -> Tensor:
         """(N,) the lead of the logit of class K + 1 over the greatest other."""
-        logits = functional_call(model, _by_names(model, learnt), (images,))
+        logits: Tensor = functional_call(model, _by_names(model, learnt), (images,))
         return logits[:, -1] - logits[:, :-1].amax(1)
 
     def learn(self, model: nn.Module, images: Tensor, labels: Tensor) -> Fitted:
@@ -78,7 +78,7 @@ class OutlierClass(Detector):
             adam = torch.optim.Adam(trained.values(), lr=self.learning_rate)
             generator = torch.Generator().manual_seed(self.seed)
             for _ in range(self.epochs):
-                for batch in torch.randperm(len(images), generator=generator).to(labels).split(BATCH):
+                for batch in torch.split(torch.randperm(len(images), generator=generator).to(labels), BATCH):
                     adam.zero_grad()
                     logits = functional_call(model, _by_names(model, trained), (images[batch],))
                     functional.cross_entropy(logits, labels[batch]).backward()  # type: ignore[no-untyped-call]

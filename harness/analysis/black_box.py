@@ -19,7 +19,7 @@ __all__ = ["BLACK_BOX", "BlackBox"]
 BLACK_BOX = ("zoo", "hopskipjump", "square", "substitute")
 """The attacks that see the victim's outputs alone."""
 _FOR_ALL_IMAGES = ("universal",)
-"""Attacks with gradients that do not search for the image itself, so that their failures say nothing of its gradients."""
+"""Attacks with gradients that search for no image in particular: their failures say nothing of its gradients."""
 _ROUNDING = 1.001
 """A distance may exceed an ε by this factor, in float32."""
 _EXAMPLE = ["image", "target"]
