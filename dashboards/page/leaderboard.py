@@ -10,6 +10,7 @@ from eadbench.dashboards.rendering import render
 from eadbench.harness.analysis.leaderboard import Board, compared
 from eadbench.harness.reporting import leaderboard as reports
 from eadbench.harness.reporting.figures import draw_board
+from eadbench.harness.reporting.figures.board import MOST_CURVES
 from eadbench.harness.results.snapshot import Snapshot
 
 __all__ = ["page", "section"]
@@ -50,4 +51,4 @@ def _body(boards: Sequence[Board], room: int) -> Markup:
         for digest, figure in draw_board(board).items()
     )
     drawn = [html for _, html in fitting(figures, room)]
-    return render("board.html.j2", tables=tables, figures=drawn, meaning=reports.MEANING)
+    return render("board.html.j2", tables=tables, figures=drawn, meaning=reports.MEANING, most=MOST_CURVES)

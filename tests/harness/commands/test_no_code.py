@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def dataset():
 
 
 @pytest.fixture
-def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A file that is there once the module `theirs` has been imported."""
     code = tmp_path / "code"
     code.mkdir()
@@ -42,7 +43,8 @@ def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     for registry in (ATTACKS, DEFENSES):
         monkeypatch.setitem(vars(registry), "facts", {})
-    return tmp_path / "imported"
+    yield tmp_path / "imported"
+    sys.modules.pop("theirs", None)
 
 
 PLACES: dict[str, tuple[str, Any]] = {
