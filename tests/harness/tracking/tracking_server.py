@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.tracking_store import make_store
 
 
@@ -38,9 +40,12 @@ class TrackingServer:
 
             (folder / "artifacts").mkdir(parents=True)
             make_store(folder / "mlflow.db")
-            handlers.initialize_backend_stores(
-                f"sqlite:///{folder}/mlflow.db", default_artifact_root=str(folder / "artifacts")
-            )
+            handlers._tracking_store = handlers._model_registry_store = None  # those of an earlier server
+            with pytest.MonkeyPatch.context() as patch:  # MLflow would make this the store of the whole process
+                patch.setattr("mlflow.tracking._tracking_service.utils.set_tracking_uri", lambda uri: None)
+                handlers.initialize_backend_stores(
+                    f"sqlite:///{folder}/mlflow.db", default_artifact_root=str(folder / "artifacts")
+                )
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self.folder = folder
         self.left: int | None = None
